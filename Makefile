@@ -1,0 +1,63 @@
+# Milepost. `make help` lists what there is; everything happens in .venv, nothing is installed elsewhere.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+N ?= 200
+SEED ?=
+
+.PHONY: help run test proof crash bench lint fmt lock clean
+
+help: ## Show what each target does
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | while IFS=$$'\t' read -r target text; do printf '  %-8s %s\n' "$$target" "$$text"; done
+
+run: $(VENV)/.run ## Install, start hub and sandbox, play a seeded scenario, stay up
+	@$(BIN)/milepost demo
+
+test: $(VENV)/.dev ## Run every check and every test (under ten minutes)
+	@tests/run
+
+proof: $(VENV)/.dev ## The long proof: kills, fuzzing, soak (under twenty minutes)
+	@tests/run --proof
+
+crash: $(VENV)/.dev ## Kill the hub N times under load: make crash N=1000
+	@MILEPOST_CRASHES=$(N) $(BIN)/pytest -m proof -x -s --timeout 0 tests/simulation/test_crash.py
+
+bench: $(VENV)/.bench ## Measure ingest, parsing, projector, rebuild and search beside their floors and peers
+	@$(BIN)/python -m tests.benchmarks
+
+lint: $(VENV)/.dev ## ruff, mypy --strict, the floors
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+fmt: $(VENV)/.dev ## Format the code and mend what ruff can mend
+	@$(BIN)/ruff check --fix -q . ; $(BIN)/ruff format .
+
+lock: $(VENV)/.dev ## Pin requirements/*.in anew, by hash
+	@for name in build run dev bench; do $(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header --custom-compile-command "make lock" requirements/$$name.in -o requirements/$$name.txt; done
+
+clean: ## Remove everything that was built or run here
+	@rm -rf $(VENV) run dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+$(VENV)/.python: requirements/build.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Milepost needs Python 3.11 or newer: make run PYTHON=python3.12")'
+	@echo "Creating $(VENV) …"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/build.txt
+	@touch $@
+
+$(VENV)/.run: $(VENV)/.python requirements/run.txt pyproject.toml
+	@echo "Installing what Milepost runs on …"
+	@UV_PYTHON_DOWNLOADS=never $(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements/run.txt
+	@UV_PYTHON_DOWNLOADS=never $(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run requirements/dev.txt
+	@echo "Installing what the tests need …"
+	@UV_PYTHON_DOWNLOADS=never $(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.dev requirements/bench.txt
+	@echo "Installing the peers of the benchmark …"
+	@UV_PYTHON_DOWNLOADS=never $(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements/bench.txt
+	@touch $@
