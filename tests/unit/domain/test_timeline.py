@@ -1,0 +1,226 @@
+"""The timeline: what happened, once each, in plain words, oldest first."""
+
+import msgspec
+import pytest
+from tests.unit.domain.history import (
+    BOX,
+    CANCELLED,
+    DELIVERED,
+    MILESTONE,
+    ORDER,
+    SHIPPED,
+    UPS,
+    Arrived,
+    condition,
+    event,
+    fold,
+    journal,
+    order_answer,
+    order_object,
+    package,
+    scan,
+    tracker_answer,
+)
+
+from milepost.domain.event import CATALOGUE
+from milepost.domain.fact import fact_of
+from milepost.domain.record import Settlement, order_subject, tracker_subject
+from milepost.domain.timeline import (
+    EVENT_TEXTS,
+    MILESTONE_TEXTS,
+    condition_text,
+    event_text,
+    milestone_text,
+    timeline,
+)
+
+T08, T09, T10, T12 = (f"2025-01-20T{h}:00:00Z" for h in ("08", "09", "10", "12"))
+NEXT_DAY = "2025-01-21T09:00:00Z"
+
+KEYS = [
+    "occurredAt",
+    "publishedAt",
+    "receivedAt",
+    "kind",
+    "code",
+    "deliveryId",
+    "carrierCode",
+    "trackingNumber",
+    "text",
+    "position",
+]
+
+
+def entries(*arrivals):
+    folded = fold(*arrivals)
+    return timeline(folded.facts, folded.trackers, folded.tracker_facts, folded.order.deliveries)
+
+
+def told(*arrivals, kind=None):
+    return [(e["kind"], e["code"]) for e in entries(*arrivals) if kind in (None, e["kind"])]
+
+
+def settlement(outcome, position, at):
+    about = (order_subject(ORDER), tracker_subject(*UPS))
+    body = msgspec.json.encode(Settlement(position, outcome, 0, 3, "three unchanged answers", about))
+    return Arrived("settlement", outcome, 0, body, "hydration")
+
+
+def test_entries_stand_by_when_they_happened_not_by_when_they_were_heard_of():
+    history = [
+        event(DELIVERED, T12),
+        order_answer(T12, package(state="DELIVERED", tracker=UPS)),
+        tracker_answer(NEXT_DAY, UPS, scan("DELIVERED", T10), scan("IN_TRANSIT", T09)),
+        event(SHIPPED, T08),
+    ]
+    expected = [
+        ("event", SHIPPED),
+        ("milestone", "IN_TRANSIT"),
+        ("milestone", "DELIVERED"),
+        ("event", DELIVERED),
+        ("snapshot", "DELIVERED"),
+    ]
+    assert told(*history) == expected
+    assert told(*reversed(history)) == expected
+
+
+def test_an_entry_has_the_documented_keys_and_says_which_delivery_and_parcel():
+    found = entries(
+        order_answer(T08, package(tracker=UPS)),
+        event(MILESTONE, T10, tracker=UPS),
+        tracker_answer(T10, UPS, scan("IN_TRANSIT", T09)),
+    )
+    assert [list(e) for e in found] == [KEYS] * 2
+    milestone, claim = found
+    assert milestone == {
+        "occurredAt": T09,
+        "publishedAt": None,
+        "receivedAt": T10,
+        "kind": "milestone",
+        "code": "IN_TRANSIT",
+        "deliveryId": BOX,
+        "carrierCode": UPS[0],
+        "trackingNumber": UPS[1],
+        "text": "The carrier has the parcel and it is on its way. Place: Reno, NV, US.",
+        "position": 3,
+    }
+    assert (claim["kind"], claim["code"], claim["deliveryId"]) == ("event", MILESTONE, BOX)
+    assert claim["publishedAt"] == T10
+
+
+def test_each_milestone_stands_once_however_many_answers_show_it():
+    seen = scan("IN_TRANSIT", T09)
+    found = told(
+        order_answer(T08, package(tracker=UPS)),
+        tracker_answer(T10, UPS, seen),
+        tracker_answer(T12, UPS, seen, scan("OUT_FOR_DELIVERY", T12)),
+        order_answer(NEXT_DAY, package(state="IN_TRANSIT", tracker=UPS, milestones=[seen])),
+        kind="milestone",
+    )
+    assert found == [("milestone", "IN_TRANSIT"), ("milestone", "OUT_FOR_DELIVERY")]
+
+
+def test_a_milestone_that_vanished_says_so():
+    found = entries(
+        order_answer(T08, package(tracker=UPS)),
+        tracker_answer(T10, UPS, scan("IN_TRANSIT", T08), scan("OUT_FOR_DELIVERY", T09)),
+        tracker_answer(T12, UPS, scan("IN_TRANSIT", T08)),
+    )
+    (gone,) = [e for e in found if e["code"] == "OUT_FOR_DELIVERY"]
+    assert "no longer show it" in gone["text"]
+
+
+def test_snapshots_stand_only_where_they_show_another_state():
+    states = ["PENDING", "PENDING", "IN_TRANSIT", "IN_TRANSIT", "CANCELLED"]
+    answers = [order_answer(f"2025-01-20T1{i}:00:00Z", package(state=s)) for i, s in enumerate(states)]
+    expected = [("snapshot", "IN_TRANSIT"), ("snapshot", "CANCELLED")]
+    assert told(*answers, kind="snapshot") == expected
+    assert told(*reversed(answers), kind="snapshot") == expected
+
+
+def test_events_that_nothing_is_folded_from_stand_there_too():
+    found = entries(
+        event("RETURN_STARTED", T08, path="return/r-1"),
+        event("REFUND_REQUESTED", T09, path="refund/r-1"),
+        event("PACKAGE_WEIGHED", T10),
+    )
+    assert [e["code"] for e in found] == ["RETURN_STARTED", "REFUND_REQUESTED", "PACKAGE_WEIGHED"]
+    assert found[1]["text"] == "A refund was requested; the merchant must process it."
+    assert found[2]["text"] == "Buy with Prime published PACKAGE_WEIGHED."
+
+
+def test_a_conflicting_copy_stands_as_one():
+    other = {"order": order_object(package(state="DELIVERED"))}
+    assert told(event(DELIVERED, T08, id="e-1"), event(DELIVERED, T08, id="e-1", data=other)) == [
+        ("event", DELIVERED),
+        ("conflict", DELIVERED),
+    ]
+
+
+def test_conditions_stand_where_they_were_raised_and_where_they_were_cleared():
+    tracker = tracker_subject(*UPS)
+    found = entries(
+        order_answer(T08, package(tracker=UPS)),
+        condition("LATE", True, T09),
+        condition("STALLED", True, T10, tracker),
+        condition("LATE", False, T12),
+    )
+    assert [(e["occurredAt"], e["code"], e["deliveryId"], e["trackingNumber"]) for e in found] == [
+        (T09, "LATE", BOX, None),
+        (T10, "STALLED", BOX, UPS[1]),
+        (T12, "LATE", BOX, None),
+    ]
+    assert found[2]["text"] == "No longer: The promised day has passed and the delivery is not there."
+
+
+def test_a_contradiction_that_the_fold_found_stands_there():
+    found = entries(
+        event(SHIPPED, T08),
+        event(CANCELLED, T10),
+        order_answer(T12, package(state="CANCELLED", reason="CUSTOMER_REQUESTED")),
+    )
+    (contradiction,) = [e for e in found if e["kind"] == "condition"]
+    assert contradiction["text"] == "The delivery was cancelled, yet it was moving."
+    assert (contradiction["occurredAt"], contradiction["deliveryId"]) == (T10, BOX)
+
+
+def test_settlements_name_what_they_settle():
+    found = entries(
+        order_answer(T08, package(tracker=UPS)),
+        event(MILESTONE, T10, tracker=UPS),
+        settlement("noNewMilestone", 2, T12),
+    )
+    (entry,) = [e for e in found if e["kind"] == "settlement"]
+    assert entry["trackingNumber"] == UPS[1]
+    assert entry["text"].endswith("three unchanged answers")
+
+
+def test_another_orders_events_on_the_same_number_are_not_this_orders():
+    folded = fold(order_answer(T08, package(tracker=UPS)))
+    resource = f"carrier/{UPS[0]}/tracker/{UPS[1]}"
+    arrived = event(MILESTONE, T10, tracker=UPS, path=resource, order="322-OTHER-ORDER0")
+    theirs = [fact_of(record) for record in journal([arrived])]
+    assert len(theirs) == 1
+    assert timeline(folded.facts, folded.trackers, {tracker_subject(*UPS): theirs}) == []
+
+
+def test_every_event_of_an_order_and_every_milestone_code_has_words_of_its_own():
+    about_orders = {t.name for t in CATALOGUE if "order" in t.resource_form}
+    assert about_orders - EVENT_TEXTS.keys() == set()
+    texts = [*EVENT_TEXTS.values(), *MILESTONE_TEXTS.values()]
+    assert all(text.endswith(".") for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (milestone_text("LOST"), "lost"),
+        (milestone_text("PACKAGE_RECEIVED_BY_DRONE", "PackageReceivedByDrone"), "PackageReceivedByDrone"),
+        (event_text("PACKAGE_WEIGHED"), "PACKAGE_WEIGHED"),
+        (condition_text("CONTRADICTION", "delivered_retracted"), "scanned it again"),
+        (condition_text("CONTRADICTION", "of a new kind"), "contradict each other"),
+        (condition_text("HAUNTED"), "HAUNTED"),
+    ],
+)
+def test_bad_and_unknown_news_is_said_as_it_is(text, words):
+    assert words in text
