@@ -1,0 +1,262 @@
+"""The journal: records, arrivals, quarantine, checkpoints and the counts, on one connection.
+
+The rule of what is new is `append`'s; batching is the writer's.
+"""
+
+from collections.abc import Collection, Sequence
+from itertools import chain
+
+from sqlalchemy import Connection, Row, bindparam, exists, func, select, update
+
+from milepost.domain.errors import NotFound
+from milepost.domain.instant import Instant
+from milepost.domain.record import Record
+from milepost.sql import append as appending
+from milepost.sql import schema
+from milepost.sql.append import RECORD_COLUMNS, InsertRecords, record_of, records_at
+from milepost.sql.statements import chunks, grouped, pack, unpack_texts, upsert, visible
+from milepost.store import Arrival, ArrivalRow, Counts, NewRecord, Quarantined, Receipt
+
+_records, _arrivals, _quarantine = schema.records.c, schema.arrivals.c, schema.quarantine.c
+_bindings, _subjects = schema.quarantine_bindings.c, schema.record_subjects.c
+
+_AFTER = (
+    select(*RECORD_COLUMNS)
+    .where(_records.position > bindparam("after"))
+    .order_by(_records.position)
+    .limit(bindparam("count"))
+)
+_NEXT_PRODUCT = select(func.min(_subjects.business_product_id)).where(
+    _subjects.business_product_id > bindparam("after")
+)
+_LAST = select(func.coalesce(func.max(_records.position), 0))
+_OF_SUBJECTS = select(_subjects.subject, _subjects.position).where(
+    _subjects.business_product_id == bindparam("business_product_id"),
+    _subjects.subject.in_(bindparam("subjects", expanding=True)),
+)
+_ARRIVALS = (
+    select(
+        _arrivals.position,
+        _arrivals.received_at,
+        _arrivals.road,
+        _arrivals.subscription_id,
+        _arrivals.idempotency_key,
+        _arrivals.event_id,
+        _arrivals.conflict,
+    )
+    .where(_arrivals.position.in_(bindparam("positions", expanding=True)))
+    .order_by(_arrivals.id)
+)
+_CHECKPOINT = select(schema.checkpoints.c.position).where(schema.checkpoints.c.consumer == bindparam("name"))
+_ABOVE = select(func.count()).select_from(schema.records).where(_records.position > bindparam("after"))
+_FAILED = (
+    select(func.count()).select_from(schema.failures).where(schema.failures.c.consumer == bindparam("name"))
+)
+
+
+class SqlJournal:
+    """`milepost.store.Journal` in one transaction. `added` counts records it journalled."""
+
+    def __init__(self, connection: Connection, insert: InsertRecords) -> None:
+        self._connection = connection
+        self._insert = insert
+        self.added = 0
+
+    def add(self, records: Sequence[NewRecord]) -> list[int]:
+        """Journal what Milepost itself found out; positions in order."""
+        if not records:
+            return []
+        rows: list[appending.Row] = [
+            (
+                r.kind,
+                r.business_product_id,
+                r.type,
+                r.received_at,
+                r.published_at,
+                r.road,
+                "",
+                r.origin,
+                r.body,
+                None,
+                None,
+            )
+            for r in records
+        ]
+        positions = [p for p in self._insert(self._connection, rows) if p is not None]
+        appending.count(self._connection, records=len(positions))
+        self.added += len(positions)
+        return positions
+
+    def after(self, position: int, limit: int) -> list[Record]:
+        rows = self._connection.execute(_AFTER, {"after": position, "count": limit}).all()
+        return [record_of(row) for row in rows]
+
+    def events(
+        self, after: int, limit: int, business_products: Collection[str] | None, type: str | None
+    ) -> list[Record]:
+        statement = (
+            select(*RECORD_COLUMNS)
+            .where(
+                _records.position > after,
+                _records.kind == "event",
+                visible(_records.business_product_id, business_products),
+            )
+            .order_by(_records.position)
+            .limit(limit)
+        )
+        if type is not None:
+            statement = statement.where(_records.type == type)
+        return [record_of(row) for row in self._connection.execute(statement).all()]
+
+    def records(self, positions: Collection[int]) -> dict[int, Record]:
+        return records_at(self._connection, sorted(set(positions)))
+
+    def of_subjects(self, subjects: Collection[tuple[str, str]]) -> dict[tuple[str, str], list[Record]]:
+        """All indexed records of each (business product, subject), lowest position first."""
+        positions: dict[tuple[str, str], list[int]] = {subject: [] for subject in subjects}
+        for product, names in grouped(subjects):
+            values = {"business_product_id": product, "subjects": names}
+            for subject, position in self._connection.execute(_OF_SUBJECTS, values).all():
+                positions[product, subject].append(position)
+        # A record is often about several of the subjects: read it once.
+        found = records_at(self._connection, sorted(set(chain.from_iterable(positions.values()))))
+        return {
+            subject: [found[p] for p in sorted(listed) if p in found] for subject, listed in positions.items()
+        }
+
+    def business_products(self) -> list[str]:
+        """Every business product that an indexed record is about, sorted: one step in the index each."""
+        found: list[str] = []
+        product: str | None = ""
+        while (product := self._connection.execute(_NEXT_PRODUCT, {"after": product}).scalar()) is not None:
+            found.append(product)
+        return found
+
+    def last_position(self) -> int:
+        last: int = self._connection.execute(_LAST).scalar_one()
+        return last
+
+    def arrivals(self, positions: Collection[int]) -> dict[int, list[ArrivalRow]]:
+        """Every arrival of each event, the first included, in order. A conflict's are its original's."""
+        found: dict[int, list[ArrivalRow]] = {position: [] for position in positions}
+        for position, record in self.records(positions).items():
+            if record.kind == "event":
+                event = record.event()
+                ids = (event.subscription_id, event.idempotency_key, event.event_id)
+                found[position].append(ArrivalRow(position, record.received_at, record.road, *ids))
+        for chunk in chunks(found):
+            for row in self._connection.execute(_ARRIVALS, {"positions": chunk}).all():
+                found[row[0]].append(ArrivalRow(*row))
+        return found
+
+    def quarantine(
+        self,
+        body: bytes,
+        code: str,
+        reason: str,
+        received_at: Instant,
+        road: str,
+        business_product_ids: tuple[str, ...],
+    ) -> int:
+        values = {
+            "received_at": received_at,
+            "road": road,
+            "code": code,
+            "reason": reason,
+            "body": body,
+            "business_product_ids": pack(business_product_ids),
+        }
+        result = self._connection.execute(schema.quarantine.insert(), values)
+        assert result.inserted_primary_key is not None
+        entry_id: int = result.inserted_primary_key[0]
+        if business_product_ids:
+            self._connection.execute(
+                schema.quarantine_bindings.insert(),
+                [
+                    {"quarantine_id": entry_id, "business_product_id": product}
+                    for product in dict.fromkeys(business_product_ids)
+                ],
+            )
+        appending.count(self._connection, quarantined=1)
+        return entry_id
+
+    def quarantined(
+        self, after: int, limit: int, business_products: Collection[str] | None, released: bool | None
+    ) -> list[Quarantined]:
+        """Entries with id above `after`, lowest first. With business products given: only those whose sender
+        was bound to nothing beyond them, since an unread body could be about any it was bound to."""
+        statement = select(schema.quarantine).where(_quarantine.id > after)
+        if business_products is not None:
+            bound = exists().where(_bindings.quarantine_id == _quarantine.id)
+            statement = statement.where(
+                bound, ~bound.where(_bindings.business_product_id.not_in(sorted(business_products)))
+            )
+        if released is not None:
+            unset = _quarantine.released_at.is_(None)
+            statement = statement.where(~unset if released else unset)
+        rows = self._connection.execute(statement.order_by(_quarantine.id).limit(limit)).all()
+        return [_quarantined(row) for row in rows]
+
+    def quarantine_entry(self, id: int) -> Quarantined | None:
+        row = self._connection.execute(select(schema.quarantine).where(_quarantine.id == id)).one_or_none()
+        return None if row is None else _quarantined(row)
+
+    def append_released(self, id: int, arrival: Arrival, at: Instant) -> Receipt:
+        """Ingest a quarantined body that can be read now, and move its count. Raises `NotFound`."""
+        entry = self.quarantine_entry(id)
+        if entry is None:
+            raise NotFound(f"there is no quarantine entry {id}")
+        if entry.position is not None:
+            return Receipt("duplicate", entry.position)
+        rows = [appending.row_of(arrival)]
+        appended = appending.append(self._connection, [arrival], rows, self._insert)
+        receipt = appended.receipts[0]
+        self._connection.execute(
+            update(schema.quarantine)
+            .where(_quarantine.id == id)
+            .values(released_at=at, position=receipt.position)
+        )
+        appending.count(self._connection, quarantined=-1)
+        self.added += appended.added
+        return receipt
+
+    def checkpoint(self, consumer: str) -> int:
+        return self._connection.execute(_CHECKPOINT, {"name": consumer}).scalar() or 0
+
+    def set_checkpoint(self, consumer: str, position: int) -> None:
+        row = {"consumer": consumer, "position": position}
+        upsert(self._connection, schema.checkpoints, [row], ("consumer",))
+
+    def counts(self, projector: str) -> Counts:
+        row = self._connection.execute(select(schema.counters)).one()
+        last, checkpoint = self.last_position(), self.checkpoint(projector)
+        if row.records == last:  # no gaps, as SQLite keeps it: nothing to count
+            pending = max(0, last - checkpoint)
+        else:
+            pending = self._connection.execute(_ABOVE, {"after": checkpoint}).scalar_one()
+        return Counts(
+            row.events + row.duplicates + row.quarantined,
+            row.events,
+            row.duplicates,
+            row.conflicts,
+            row.quarantined,
+            row.records,
+            last,
+            row.records - pending,
+            pending,
+            self._connection.execute(_FAILED, {"name": projector}).scalar_one(),
+        )
+
+
+def _quarantined(row: Row[*tuple[object, ...]]) -> Quarantined:
+    return Quarantined(
+        row.id,
+        row.received_at,
+        row.road,
+        row.code,
+        row.reason,
+        row.body,
+        unpack_texts(row.business_product_ids),
+        row.released_at,
+        row.position,
+    )

@@ -1,0 +1,249 @@
+"""The tables, as SQLAlchemy Core sees them. How they came to be is `migrations`; a test holds the two together.
+
+The acknowledgement path touches `records` (with its two unique indexes on 16-byte hashes), `counters`, and
+`arrivals` for duplicates; everything else is written by the consumers behind the journal. Lists of short
+values (flags, business products, positions) are JSON text. Times are instants: milliseconds, UTC.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    text,
+)
+
+metadata = MetaData()
+
+# SQLite calls only INTEGER PRIMARY KEY its rowid; everywhere else 64 bits have to be asked for.
+Number = BigInteger().with_variant(Integer(), "sqlite")
+
+records = Table(
+    "records",
+    metadata,
+    Column("position", Number, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("business_product_id", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("received_at", BigInteger, nullable=False),
+    Column("published_at", BigInteger, nullable=False),
+    Column("road", Text, nullable=False),
+    Column("flags", Text, nullable=False),
+    Column("origin", BigInteger),
+    Column("body", LargeBinary, nullable=False),
+    Column("key_hash", LargeBinary),
+    Column("event_hash", LargeBinary),
+)
+_KEYED, _IDENTIFIED = text("key_hash IS NOT NULL"), text("event_hash IS NOT NULL")
+Index("records_key_hash", records.c.key_hash, unique=True, sqlite_where=_KEYED, postgresql_where=_KEYED)
+Index(
+    "records_event_hash",
+    records.c.event_hash,
+    unique=True,
+    sqlite_where=_IDENTIFIED,
+    postgresql_where=_IDENTIFIED,
+)
+
+arrivals = Table(
+    "arrivals",
+    metadata,
+    Column("id", Number, primary_key=True),
+    Column("position", BigInteger, nullable=False),
+    Column("received_at", BigInteger, nullable=False),
+    Column("road", Text, nullable=False),
+    Column("subscription_id", Text, nullable=False),
+    Column("idempotency_key", Text, nullable=False),
+    Column("event_id", Text, nullable=False),
+    Column("conflict", Boolean, nullable=False),
+)
+"""Duplicates only: the first arrival of a record is its own row."""
+Index("arrivals_position", arrivals.c.position)
+
+counters = Table(
+    "counters",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("records", BigInteger, nullable=False),
+    Column("events", BigInteger, nullable=False),
+    Column("duplicates", BigInteger, nullable=False),
+    Column("conflicts", BigInteger, nullable=False),
+    Column("quarantined", BigInteger, nullable=False),
+)
+"""One row, id 1, moved in the transaction that moves what it counts."""
+
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("id", Number, primary_key=True),
+    Column("received_at", BigInteger, nullable=False),
+    Column("road", Text, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("business_product_ids", Text, nullable=False),
+    Column("released_at", BigInteger),
+    Column("position", BigInteger),
+    sqlite_autoincrement=True,
+)
+
+quarantine_bindings = Table(
+    "quarantine_bindings",
+    metadata,
+    Column("quarantine_id", BigInteger, nullable=False),
+    Column("business_product_id", Text, nullable=False),
+    PrimaryKeyConstraint("quarantine_id", "business_product_id"),
+    sqlite_with_rowid=False,
+)
+"""The business products that the sender of a quarantined body was bound to, one a row."""
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("consumer", Text, primary_key=True),
+    Column("position", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+record_subjects = Table(
+    "record_subjects",
+    metadata,
+    Column("business_product_id", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    PrimaryKeyConstraint("business_product_id", "subject", "position"),
+    sqlite_with_rowid=False,
+)
+
+record_flags = Table(
+    "record_flags",
+    metadata,
+    Column("position", BigInteger, nullable=False),
+    Column("flag", Text, nullable=False),
+    PrimaryKeyConstraint("position", "flag"),
+    sqlite_with_rowid=False,
+)
+
+failures = Table(
+    "failures",
+    metadata,
+    Column("position", BigInteger, nullable=False),
+    Column("consumer", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("business_product_id", Text, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("position", "consumer", "subject"),
+    sqlite_with_rowid=False,
+)
+
+views = Table(
+    "views",
+    metadata,
+    Column("number", Number, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("id", Text, nullable=False),
+    Column("business_product_id", Text, nullable=False),
+    Column("parent", Text),
+    Column("state", Text, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("check_at", BigInteger),
+    Column("terms", Text, nullable=False),
+    Column("document", LargeBinary, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""`number` is given when a view is first seen and stays while it lives: lists are paged by it."""
+Index("views_id", views.c.kind, views.c.id, views.c.business_product_id, unique=True)
+Index("views_page", views.c.kind, views.c.state, views.c.number)
+Index("views_business_product", views.c.kind, views.c.business_product_id, views.c.number)
+_CHECKED = text("check_at IS NOT NULL")
+Index("views_check_at", views.c.check_at, sqlite_where=_CHECKED, postgresql_where=_CHECKED)
+
+search_terms = Table(
+    "search_terms",
+    metadata,
+    Column("term", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("business_product_id", Text, nullable=False),
+    Column("id", Text, nullable=False),
+    PrimaryKeyConstraint("term", "kind", "business_product_id", "id"),
+    sqlite_with_rowid=False,
+)
+
+asks = Table(
+    "asks",
+    metadata,
+    Column("business_product_id", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("due_at", BigInteger, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("waiting", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("unchanged", Integer, nullable=False),
+    Column("carrier_code", Text, nullable=False),
+    PrimaryKeyConstraint("business_product_id", "target"),
+)
+Index("asks_due", asks.c.state, asks.c.priority, asks.c.due_at)
+
+destinations = Table(
+    "destinations",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("settings", LargeBinary, nullable=False),
+    Column("event_types", Text, nullable=False),
+    Column("business_product_id", Text, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("destination_id", Text, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("due_at", BigInteger, nullable=False),
+    Column("lease_until", BigInteger),
+    Column("fence", BigInteger, nullable=False),
+    Column("late", Boolean, nullable=False),
+    Column("ready_at", BigInteger, nullable=False),
+)
+"""`late` is tries > 0 and `ready_at` the later of `due_at` and `lease_until`: claiming is one index range each."""
+Index("messages_ready", messages.c.state, messages.c.late, messages.c.ready_at, messages.c.position)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("message_id", Text, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("duration_ms", BigInteger, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("status", Integer),
+    Column("error", Text, nullable=False),
+    PrimaryKeyConstraint("message_id", "number"),
+)
+Index("attempts_started_at", attempts.c.started_at, attempts.c.number, attempts.c.message_id)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("business_product_ids", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("revoked_at", BigInteger),
+)
+Index("api_keys_hash", api_keys.c.hash, unique=True)

@@ -1,0 +1,81 @@
+"""The few statements that every part of the store writes the same way, and the one place where dialects differ.
+
+`upsert` and `insert_new` are built once a table and dialect (building one costs more than running it).
+"""
+
+from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import msgspec
+from sqlalchemy import ColumnElement, Connection, Table, true
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.dml import Insert
+
+T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
+
+CHUNK = 500
+"""Bound values a statement: far below every driver's limit, and few different statements to keep compiled."""
+
+_INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+
+
+@lru_cache(maxsize=256)
+def _upsert(dialect: str, table: Table, keys: tuple[str, ...], changed: tuple[str, ...]) -> Insert:
+    statement = _INSERTS[dialect](table)
+    if not changed:
+        return statement.on_conflict_do_nothing()  # type: ignore[no-any-return]
+    values = {name: statement.excluded[name] for name in changed}
+    return statement.on_conflict_do_update(index_elements=list(keys), set_=values)  # type: ignore[no-any-return]
+
+
+def upsert(
+    connection: Connection, table: Table, rows: Sequence[dict[str, Any]], keys: tuple[str, ...]
+) -> None:
+    """Insert rows, or replace the row with the same `keys`. Every row names the same columns."""
+    if rows:
+        changed = tuple(name for name in rows[0] if name not in keys)
+        connection.execute(_upsert(connection.dialect.name, table, keys, changed), rows)
+
+
+def insert_new(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+    """Insert rows; one that is there already stays as it is."""
+    if rows:
+        connection.execute(_upsert(connection.dialect.name, table, (), ()), rows)
+
+
+def chunks(values: Iterable[T], size: int = CHUNK) -> Iterator[list[T]]:
+    """The values in lists of at most `size`."""
+    listed = list(values)
+    for start in range(0, len(listed), size):
+        yield listed[start : start + size]
+
+
+def grouped(pairs: Iterable[tuple[K, T]]) -> Iterator[tuple[K, list[T]]]:
+    """(group, members) in chunks: one equality and one IN list use an index where row values do not."""
+    groups: dict[K, dict[T, None]] = {}
+    for group, member in pairs:
+        groups.setdefault(group, {})[member] = None
+    for group, members in groups.items():
+        for chunk in chunks(members):
+            yield group, chunk
+
+
+def visible(column: ColumnElement[str], business_products: Collection[str] | None) -> ColumnElement[bool]:
+    """Rows of these business products; None means all, an empty collection none."""
+    return true() if business_products is None else column.in_(sorted(business_products))
+
+
+def pack(values: Iterable[str | int]) -> str:
+    """A list of short values as JSON text; most are empty."""
+    listed = list(values)
+    return msgspec.json.encode(listed).decode() if listed else ""
+
+
+def unpack_texts(packed: str) -> tuple[str, ...]:
+    return msgspec.json.decode(packed, type=tuple[str, ...]) if packed else ()
+
+
+def unpack_numbers(packed: str) -> tuple[int, ...]:
+    return msgspec.json.decode(packed, type=tuple[int, ...]) if packed else ()

@@ -1,0 +1,36 @@
+"""The transaction that write and read functions work with: the five parts on one connection."""
+
+from functools import cached_property
+
+from sqlalchemy import Connection
+
+from milepost.sql.append import InsertRecords
+from milepost.sql.attempts import SqlAttempts
+from milepost.sql.credentials import SqlCredentials
+from milepost.sql.journal import SqlJournal
+from milepost.sql.views import SqlViews
+from milepost.sql.work import SqlWork
+
+
+class SqlTransaction:
+    """`milepost.store.Transaction`; valid only while the function that was given it runs."""
+
+    def __init__(self, connection: Connection, insert: InsertRecords) -> None:
+        self.connection = connection
+        self.journal = SqlJournal(connection, insert)
+
+    @cached_property
+    def views(self) -> SqlViews:
+        return SqlViews(self.connection)
+
+    @cached_property
+    def work(self) -> SqlWork:
+        return SqlWork(self.connection)
+
+    @cached_property
+    def attempts(self) -> SqlAttempts:
+        return SqlAttempts(self.connection)
+
+    @cached_property
+    def credentials(self) -> SqlCredentials:
+        return SqlCredentials(self.connection)

@@ -1,0 +1,279 @@
+"""Views, the indexes that reading needs, flags and failed folds, on one connection.
+
+Everything here but the sandbox's world is remade from the journal by a rebuild: `clear` forgets it, `dump`
+writes it out for comparing. Folding is the domain's, deciding what to fold the projector's.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, bindparam, delete, select, tuple_, update
+
+from milepost.domain.instant import Instant
+from milepost.sql import schema
+from milepost.sql.statements import chunks, grouped, insert_new, pack, unpack_texts, upsert, visible
+from milepost.store import FailedFold, Found, View, ViewKind
+
+Key = tuple[ViewKind, str, str]
+"""(kind, business product, id)."""
+
+_v, _t, _f = schema.views.c, schema.search_terms.c, schema.failures.c
+_FIELDS = (
+    _v.kind,
+    _v.business_product_id,
+    _v.id,
+    _v.document,
+    _v.state,
+    _v.parent,
+    _v.position,
+    _v.check_at,
+    _v.terms,
+)
+_COMPARED = tuple(field for field in _FIELDS if field is not _v.check_at)
+"""What two builds must agree on; `check_at` also moves when the sweeper looked and found nothing."""
+_KEYED = (
+    _v.kind == bindparam("kind"),
+    _v.business_product_id == bindparam("business_product_id"),
+    _v.id.in_(bindparam("ids", expanding=True)),
+)
+_GET = select(*_FIELDS).where(*_KEYED)
+_GET_TERMS = select(_v.id, _v.terms).where(*_KEYED)
+_DELETE = delete(schema.views).where(*_KEYED)
+_DELETE_TERM = delete(schema.search_terms).where(
+    _t.term == bindparam("d_term"),
+    _t.kind == bindparam("d_kind"),
+    _t.business_product_id == bindparam("d_product"),
+    _t.id == bindparam("d_id"),
+)
+_RECHECK = (
+    update(schema.views)
+    .where(_v.kind == bindparam("d_kind"), _v.business_product_id == bindparam("d_product"))
+    .where(_v.id == bindparam("d_id"))
+    .values(check_at=bindparam("d_check_at"))
+)
+_WORLD = "world"
+_END = "\U0010ffff"
+"""Sorts behind every character that a term can go on with."""
+
+
+class SqlViews:
+    """`milepost.store.Views` in one transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def index(self, subjects: Mapping[int, tuple[str, Sequence[str]]]) -> None:
+        rows = [
+            {"business_product_id": product, "subject": subject, "position": position}
+            for position, (product, listed) in subjects.items()
+            for subject in listed
+        ]
+        insert_new(self._connection, schema.record_subjects, rows)
+
+    def put(self, views: Sequence[View]) -> None:
+        """Insert or replace views; their search terms are touched only where they changed."""
+        latest = {(v.kind, v.business_product_id, v.id): v for v in views}
+        packed = {key: pack(sorted(set(view.terms))) for key, view in latest.items()}
+        known = self._terms(latest)
+        self._forget_terms({k: known[k] for k in latest if k in known and known[k] != packed[k]})
+        insert_new(
+            self._connection,
+            schema.search_terms,
+            [
+                {"term": term, "kind": key[0], "business_product_id": key[1], "id": key[2]}
+                for key, view in latest.items()
+                if known.get(key, "") != packed[key]
+                for term in set(view.terms)
+            ],
+        )
+        rows = [
+            {
+                "kind": view.kind,
+                "id": view.id,
+                "business_product_id": view.business_product_id,
+                "parent": view.parent,
+                "state": view.state,
+                "position": view.position,
+                "check_at": view.check_at,
+                "terms": packed[key],
+                "document": view.document,
+            }
+            for key, view in latest.items()
+        ]
+        upsert(self._connection, schema.views, rows, ("kind", "id", "business_product_id"))
+
+    def remove(self, keys: Collection[Key]) -> None:
+        self._forget_terms(self._terms(keys))
+        for values in _by_product(keys):
+            self._connection.execute(_DELETE, values)
+
+    def get(self, keys: Collection[Key]) -> dict[Key, View]:
+        found: dict[Key, View] = {}
+        for values in _by_product(keys):
+            for row in self._connection.execute(_GET, values).all():
+                view = _view(row)
+                found[view.kind, view.business_product_id, view.id] = view
+        return found
+
+    def find(self, kind: ViewKind, id: str, business_products: Collection[str] | None) -> list[View]:
+        statement = select(*_FIELDS).where(
+            _v.kind == kind, _v.id == id, visible(_v.business_product_id, business_products)
+        )
+        return self._views(statement.order_by(_v.business_product_id).limit(10))
+
+    def page(
+        self,
+        kind: ViewKind,
+        after: tuple[int, str, str] | None,
+        limit: int,
+        business_products: Collection[str] | None,
+        state: str | None = None,
+    ) -> list[tuple[int, View]]:
+        """Views of a kind, oldest first. A cursor from before a rebuild goes on behind the same view."""
+        statement = select(*_FIELDS, _v.number).where(
+            _v.kind == kind, visible(_v.business_product_id, business_products)
+        )
+        if after is not None:
+            statement = statement.where(_v.number > self._number(kind, *after))
+        if state is not None:
+            statement = statement.where(_v.state == state)
+        rows = self._connection.execute(statement.order_by(_v.number).limit(limit)).all()
+        return [(row[9], _view(row)) for row in rows]
+
+    def due(self, at: Instant, limit: int) -> list[View]:
+        statement = select(*_FIELDS).where(_v.check_at.is_not(None), _v.check_at <= at)
+        return self._views(statement.order_by(_v.check_at, _v.number).limit(limit))
+
+    def recheck(self, checks: Mapping[Key, Instant | None]) -> None:
+        rows = [
+            {"d_kind": kind, "d_product": product, "d_id": view_id, "d_check_at": check_at}
+            for (kind, product, view_id), check_at in checks.items()
+        ]
+        if rows:
+            self._connection.execute(_RECHECK, rows)
+
+    def search(self, term: str, limit: int, business_products: Collection[str] | None) -> list[Found]:
+        """Views by a term, lower case: whole matches first, then those it begins."""
+        if not term:
+            return []
+        fields = select(_t.term, _t.kind, _t.business_product_id, _t.id).where(
+            visible(_t.business_product_id, business_products)
+        )
+        ordered = fields.order_by(_t.term, _t.kind, _t.business_product_id, _t.id)
+        rows = self._connection.execute(ordered.where(_t.term == term).limit(limit)).all()
+        if len(rows) < limit:
+            longer = ordered.where(_t.term > term, _t.term < term + _END).limit(limit - len(rows))
+            rows = [*rows, *self._connection.execute(longer).all()]
+        return [Found(*row) for row in rows]
+
+    def flag(self, flags: Mapping[int, Sequence[str]]) -> None:
+        rows = [{"position": p, "flag": flag} for p, listed in flags.items() for flag in listed]
+        insert_new(self._connection, schema.record_flags, rows)
+
+    def flags(self, positions: Collection[int]) -> dict[int, tuple[str, ...]]:
+        found: dict[int, tuple[str, ...]] = {}
+        c = schema.record_flags.c
+        for chunk in chunks(positions):
+            statement = select(c.position, c.flag).where(c.position.in_(chunk))
+            for position, flag in self._connection.execute(statement.order_by(c.position, c.flag)).all():
+                found[position] = (*found.get(position, ()), flag)
+        return found
+
+    def fail(self, failures: Sequence[FailedFold]) -> None:
+        rows = [
+            {
+                "position": f.position,
+                "consumer": f.consumer,
+                "subject": f.subject,
+                "business_product_id": f.business_product_id,
+                "error": f.error,
+                "at": f.at,
+            }
+            for f in failures
+        ]
+        upsert(self._connection, schema.failures, rows, ("position", "consumer", "subject"))
+
+    def failures(
+        self, after: int | tuple[int, str, str], limit: int, business_products: Collection[str] | None
+    ) -> list[FailedFold]:
+        key = tuple_(_f.position, _f.consumer, _f.subject)
+        behind = _f.position > after if isinstance(after, int) else key > tuple_(*after)
+        statement = (
+            select(_f.consumer, _f.position, _f.business_product_id, _f.subject, _f.error, _f.at)
+            .where(behind, visible(_f.business_product_id, business_products))
+            .order_by(_f.position, _f.consumer, _f.subject)
+            .limit(limit)
+        )
+        return [FailedFold(*row) for row in self._connection.execute(statement).all()]
+
+    def clear(self, consumer: str = "projector") -> None:
+        """Forget every view of the journal, index, flag and this consumer's failures (not the world)."""
+        self._connection.execute(delete(schema.views).where(_v.kind != _WORLD))
+        self._connection.execute(delete(schema.search_terms).where(_t.kind != _WORLD))
+        self._connection.execute(delete(schema.record_subjects))
+        self._connection.execute(delete(schema.record_flags))
+        self._connection.execute(delete(schema.failures).where(_f.consumer == consumer))
+
+    def dump(self, consumer: str = "projector") -> list[tuple[str, ...]]:
+        """Everything `clear` would forget, as sorted text rows; without the numbers pages go by and the
+        times of failures, which no second build could have."""
+        selected: tuple[tuple[str, Select[*tuple[object, ...]]], ...] = (
+            ("view", select(*_COMPARED).where(_v.kind != _WORLD)),
+            ("term", select(_t.term, _t.kind, _t.business_product_id, _t.id).where(_t.kind != _WORLD)),
+            ("subject", select(schema.record_subjects)),
+            ("flag", select(schema.record_flags)),
+            (
+                "failure",
+                select(_f.position, _f.subject, _f.business_product_id, _f.error).where(
+                    _f.consumer == consumer
+                ),
+            ),
+        )
+        return sorted(
+            (name, *map(_text, row))
+            for name, statement in selected
+            for row in self._connection.execute(statement)
+        )
+
+    def _views(self, statement: Select[*tuple[object, ...]]) -> list[View]:
+        return [_view(row) for row in self._connection.execute(statement).all()]
+
+    def _number(self, kind: ViewKind, number: int, product: str, id: str) -> int:
+        statement = select(_v.number).where(_v.kind == kind, _v.id == id, _v.business_product_id == product)
+        return self._connection.execute(statement).scalar() or number
+
+    def _terms(self, keys: Collection[Key]) -> dict[Key, str]:
+        """The stored terms of those views that exist, packed."""
+        found: dict[Key, str] = {}
+        for values in _by_product(keys):
+            kind, product = values["kind"], values["business_product_id"]
+            for view_id, terms in self._connection.execute(_GET_TERMS, values).all():
+                found[kind, product, view_id] = terms  # type: ignore[index]
+        return found
+
+    def _forget_terms(self, terms: Mapping[Key, str]) -> None:
+        rows = [
+            {"d_term": term, "d_kind": kind, "d_product": product, "d_id": view_id}
+            for (kind, product, view_id), packed in terms.items()
+            for term in unpack_texts(packed)
+        ]
+        if rows:
+            self._connection.execute(_DELETE_TERM, rows)
+
+
+def _by_product(keys: Collection[Key]) -> list[dict[str, object]]:
+    """The values of one statement each: a kind, a business product and a chunk of ids."""
+    pairs = (((kind, product), view_id) for kind, product, view_id in keys)
+    return [
+        {"kind": kind, "business_product_id": product, "ids": ids} for (kind, product), ids in grouped(pairs)
+    ]
+
+
+def _view(row: Row[*tuple[Any, ...]]) -> View:
+    """A view from the `_FIELDS` of a row, by place: by name costs four times as much."""
+    kind, product, view_id, document, state, parent, position, check_at, terms = row[:9]
+    return View(kind, product, view_id, document, state, parent, position, check_at, unpack_texts(terms))
+
+
+def _text(value: object) -> str:
+    return value.decode() if isinstance(value, bytes) else "" if value is None else str(value)

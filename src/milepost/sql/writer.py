@@ -1,0 +1,261 @@
+"""The one thread that writes: it takes everything that is queued, commits it, and answers after the commit.
+
+Appends that queued up while the last commit ran share one transaction (natural batches, no timer); between two
+batches one write function runs in a transaction of its own, so that neither starves the other. Answers reach
+the event loop by one call a commit. A caller that went away, or one whose rows are bad, stalls nobody. After a
+failure the next batch tries afresh, on a new connection where the old one may be broken.
+"""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection, Engine
+
+from milepost.domain.errors import StoreUnavailable
+from milepost.sql.append import InsertRecords, Row, append
+from milepost.sql.sqlite import WAL_LIMIT, storage_failure
+from milepost.sql.transaction import SqlTransaction
+from milepost.store import Arrival, Receipt
+
+log = structlog.get_logger()
+
+MAX_ARRIVALS = 1_024
+MAX_BYTES = 8 * 1024 * 1024
+"""A batch ends at either; one call that is larger goes alone."""
+
+Answer = tuple["asyncio.Future[Any]", Any, BaseException | None]
+
+
+class AppendCall:
+    """The arrivals of one `Store.append`, rows made, waiting for their commit."""
+
+    __slots__ = ("arrivals", "future", "rows", "size")
+
+    def __init__(
+        self, arrivals: Sequence[Arrival], rows: list[Row], future: "asyncio.Future[list[Receipt]]"
+    ) -> None:
+        self.arrivals = arrivals
+        self.rows = rows
+        self.size = sum(len(row[8]) for row in rows)
+        self.future = future
+
+
+class WriteCall:
+    """One function of `Store.write`."""
+
+    __slots__ = ("function", "future")
+
+    def __init__(self, function: Callable[[SqlTransaction], Any], future: "asyncio.Future[Any]") -> None:
+        self.function = function
+        self.future = future
+
+
+class Writer:
+    """Owns the write connection. `on_commit(last position)` is called on the event loop after records were added."""
+
+    def __init__(
+        self,
+        path: Path,
+        engine: Engine,
+        insert: InsertRecords,
+        loop: asyncio.AbstractEventLoop,
+        on_commit: Callable[[int], None],
+    ) -> None:
+        self._path = path
+        self._wal = path.with_name(path.name + "-wal")
+        self._engine = engine
+        self._insert = insert
+        self._loop = loop
+        self._on_commit = on_commit
+        self._connection: Connection | None = None
+        self._inode = path.stat().st_ino
+        self._wal_limit = WAL_LIMIT
+        self._failing = False
+        self._queue: SimpleQueue[AppendCall | WriteCall | None] = SimpleQueue()
+        self._appends: deque[AppendCall] = deque()
+        self._writes: deque[WriteCall] = deque()
+        self._closing = False
+        self.put = self._queue.put
+        self._thread = threading.Thread(target=self._run, name="milepost-writer", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Finish everything queued, then end. Blocks."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while self._take():
+            if self._appends:
+                self._append_batch()
+            if self._writes:
+                self._write(self._writes.popleft())
+        self._disconnect()
+        self._engine.dispose()
+
+    def _take(self) -> bool:
+        """Wait for something to do, then take all there is; False when closing and nothing is left."""
+        wait = not self._appends and not self._writes
+        if wait and self._closing:
+            return False
+        try:
+            while True:
+                call = self._queue.get(block=wait)
+                wait = False
+                if call is None:
+                    self._closing = True
+                elif isinstance(call, AppendCall):
+                    self._appends.append(call)
+                else:
+                    self._writes.append(call)
+        except Empty:
+            return True
+
+    def _append_batch(self) -> None:
+        calls: list[AppendCall] = []
+        arrivals = size = 0
+        while self._appends and (
+            not calls
+            or (
+                arrivals + len(self._appends[0].rows) <= MAX_ARRIVALS
+                and size + self._appends[0].size <= MAX_BYTES
+            )
+        ):
+            call = self._appends.popleft()
+            arrivals += len(call.rows)
+            size += call.size
+            calls.append(call)
+        self._append(calls)
+
+    def _append(self, calls: list[AppendCall]) -> None:
+        """Commit these calls together; when one of them is at fault, each alone."""
+        if len(calls) == 1:
+            arrivals, rows = calls[0].arrivals, calls[0].rows
+        else:
+            arrivals = [arrival for call in calls for arrival in call.arrivals]
+            rows = [row for call in calls for row in call.rows]
+        try:
+            with self._connected().begin() as transaction:
+                connection = transaction.connection
+                appended = append(connection, arrivals, rows, self._insert)
+                last = _last_position(connection) if appended.added else 0
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the callers', never the thread's end
+            failure = self._failed(error)
+            if failure is None and len(calls) > 1:
+                for call in calls:
+                    self._append([call])
+                return
+            self._answer([(call.future, None, failure or error) for call in calls], 0)
+            return
+        self._committed()
+        answers: list[Answer] = []
+        start = 0
+        for call in calls:
+            end = start + len(call.rows)
+            answers.append((call.future, appended.receipts[start:end], None))
+            start = end
+        self._answer(answers, last)
+
+    def _write(self, call: WriteCall) -> None:
+        if call.future.cancelled():
+            return
+        last = 0
+        try:
+            with self._connected().begin() as transaction:
+                work = SqlTransaction(transaction.connection, self._insert)
+                result = call.function(work)
+                if work.journal.added:
+                    last = _last_position(transaction.connection)
+        except BaseException as error:  # noqa: BLE001 - its caller's, never the thread's end
+            self._answer([(call.future, None, self._failed(error) or error)], 0)
+            return
+        self._committed()
+        self._answer([(call.future, result, None)], last)
+
+    def _answer(self, answers: list[Answer], last: int) -> None:
+        with suppress(RuntimeError):  # the event loop is gone, and with it everybody who waited
+            self._loop.call_soon_threadsafe(self._deliver, answers, last)
+
+    def _deliver(self, answers: list[Answer], last: int) -> None:
+        for future, result, error in answers:
+            if future.done():
+                continue
+            if error is None:
+                future.set_result(result)
+            elif isinstance(error, StopIteration):
+                future.set_exception(RuntimeError("a write function raised StopIteration"))
+            else:
+                future.set_exception(error)
+        if last:
+            self._on_commit(last)
+
+    def _connected(self) -> Connection:
+        """The write connection, opened when there is none. Raises `StoreUnavailable` when its file is gone."""
+        try:
+            inode = self._path.stat().st_ino
+        except OSError as e:
+            raise StoreUnavailable(f"{self._path} is gone: {e.strerror}") from e
+        if inode != self._inode:
+            # What SQLite holds open is a file without a name: a commit to it would be lost with the process.
+            raise StoreUnavailable(f"{self._path} was replaced by another file; restart the hub")
+        if self._connection is None:
+            self._connection = self._engine.connect()
+        return self._connection
+
+    def _failed(self, error: BaseException) -> StoreUnavailable | None:
+        """What the database's own failure means for callers (None: it is not the database's), and mend it."""
+        judged = storage_failure(error)
+        if judged is None:
+            return None
+        failure, reopen = judged
+        if not self._failing:
+            self._failing = True
+            log.error("store.unavailable", reason=failure.detail)
+        if reopen:
+            self._disconnect()
+        return failure
+
+    def _committed(self) -> None:
+        if self._failing:
+            self._failing = False
+            log.info("store.recovered")
+        with suppress(OSError):
+            size = self._wal.stat().st_size
+            if size > self._wal_limit:
+                self._shorten_log(size)
+
+    def _shorten_log(self, size: int) -> None:
+        """Long reads kept the log from starting over: wait a moment for them, at this size and each quarter on."""
+        assert self._connection is not None
+        cursor = self._connection.connection.cursor()
+        try:
+            (wait,) = cursor.execute("PRAGMA busy_timeout").fetchone()
+            cursor.execute("PRAGMA busy_timeout = 50").fetchall()
+            (busy, *_) = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            cursor.execute(f"PRAGMA busy_timeout = {int(wait)}").fetchall()
+        except Exception as error:  # noqa: BLE001 - the commit stands whatever becomes of the log's length
+            log.warning("store.checkpoint", error=str(error))
+            busy = 1
+        finally:
+            cursor.close()
+        self._wal_limit = size + WAL_LIMIT // 4 if busy else WAL_LIMIT
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            try:
+                self._connection.close()
+            except Exception as error:  # noqa: BLE001 - a broken connection may not even close
+                log.warning("store.disconnect", error=str(error))
+            self._connection = None
+
+
+def _last_position(connection: Connection) -> int:
+    last: int = connection.exec_driver_sql("SELECT coalesce(max(position), 0) FROM records").scalar_one()
+    return last

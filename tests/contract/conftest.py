@@ -1,0 +1,10 @@
+"""The suites that every implementation runs are no test files themselves; their asserts explain themselves too."""
+
+import pytest
+
+pytest.register_assert_rewrite(
+    "tests.contract.journal_contract",
+    "tests.contract.books_contract",
+    "tests.contract.views_contract",
+    "tests.contract.work_contract",
+)

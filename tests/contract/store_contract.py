@@ -1,0 +1,26 @@
+"""The conformance suite of the store: what every database must do for Milepost.
+
+An implementation subclasses `StoreContract` and gives the fixture `harness` (see `Harness`); the parts are in
+the files beside this one.
+"""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from tests.contract.books_contract import BooksContract
+from tests.contract.harness import Harness
+from tests.contract.journal_contract import JournalContract
+from tests.contract.views_contract import ViewsContract
+from tests.contract.work_contract import WorkContract
+
+from milepost.store import Store
+
+
+class StoreContract(JournalContract, BooksContract, ViewsContract, WorkContract):
+    @pytest.fixture
+    async def store(self, harness: Harness) -> AsyncIterator[Store]:
+        opened = await harness.open()
+        try:
+            yield opened
+        finally:
+            await opened.close()
