@@ -1,0 +1,147 @@
+"""The one loop behind the journal: a checkpointed consumer, whatever its handler does.
+
+A consumer reads the records above its checkpoint in batches, lets its handler prepare what follows from them
+(outside any transaction), and commits that together with the new checkpoint. So a crash anywhere means the
+batch is prepared again, never that half of it is done. Projector, hydrator and publisher are this loop with
+another handler; lag, stopping and poison are handled here, once.
+
+A batch that its handler cannot prepare is prepared record by record; a record that fails alone is listed
+(`Views.fail`) and passed: one poison event stops nothing.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
+
+from milepost.domain.errors import StoreUnavailable
+from milepost.domain.instant import Instant
+from milepost.domain.record import Record
+from milepost.store import FailedFold, Store, Transaction
+
+Effects = Callable[[Transaction], None]
+"""What a handler wants committed with the checkpoint; may run again after a failed commit."""
+
+Prepare = Callable[[Sequence[Record]], Awaitable[Effects]]
+
+WAIT_S = 5.0
+"""The longest wait for a signal before the journal is looked at anyway, in seconds."""
+
+log = structlog.get_logger()
+
+
+class Consumer:
+    """Follow the journal from a checkpoint under `name`, in batches of at most `batch` records.
+
+    `until` stops at a position (a rebuild that is compared at one); `probe` is told of the moment between
+    preparing and committing, so that a test can end the process there.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        name: str,
+        prepare: Prepare,
+        clock: Callable[[], Instant],
+        *,
+        batch: int = 500,
+        until: int | None = None,
+        probe: Callable[[str], None] = lambda point: None,
+    ) -> None:
+        self.name = name
+        self.position = 0
+        """The checkpoint as last committed by this process."""
+        self.last_error: str | None = None
+        self._store = store
+        self._prepare = prepare
+        self._clock = clock
+        self._batch = batch
+        self._until = until
+        self._probe = probe
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Consume until `stop` is set. A database that is away is waited for, with growing pauses."""
+        pause_s = 0.1
+        while not stop.is_set():
+            try:
+                moved = await self.step()
+                if not moved:
+                    await self._store.changed(self.position, WAIT_S)
+                pause_s = 0.1
+                self.last_error = None
+            except StoreUnavailable as e:
+                self.last_error = e.detail
+                log.warning("consumer.store_unavailable", consumer=self.name, error=e.detail, pause_s=pause_s)
+                await _pause(stop, pause_s)
+                pause_s = min(pause_s * 2, 5.0)
+
+    async def step(self) -> int:
+        """Process one batch; returns how many records it held (0: nothing above the checkpoint)."""
+        records = await self._store.read(self._load)
+        if not records:
+            return 0
+        try:
+            await self._process(records)
+        except StoreUnavailable:
+            raise
+        except Exception:
+            first, last = records[0].position, records[-1].position
+            log.exception("consumer.batch_failed", consumer=self.name, first=first, last=last)
+            for record in records:
+                await self._process_alone(record)
+        return len(records)
+
+    async def catch_up(self, progress: Callable[[int], None] = lambda position: None) -> None:
+        """Process everything journalled so far (up to `until`); `progress` hears of each new checkpoint."""
+        while await self.step():
+            progress(self.position)
+
+    def _load(self, tx: Transaction) -> list[Record]:
+        self.position = tx.journal.checkpoint(self.name)
+        records = tx.journal.after(self.position, self._batch)
+        if self._until is None:
+            return records
+        return [record for record in records if record.position <= self._until]
+
+    async def _process(self, records: Sequence[Record]) -> None:
+        effects = await self._prepare(records)
+        self._probe(f"mid-{self.name}")
+        last = records[-1].position
+
+        def commit(tx: Transaction) -> None:
+            effects(tx)
+            tx.journal.set_checkpoint(self.name, last)
+
+        await self._store.write(commit)
+        self.position = last
+
+    async def _process_alone(self, record: Record) -> None:
+        try:
+            await self._process([record])
+        except StoreUnavailable:
+            raise
+        except Exception as e:
+            log.exception("consumer.record_failed", consumer=self.name, position=record.position)
+            failure = FailedFold(
+                self.name,
+                record.position,
+                record.business_product_id,
+                "",
+                f"{type(e).__name__}: {e}",
+                self._clock(),
+            )
+
+            def commit(tx: Transaction) -> None:
+                tx.views.fail([failure])
+                tx.journal.set_checkpoint(self.name, record.position)
+
+            await self._store.write(commit)
+            self.position = record.position
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        pass

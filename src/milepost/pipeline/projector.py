@@ -1,0 +1,347 @@
+"""The projector: records in, views out.
+
+For each batch it finds the orders and trackers that the records are about, loads all their facts, folds them
+anew and writes the views with the checkpoint. A view is a function of a set of facts alone, so a rebuild from
+position 0 gives the same views byte for byte, whatever the batches were.
+
+The joins: an order's facts name its trackers (order answers, `data`); a tracker's facts name its orders. So a
+milestone event that comes before anything named its tracker waits as an orphan under the tracker's subject and
+is adopted when an order answer joins them: both are indexed under that subject.
+
+Reading one order or tracker with its facts (`load_order`, `load_tracker`) lives here too, since `explain`,
+`asOf` and the timeline read exactly what the projector folds. The folds themselves are `domain`'s.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import msgspec
+import structlog
+from msgspec import Struct
+
+from milepost.domain.condition import Policy, check_at
+from milepost.domain.delivery import Delivery
+from milepost.domain.fact import EventFact, Fact, SnapshotFact, about, fact_of
+from milepost.domain.instant import Instant
+from milepost.domain.order import Order, fold_order
+from milepost.domain.record import Record, order_subject, subjects_of, tracker_subject
+from milepost.domain.tracker import Tracker, fold_tracker
+from milepost.pipeline.consumer import Effects
+from milepost.store import FailedFold, Store, Transaction, View, ViewKind
+
+NAME = "projector"
+"""The consumer's name: its checkpoint says how far the views are."""
+
+KEY_REUSE = "keyReuse"
+CONFLICT = "conflict"
+
+Key = tuple[str, str]
+"""(business product, subject)."""
+
+log = structlog.get_logger()
+
+
+class LoadedTracker(Struct):
+    """One tracker, folded from the facts known by then, and those facts."""
+
+    tracker: Tracker
+    facts: list[Fact]
+
+
+class LoadedOrder(Struct):
+    """One order, folded, with its facts and its trackers (by subject)."""
+
+    order: Order
+    facts: list[Fact]
+    trackers: dict[str, Tracker]
+    tracker_facts: dict[str, list[Fact]]
+
+
+class Projector:
+    """The handler of the projector's consumer."""
+
+    def __init__(self, store: Store, policy: Policy, clock: Callable[[], Instant]) -> None:
+        self._store = store
+        self._policy = policy
+        self._clock = clock
+
+    async def prepare(self, records: Sequence[Record]) -> Effects:
+        """Fold everything the records touch; the effects write index, views, flags and failures."""
+
+        def load_and_fold(tx: Transaction) -> Effects:
+            return _Batch(tx, records, self._policy, self._clock()).fold()
+
+        return await self._store.read(load_and_fold)
+
+
+class _Batch:
+    """One batch being folded on one state of the store."""
+
+    def __init__(self, tx: Transaction, records: Sequence[Record], policy: Policy, now: Instant) -> None:
+        self._tx = tx
+        self._records = records
+        self._policy = policy
+        self._now = now
+        self._failures: list[FailedFold] = []
+        self._facts: dict[int, Fact | None] = {}
+        self._fresh: dict[Key, list[Record]] = {}
+        self._loaded: dict[Key, list[Fact]] = {}
+        self._views: list[View] = []
+        self._gone: set[tuple[ViewKind, str, str]] = set()
+
+    def fold(self) -> Effects:
+        index: dict[int, tuple[str, Sequence[str]]] = {}
+        for record in self._records:
+            subjects = self._subjects(record)
+            index[record.position] = (record.business_product_id, subjects)
+            for subject in subjects:
+                self._fresh.setdefault((record.business_product_id, subject), []).append(record)
+        touched_trackers = {key for key in self._fresh if key[1].startswith("tracker/")}
+        touched_orders = {key for key in self._fresh if key[1].startswith("order/")}
+        self._load({*touched_trackers, *touched_orders})
+        for bp, subject in touched_trackers:
+            touched_orders |= {(bp, order_subject(o)) for o in _orders_of(self._loaded[bp, subject])}
+        self._load(touched_orders)
+        order_trackers = {key: _trackers_of(self._loaded[key]) for key in touched_orders}
+        self._load({(key[0], s) for key, named in order_trackers.items() for s in named})
+        trackers: dict[Key, Tracker] = {}
+        for key in touched_trackers:
+            self._fold_tracker(key, trackers)
+        for key, named in order_trackers.items():
+            self._fold_order(key, named, trackers)
+        flags = self._flags()
+        views, gone, failures = self._views, self._gone, self._failures
+
+        def effects(tx: Transaction) -> None:
+            tx.views.index(index)
+            tx.views.remove(gone)
+            tx.views.put(views)
+            tx.views.flag(flags)
+            tx.views.fail(failures)
+
+        return effects
+
+    def _subjects(self, record: Record) -> tuple[str, ...]:
+        try:
+            return subjects_of(record)
+        except Exception as e:
+            self._fail(record.position, record.business_product_id, "", e)
+            return ()
+
+    def _load(self, keys: Iterable[Key]) -> None:
+        """Facts of each subject: those indexed before, and this batch's."""
+        missing = [key for key in keys if key not in self._loaded]
+        stored = self._tx.journal.of_subjects(missing)
+        for key in missing:
+            records = {r.position: r for r in (*stored.get(key, ()), *self._fresh.get(key, ()))}
+            facts = (self._fact(records[position]) for position in sorted(records))
+            self._loaded[key] = [about(fact, key[1]) for fact in facts if fact is not None]
+
+    def _fact(self, record: Record) -> Fact | None:
+        if record.position not in self._facts:
+            try:
+                self._facts[record.position] = fact_of(record)
+            except Exception as e:
+                self._fail(record.position, record.business_product_id, "", e)
+                self._facts[record.position] = None
+        return self._facts[record.position]
+
+    def _fold_tracker(self, key: Key, trackers: dict[Key, Tracker]) -> None:
+        facts = self._loaded[key]
+        carrier, number = _tracker_identity(key[1], facts)
+        try:
+            tracker = fold_tracker(key[0], carrier, number, facts)
+            trackers[key] = tracker
+            self._add_view("tracker", key[0], key[1].removeprefix("tracker/"), tracker, tracker.stage)
+        except Exception as e:
+            self._fail(_first_position(facts), key[0], key[1], e)
+
+    def _fold_order(self, key: Key, named: Mapping[str, Key], trackers: dict[Key, Tracker]) -> None:
+        bp, subject = key
+        order_id = subject.removeprefix("order/")
+        facts = self._loaded[key]
+        try:
+            folded: dict[str, Tracker] = {}
+            for tracker_name, (carrier, number) in named.items():
+                if (bp, tracker_name) not in trackers:
+                    known = self._loaded[bp, tracker_name]
+                    trackers[bp, tracker_name] = fold_tracker(bp, carrier, number, known)
+                folded[tracker_name] = trackers[bp, tracker_name]
+            order = fold_order(bp, order_id, facts, folded)
+            self._add_view("order", bp, order_id, order, order.state)
+            for delivery in order.deliveries:
+                self._add_view("delivery", bp, delivery.id, delivery, delivery.state, order_id)
+            left = _deliveries_of(facts) - {delivery.id for delivery in order.deliveries}
+            self._gone |= {("delivery", bp, delivery_id) for delivery_id in left}
+        except Exception as e:
+            self._fail(_first_position(facts), bp, subject, e)
+
+    def _add_view(
+        self,
+        kind: ViewKind,
+        business_product_id: str,
+        id: str,
+        folded: Tracker | Order | Delivery,
+        state: str,
+        parent: str | None = None,
+    ) -> None:
+        due = None
+        if kind == "delivery" or kind == "tracker":
+            due = check_at(folded.document, kind, self._policy)
+        self._views.append(
+            View(
+                kind,
+                business_product_id,
+                id,
+                msgspec.json.encode(folded.document),
+                state,
+                parent,
+                folded.position,
+                due,
+                folded.terms,
+            )
+        )
+
+    def _fail(self, position: int, business_product_id: str, subject: str, error: Exception) -> None:
+        log.error("projector.fold_failed", position=position, subject=subject, error=type(error).__name__)
+        text = f"{type(error).__name__}: {error}"
+        self._failures.append(FailedFold(NAME, position, business_product_id, subject, text, self._now))
+
+    def _flags(self) -> dict[int, list[str]]:
+        """Flags only the whole journal shows: one idempotencyKey on several records, and conflicts."""
+        flags: dict[int, list[str]] = {}
+        keys = {key: records for key, records in self._fresh.items() if key[1].startswith("key/")}
+        stored = self._tx.journal.of_subjects(list(keys))
+        for key, records in keys.items():
+            every = {r.position: r for r in (*stored.get(key, ()), *records)}
+            events = [position for position, record in every.items() if record.kind == "event"]
+            if len(events) > 1:
+                for position in events:
+                    flags.setdefault(position, []).append(KEY_REUSE)
+        for record in self._records:
+            if record.kind == "conflict" and record.origin is not None:
+                flags.setdefault(record.origin, []).append(CONFLICT)
+        return flags
+
+
+def load_tracker(
+    tx: Transaction,
+    business_product_id: str,
+    carrier_code: str,
+    tracking_number: str,
+    *,
+    as_of: Instant | None = None,
+    explain: bool = False,
+) -> LoadedTracker | None:
+    """A tracker folded from what was received by `as_of` (all, when None); None when nothing was known."""
+    subject = tracker_subject(carrier_code, tracking_number)
+    facts = _load_facts(tx, [(business_product_id, subject)], as_of)[business_product_id, subject]
+    if not facts:
+        return None
+    carrier, number = _tracker_identity(subject, facts)
+    tracker = fold_tracker(business_product_id, carrier, number, facts, explain)
+    return LoadedTracker(tracker, facts)
+
+
+def load_order(
+    tx: Transaction,
+    business_product_id: str,
+    order_id: str,
+    *,
+    as_of: Instant | None = None,
+    explain: bool = False,
+) -> LoadedOrder | None:
+    """An order folded from what was received by `as_of` (all, when None); None when nothing was known."""
+    key = (business_product_id, order_subject(order_id))
+    facts = _load_facts(tx, [key], as_of)[key]
+    if not facts:
+        return None
+    named = _trackers_of(facts)
+    loaded = _load_facts(tx, [(business_product_id, subject) for subject in named], as_of)
+    tracker_facts = {subject: loaded[business_product_id, subject] for subject in named}
+    trackers = {
+        subject: fold_tracker(business_product_id, *named[subject], tracker_facts[subject], explain)
+        for subject in named
+    }
+    order = fold_order(business_product_id, order_id, facts, trackers, explain)
+    return LoadedOrder(order, facts, trackers, tracker_facts)
+
+
+def _load_facts(tx: Transaction, keys: Sequence[Key], as_of: Instant | None) -> dict[Key, list[Fact]]:
+    found = tx.journal.of_subjects(keys)
+    loaded: dict[Key, list[Fact]] = {}
+    for key in keys:
+        loaded[key] = []
+        for record in found.get(key, ()):
+            if as_of is None or record.received_at <= as_of:
+                try:
+                    loaded[key].append(about(fact_of(record), key[1]))
+                except Exception as e:
+                    # Listed as a failed fold when the projector met it; a reader goes on without it.
+                    log.warning("projector.unreadable_fact", position=record.position, error=type(e).__name__)
+    return loaded
+
+
+def _orders_of(facts: Iterable[Fact]) -> set[str]:
+    """Orders that a tracker's facts join it to."""
+    orders: set[str] = set()
+    for fact in facts:
+        if isinstance(fact, EventFact | SnapshotFact) and fact.order_id is not None:
+            orders.add(fact.order_id)
+    return orders
+
+
+def _trackers_of(facts: Iterable[Fact]) -> dict[str, tuple[str, str]]:
+    """Trackers that an order's facts join it to: subject -> (carrierCode, trackingNumber)."""
+    named: dict[str, set[tuple[str, str]]] = {}
+    for fact in facts:
+        identities: list[tuple[str, str]] = []
+        answer = None
+        if isinstance(fact, EventFact):
+            identities.extend(fact.trackers)
+            answer = fact.answer
+        elif isinstance(fact, SnapshotFact):
+            answer = fact.order
+        if answer is not None:
+            identities.extend(
+                (package.tracker.carrier_code, package.tracker.tracking_number)
+                for package in answer.packages
+                if package.tracker is not None
+            )
+        for identity in identities:
+            named.setdefault(tracker_subject(*identity), set()).add(identity)
+    return {subject: min(named[subject]) for subject in sorted(named)}
+
+
+def _deliveries_of(facts: Iterable[Fact]) -> set[str]:
+    """Every delivery id that an order's facts ever named."""
+    named: set[str] = set()
+    for fact in facts:
+        answer = None
+        if isinstance(fact, EventFact):
+            named.update(fact.delivery_ids)
+            answer = fact.answer
+        elif isinstance(fact, SnapshotFact):
+            answer = fact.order
+        if answer is not None:
+            named.update(package.delivery_id for package in answer.packages)
+    return named
+
+
+def _tracker_identity(subject: str, facts: Iterable[Fact]) -> tuple[str, str]:
+    """(carrierCode, trackingNumber) as the facts write them; of several spellings always the same one."""
+    spellings: set[tuple[str, str]] = set()
+    for fact in facts:
+        if isinstance(fact, EventFact):
+            spellings.update(fact.trackers)
+        elif isinstance(fact, SnapshotFact) and fact.carrier_code and fact.tracking_number:
+            spellings.add((fact.carrier_code, fact.tracking_number))
+    spellings.update(_trackers_of(facts).values())
+    fitting = [spelling for spelling in spellings if tracker_subject(*spelling) == subject]
+    if fitting:
+        return min(fitting)
+    _, carrier, number = subject.split("/", 2)
+    return carrier, number
+
+
+def _first_position(facts: Sequence[Fact]) -> int:
+    return min((fact.position for fact in facts), default=0)

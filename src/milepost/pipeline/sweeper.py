@@ -1,0 +1,227 @@
+"""The sweeper: journals what time makes true of deliveries and trackers, and what time or news makes untrue.
+
+It looks at the views whose `check_at` has come, evaluates their conditions (`domain.condition`) and appends one
+condition record for each raising and clearing; the projector folds these like any other fact. Raising needs a
+condition to hold on two evaluations at least `confirm_ms` apart; the first is kept in memory only, so that a
+restart asks for two again. Clearing is at once. Nothing is raised twice while the projector is behind: what
+was journalled for a view counts until its document shows it.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+import structlog
+from msgspec import Struct
+
+from milepost.domain.condition import (
+    Evaluation,
+    Key,
+    Policy,
+    SubjectKind,
+    changes,
+    evaluate,
+    open_conditions,
+)
+from milepost.domain.errors import StoreUnavailable
+from milepost.domain.instant import HOUR, MINUTE, Instant
+from milepost.domain.record import ConditionChange
+from milepost.store import NewRecord, Store, Transaction, View, ViewKind
+
+PAGE = 200
+"""Views looked at in one transaction."""
+
+ROAD = "sweeper"
+
+_UNREADABLE = (
+    msgspec.MsgspecError,
+    UnicodeDecodeError,
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)
+"""What a view document of another shape than ours can make an evaluation raise."""
+
+log = structlog.get_logger()
+
+ViewKey = tuple[ViewKind, str, str]
+"""(kind, business product, id)."""
+
+
+class _Journalled(Struct, frozen=True):
+    """What was journalled for a view: the conditions that are open once record `position` is folded."""
+
+    position: int
+    open: dict[Key, int | None]
+
+
+class _Look(Struct):
+    """One evaluation of one view: what to journal, and when to look again."""
+
+    view: View
+    check_at: Instant | None
+    changes: list[ConditionChange]
+    open: dict[Key, int | None]
+    """The open conditions after the changes."""
+    waiting: dict[tuple[Key, int | None], Instant]
+    """Conditions seen to hold once, since when."""
+
+
+class Sweeper:
+    """Evaluates due views and journals condition records, for all business products.
+
+    `policy` must be the projector's too, which stores with each view when it is due. Views that are folded
+    anew while they are looked at stay due until the next sweep.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        policy: Policy,
+        clock: Callable[[], Instant],
+        *,
+        interval_ms: int = MINUTE,
+        confirm_ms: int = MINUTE,
+    ) -> None:
+        self._store = store
+        self._policy = policy
+        self._clock = clock
+        self._interval_ms = interval_ms
+        self._confirm_ms = confirm_ms
+        self._waiting: dict[ViewKey, dict[tuple[Key, int | None], Instant]] = {}
+        self._journalled: dict[ViewKey, _Journalled] = {}
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Sweep every `interval_ms` until `stop` is set. A database that is away is tried again next time."""
+        while not stop.is_set():
+            try:
+                await self.sweep()
+            except StoreUnavailable as e:
+                log.warning("sweep_postponed", error=e.detail)
+            try:
+                await asyncio.wait_for(stop.wait(), self._interval_ms / 1000)
+            except TimeoutError:
+                continue
+
+    async def sweep(self) -> int:
+        """One evaluation of every view that is due; returns how many condition records were journalled.
+
+        Raises `StoreUnavailable`; what was committed before stands, the rest stays due.
+        """
+        now = self._clock()
+        seen: set[ViewKey] = set()
+        journalled = 0
+        while True:
+            due = await self._store.read(lambda tx: tx.views.due(now, PAGE))
+            fresh = [view for view in due if _key(view) not in seen]
+            if not fresh:
+                break
+            seen.update(map(_key, fresh))
+            journalled += await self._sweep_page(fresh, now)
+            if len(due) < PAGE:
+                break
+        if journalled:
+            log.info("swept", views=len(seen), journalled=journalled)
+        return journalled
+
+    async def _sweep_page(self, views: Sequence[View], now: Instant) -> int:
+        looks = [self._look(view, now) for view in views]
+        committed = await self._store.write(lambda tx: _commit(tx, looks, now))
+        for look, position in committed:
+            key = _key(look.view)
+            if look.waiting:
+                self._waiting[key] = look.waiting
+            else:
+                self._waiting.pop(key, None)
+            if look.changes:
+                self._journalled[key] = _Journalled(position, look.open)
+        return sum(len(look.changes) for look, _ in committed)
+
+    def _look(self, view: View, now: Instant) -> _Look:
+        """Evaluate one view. One whose document cannot be read stops nothing: it is looked at in an hour."""
+        if view.kind not in ("delivery", "tracker"):
+            return _Look(view, None, [], {}, {})
+        try:
+            document = msgspec.json.decode(view.document)
+            evaluation = evaluate(document, view.kind, now, self._policy)
+            return self._compare(view, document, view.kind, evaluation, now)
+        except _UNREADABLE as e:
+            log.error(
+                "view_not_evaluated",
+                kind=view.kind,
+                business_product_id=view.business_product_id,
+                id=view.id,
+                error=type(e).__name__,
+            )
+            return _Look(view, Instant(now + HOUR), [], {}, {})
+
+    def _compare(
+        self, view: View, document: dict[str, Any], kind: SubjectKind, evaluation: Evaluation, now: Instant
+    ) -> _Look:
+        opened = self._open(view, open_conditions(document, kind))
+        before = self._waiting.get(_key(view), {})
+        waiting: dict[tuple[Key, int | None], Instant] = {}
+        found: list[ConditionChange] = []
+        after = dict(opened)
+        for change in changes(document, kind, opened, evaluation.holding, now):
+            key: Key = (change.code, change.evidence.get("kind"))
+            if not change.raised:
+                del after[key]
+                found.append(change)
+                continue
+            count = change.evidence.get("count")
+            first = before.get((key, count), now)
+            if now - first >= self._confirm_ms and (key, count) in before:
+                after[key] = count
+                found.append(change)
+            else:
+                waiting[key, count] = first
+        again = [Instant(first + self._confirm_ms) for first in waiting.values()]
+        check_at = min(filter(None, (evaluation.next_check_at, *again)), default=None)
+        return _Look(view, check_at, found, after, waiting)
+
+    def _open(self, view: View, shown: dict[Key, int | None]) -> dict[Key, int | None]:
+        """The open conditions: those that the document shows, or those journalled since it was folded."""
+        known = self._journalled.get(_key(view))
+        if known is None:
+            return shown
+        if view.position >= known.position or shown == known.open:
+            del self._journalled[_key(view)]
+            return shown
+        return known.open
+
+
+def _commit(tx: Transaction, looks: Sequence[_Look], now: Instant) -> list[tuple[_Look, int]]:
+    """Journal the changes of the views that are still as they were read, and set their next check.
+
+    Returns those looks with the position of each one's last record (0 without any)."""
+    current = tx.views.get([_key(look.view) for look in looks])
+    kept: list[_Look] = []
+    for look in looks:
+        view = current.get(_key(look.view))
+        if view is not None and (view.position, view.document) == (look.view.position, look.view.document):
+            kept.append(look)
+    records = [_record(look.view, change, now) for look in kept for change in look.changes]
+    positions = iter(tx.journal.add(records) if records else ())
+    tx.views.recheck({_key(look.view): look.check_at for look in kept})
+    return [(look, max((next(positions) for _ in look.changes), default=0)) for look in kept]
+
+
+def _record(view: View, change: ConditionChange, now: Instant) -> NewRecord:
+    return NewRecord(
+        kind="condition",
+        business_product_id=view.business_product_id,
+        type=change.code,
+        received_at=now,
+        published_at=change.at,
+        road=ROAD,
+        body=msgspec.json.encode(change),
+    )
+
+
+def _key(view: View) -> ViewKey:
+    return view.kind, view.business_product_id, view.id

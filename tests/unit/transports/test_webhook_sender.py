@@ -1,0 +1,352 @@
+"""Sending by HTTP: authentication forms, deadlines, caps, redirects, and the table of refused addresses."""
+
+import asyncio
+from base64 import b64encode
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import parse_qs
+
+import msgspec
+import pytest
+from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.unit.transports.receiver import Received, Receiver, accept, answering
+
+from milepost.domain.attempt import Destination, Message
+from milepost.domain.envelope import parse_event
+from milepost.domain.errors import Misconfigured
+from milepost.domain.instant import Instant, parse_instant
+from milepost.pipeline.publisher import Outcome
+from milepost.transports.webhook_sender import (
+    AuthConfig,
+    BasicAuthConfig,
+    BridgeConfig,
+    ClientParameters,
+    HttpParameters,
+    OAuthConfig,
+    Pair,
+    WebhookSender,
+    WebhookSettings,
+    is_allowed,
+    networks,
+)
+
+NOW = parse_instant("2025-01-20T12:00:00Z")
+MESSAGE = Message("m", "d", 1, "pending", 0, NOW)
+BODY = (
+    b'{"idempotencyKey":"k","eventDescriptor":"PACKAGE_DELIVERED","resources":'
+    b'["businessProduct/bp/order/o/delivery/d"],"eventId":"e","apiVersion":"2024-11-01",'
+    b'"subscriptionId":"s","eventTime":"2025-01-20T12:34:56Z","data":{}}'
+)
+
+
+class Monotonic:
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def monotonic() -> Monotonic:
+    return Monotonic()
+
+
+@pytest.fixture
+async def sender(monotonic: Monotonic) -> AsyncIterator[WebhookSender]:
+    made = WebhookSender(lambda: NOW, allow=("127.0.0.0/8",), deadline_s=5.0, monotonic=monotonic)
+    async with made:
+        yield made
+
+
+async def send(sender: WebhookSender, settings: WebhookSettings | dict[str, Any]) -> Outcome:
+    destination = Destination("d", "webhook", msgspec.json.encode(settings))
+    return await sender.send(destination, MESSAGE, BODY)
+
+
+class TokenServer:
+    """A receiver with a token endpoint: `/token` counts, everything else wants the newest token."""
+
+    def __init__(self, receiver: Receiver) -> None:
+        self.receiver = receiver
+        self.forms: list[dict[str, list[str]]] = []
+        self.headers: list[dict[str, str]] = []
+        self.lifetime: float | str = 900
+        self.valid: set[str] = set()
+        receiver.answer = self.answer
+
+    @property
+    def config(self) -> OAuthConfig:
+        parameters = HttpParameters(
+            (Pair("scope", "events"),), (Pair("content-type", "application/x-www-form-urlencoded"),)
+        )
+        return OAuthConfig(
+            ClientParameters("id", "s%c ret&"), f"{self.receiver.url}/token", http_parameters=parameters
+        )
+
+    async def answer(self, received: Received) -> web.StreamResponse:
+        if received.path != "/token":
+            token = received.headers.get("authorization", "").removeprefix("Bearer ")
+            return web.Response(status=200 if token in self.valid else 401)
+        self.forms.append(parse_qs(received.body.decode()))
+        self.headers.append(received.headers)
+        token = f"token-{len(self.forms)}"
+        self.valid = {token}
+        return web.json_response({"access_token": token, "expires_in": self.lifetime})
+
+
+async def test_no_authentication_sends_the_body_as_it_is(sender: WebhookSender) -> None:
+    async with Receiver() as receiver:
+        outcome = await send(sender, {"url": f"{receiver.url}/hook?x=1", "method": "POST", "auth": {}})
+        assert outcome.status == 200
+        (received,) = receiver.received
+        assert received.body == BODY
+        assert received.headers["content-type"] == "application/json"
+        assert "authorization" not in received.headers
+
+
+async def test_basic(sender: WebhookSender) -> None:
+    async with Receiver() as receiver:
+        auth = AuthConfig(basic=BasicAuthConfig("user", "pä:ss"))
+        await send(sender, WebhookSettings(receiver.url, auth=auth))
+        expected = b64encode("user:pä:ss".encode()).decode()
+        assert receiver.received[0].headers["authorization"] == f"Basic {expected}"
+
+
+async def test_oauth_fetches_one_token_for_all_who_wait(sender: WebhookSender) -> None:
+    async with Receiver() as receiver:
+        server = TokenServer(receiver)
+        settings = WebhookSettings(receiver.url, auth=AuthConfig(oauth=server.config))
+        outcomes = await asyncio.gather(*(send(sender, settings) for _ in range(20)))
+        assert {o.status for o in outcomes} == {200}
+        assert server.forms == [
+            {
+                "grant_type": ["client_credentials"],
+                "client_id": ["id"],
+                "client_secret": ["s%c ret&"],
+                "scope": ["events"],
+            }
+        ]
+        assert server.headers[0]["content-type"] == "application/x-www-form-urlencoded"
+
+
+async def test_an_expired_token_is_fetched_anew_before_it_is_used(
+    sender: WebhookSender, monotonic: Monotonic
+) -> None:
+    async with Receiver() as receiver:
+        server = TokenServer(receiver)
+        settings = WebhookSettings(receiver.url, auth=AuthConfig(oauth=server.config))
+        await send(sender, settings)
+        monotonic.now += 880
+        await send(sender, settings)
+        assert len(server.forms) == 1
+        monotonic.now += 15
+        assert (await send(sender, settings)).status == 200
+        assert len(server.forms) == 2
+        assert sum(r.path != "/token" for r in receiver.received) == 3
+
+
+async def test_a_refused_token_is_fetched_anew_once(sender: WebhookSender) -> None:
+    async with Receiver() as receiver:
+        server = TokenServer(receiver)
+        settings = WebhookSettings(receiver.url, auth=AuthConfig(oauth=server.config))
+        await send(sender, settings)
+        server.valid = set()
+        outcomes = await asyncio.gather(*(send(sender, settings) for _ in range(5)))
+        assert {o.status for o in outcomes} == {200}
+        assert len(server.forms) == 2
+
+        async def refuse(received: Received) -> web.StreamResponse:
+            return await server.answer(received) if received.path == "/token" else web.Response(status=401)
+
+        receiver.answer = refuse
+        receiver.received.clear()
+        outcome = await send(sender, settings)
+        assert (outcome.status, outcome.error) == (401, "answered 401")
+        assert [r.path for r in receiver.received] == ["/", "/token", "/"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (500, b"{}"),
+        (302, b"{}"),
+        (200, b"not json"),
+        (200, b"[]"),
+        (200, b'{"access_token": 5}'),
+        (200, b'{"access_token": "a\\r\\nX-Evil: 1", "expires_in": 900}'),
+    ],
+)
+async def test_no_token_is_a_failure_that_never_reached_the_webhook(
+    sender: WebhookSender, answer: tuple[int, bytes]
+) -> None:
+    async def wrong(received: Received) -> web.StreamResponse:
+        return web.Response(status=answer[0], body=answer[1])
+
+    async with Receiver(wrong) as receiver:
+        config = OAuthConfig(ClientParameters("id", "secret-canary"), f"{receiver.url}/token")
+        outcome = await send(sender, WebhookSettings(receiver.url, auth=AuthConfig(oauth=config)))
+        assert outcome.status is None
+        assert not outcome.reached
+        assert "secret-canary" not in outcome.error
+        assert [r.path for r in receiver.received] == ["/token"]
+
+
+async def test_the_eventbridge_form_is_the_document_of_the_seed(sender: WebhookSender) -> None:
+    async with Receiver() as receiver:
+        bridge = BridgeConfig("aws.partner/buywithprime/name", "123456789012")
+        await send(sender, WebhookSettings(receiver.url, bridge=bridge))
+        document = msgspec.json.decode(receiver.received[0].body)
+        assert list(document) == [
+            "version", "id", "detail-type", "source", "account", "time", "region", "resources", "detail",
+        ]  # fmt: skip
+        assert document["id"] == document["detail"]["eventId"]
+        assert document["time"] == document["detail"]["eventTime"]
+        assert document["detail"] == msgspec.json.decode(BODY)
+        assert parse_event(receiver.received[0].body).bridge is not None
+
+
+async def test_a_redirect_is_not_followed(sender: WebhookSender) -> None:
+    async with Receiver() as target, Receiver(answering(302, location=target.url)) as receiver:
+        assert (await send(sender, WebhookSettings(receiver.url))).status == 302
+        assert not target.received
+
+
+async def test_a_silent_receiver_is_an_unknown_outcome(monotonic: Monotonic) -> None:
+    never = asyncio.Event()
+
+    async def hang(received: Received) -> web.StreamResponse:
+        await never.wait()
+        return await accept(received)
+
+    async with (
+        WebhookSender(lambda: NOW, allow=("127.0.0.1",), deadline_s=0.2, monotonic=monotonic) as sender,
+        Receiver(hang) as receiver,
+    ):
+        outcome = await send(sender, WebhookSettings(receiver.url))
+        assert (outcome.status, outcome.reached) == (None, True)
+        assert "0.2 s" in outcome.error
+        never.set()
+
+
+async def test_an_endless_answer_is_read_up_to_the_cap(monotonic: Monotonic) -> None:
+    written = 0
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal written
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        try:
+            while True:
+                writer.write(b"x" * 65_536)
+                await writer.drain()
+                written += 65_536
+        except OSError:
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with (
+        server,
+        WebhookSender(
+            lambda: NOW, allow=("127.0.0.1",), deadline_s=5.0, response_cap=1_000, monotonic=monotonic
+        ) as sender,
+    ):
+        outcome = await send(sender, WebhookSettings(f"http://127.0.0.1:{port}/"))
+        # The status is an answer, whatever follows it; the rest was not read.
+        assert outcome.status == 200
+    assert written < 64 * 1024 * 1024
+
+
+async def test_nobody_there_never_reached(sender: WebhookSender) -> None:
+    async with Receiver() as receiver:
+        url = receiver.url
+    outcome = await send(sender, WebhookSettings(url))
+    assert (outcome.status, outcome.reached) == (None, False)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [b"{", b"{}", b'{"url": 5}', b'{"url": "ftp://127.0.0.1/"}', b'{"url": "http://"}', b'{"url": "no"}'],
+)
+async def test_settings_that_cannot_be_used_are_a_failure(sender: WebhookSender, settings: bytes) -> None:
+    outcome = await sender.send(Destination("d", "webhook", settings), MESSAGE, BODY)
+    assert (outcome.status, outcome.reached) == (None, False)
+    assert outcome.error
+
+
+REFUSED = (
+    "127.0.0.1", "127.8.9.1", "0.0.0.0", "10.1.2.3", "172.16.0.1", "172.31.255.255", "192.168.1.1",
+    "100.64.0.1", "169.254.169.254", "192.0.0.1", "198.18.0.1", "224.0.0.1", "240.0.0.1", "255.255.255.255",
+    "192.0.2.1", "198.51.100.7", "203.0.113.9",
+    "::1", "::", "fd00:ec2::254", "fe80::1", "fe80::1%eth0", "fc00::1", "ff02::1", "2001:db8::1",
+    "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::ffff:169.254.169.254", "::127.0.0.1",
+    "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "64:ff9b:1::a00:1", "2002:7f00:1::", "2002:a9fe:a9fe::1",
+    "2001:0:7f00:1::", "not an address", "",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("address", REFUSED)
+def test_private_and_special_addresses_are_refused(address: str) -> None:
+    assert not is_allowed(address, ())
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", "1.1.1.1", "2606:4700::1111", "2a00:1450:4001::8a"])
+def test_public_addresses_are_allowed(address: str) -> None:
+    assert is_allowed(address, ())
+
+
+def test_the_list_allows_what_it_names_and_nothing_else() -> None:
+    allow = networks(("10.1.0.0/16", " fd00::/8 ", ""))
+    assert is_allowed("10.1.2.3", allow)
+    assert is_allowed("fd00::1", allow)
+    assert is_allowed("::ffff:10.1.2.3", allow)
+    assert not is_allowed("10.2.0.1", allow)
+    assert not is_allowed("127.0.0.1", allow)
+
+
+def test_a_bad_cidr_is_a_wrong_setting() -> None:
+    with pytest.raises(Misconfigured):
+        networks(("10.0.0.0/40",))
+
+
+@given(st.ip_addresses(v=4))
+def test_an_ipv4_address_is_judged_the_same_however_ipv6_carries_it(address: Any) -> None:
+    number = int(address)
+    plain = is_allowed(str(address), ())
+    high, low = number >> 16, number & 0xFFFF
+    for carried in (f"64:ff9b::{high:x}:{low:x}", f"::ffff:{high:x}:{low:x}", f"2002:{high:x}:{low:x}::1"):
+        if not plain:
+            assert not is_allowed(carried, ())
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1", "localhost", "2130706433", "0x7f000001", "0177.0.0.1", "127.1", "0.0.0.0", "localhost."],
+)
+async def test_the_address_is_checked_where_the_socket_is_made(monotonic: Monotonic, host: str) -> None:
+    """Literal, resolved, or spelled in a way only the resolver understands: nothing connects to loopback."""
+    async with Receiver() as receiver, WebhookSender(lambda: NOW, monotonic=monotonic) as strict:
+        port = receiver.url.rpartition(":")[2]
+        outcome = await send(strict, WebhookSettings(f"http://{host}:{port}/"))
+        assert outcome.status is None
+        assert not outcome.reached
+        assert not receiver.received
+
+
+async def test_the_token_endpoint_is_checked_too(monotonic: Monotonic) -> None:
+    async with Receiver() as receiver, WebhookSender(lambda: NOW, monotonic=monotonic) as strict:
+        config = OAuthConfig(ClientParameters("id", "s"), f"{receiver.url}/token")
+        outcome = await send(strict, WebhookSettings("https://example.com/", auth=AuthConfig(oauth=config)))
+        assert "not a public address" in outcome.error
+        assert not receiver.received
+
+
+async def test_retry_after_is_read(sender: WebhookSender) -> None:
+    async with Receiver(answering(503, retry_after="Mon, 20 Jan 2025 12:01:00 GMT")) as receiver:
+        outcome = await send(sender, WebhookSettings(receiver.url))
+        assert outcome.retry_after == Instant(60_000)
