@@ -1,0 +1,78 @@
+"""The read side as one ASGI application.
+
+`create_app` puts the routes together with what holds for all of them: the guard, problem documents, security
+headers and the cap on request bodies. Each kind of route is a module of its own.
+"""
+
+from typing import Any
+
+from litestar import Litestar, Request
+from litestar.datastructures import MutableScopeHeaders, State
+from litestar.di import Provide
+from litestar.types import Message, Scope
+
+from milepost.web import events, explanations, health, keys, operations, problems, search, stream, views
+from milepost.web.authentication import Principal, authorize
+from milepost.web.context import Context
+from milepost.web.openapi import describe, handler_of
+
+LARGEST_BODY = 64 * 1024
+"""Bytes; what this API takes is small. Events come in elsewhere."""
+
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+"""Set on every response that has not set them itself."""
+
+ROUTES = [
+    *views.HANDLERS,
+    *explanations.HANDLERS,
+    *events.HANDLERS,
+    *search.HANDLERS,
+    *stream.HANDLERS,
+    *operations.HANDLERS,
+    *keys.HANDLERS,
+    *health.HANDLERS,
+]
+
+
+def create_app(context: Context) -> Litestar:
+    """The application. It opens nothing and owns nothing: the hub runs it and closes what `context` holds."""
+
+    dependencies = {
+        "context": Provide(_provide_context, sync_to_thread=False),
+        "caller": Provide(_provide_caller, sync_to_thread=False),
+    }
+    return Litestar(
+        [*ROUTES, handler_of(lambda: describe(ROUTES, dependencies, context.version))],
+        dependencies=dependencies,
+        guards=[authorize],
+        exception_handlers=problems.HANDLERS,
+        before_send=[_add_headers],
+        openapi_config=None,
+        request_max_body_size=LARGEST_BODY,
+        logging_config=None,
+        state=State({"context": context}),
+    )
+
+
+def _provide_context(state: State) -> Context:
+    context: Context = state.context
+    return context
+
+
+def _provide_caller(request: Request[Principal, None, State]) -> Principal:
+    return request.user
+
+
+async def _add_headers(message: Message, scope: Scope) -> None:
+    if message["type"] == "http.response.start":
+        message.setdefault("headers", [])
+        headers: Any = MutableScopeHeaders.from_message(message)
+        for name, value in HEADERS.items():
+            headers.setdefault(name, value)

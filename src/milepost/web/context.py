@@ -1,0 +1,69 @@
+"""What the read side needs of the program around it: the store, a clock, and a few things it can ask for.
+
+The hub builds one `Context` and passes it to `app.create_app`. Nothing here opens, starts or closes anything.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from litestar.di import NamedDependency
+from litestar.params import SkipValidation
+
+from milepost.domain.instant import Instant
+from milepost.store import Receipt, Store
+
+
+class Ingest(Protocol):
+    """The part of the acknowledgement path that an operator may call."""
+
+    async def release(self, id: int, now: Instant, business_product_ids: tuple[str, ...] = ()) -> Receipt:
+        """Ingest a quarantined body again for a caller bound to these business products (empty: to all).
+
+        Raises `NotFound`, `Malformed` while it still can't be read, `UnboundBusinessProduct`."""
+        ...
+
+
+class Hydrator(Protocol):
+    """The part of hydration that an operator may call."""
+
+    async def retry(self, business_product_id: str, target: str) -> object:
+        """Ask again now, whether the ask is open or was given up."""
+        ...
+
+
+def _no_counters() -> Mapping[str, int]:
+    return {}
+
+
+def _ready() -> tuple[bool, dict[str, object]]:
+    return True, {}
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the hub hands to the web floor."""
+
+    store: Store
+    clock: Callable[[], Instant]
+    ingest: Ingest
+    version: str
+    hydrator: Hydrator | None = None
+    """None when no Buy with Prime API is configured."""
+    admin_key: str | None = None
+    """The setting API_KEY: scope admin, every business product."""
+    insecure: bool = False
+    """Without `admin_key`, requests from this machine need no key. For a laptop."""
+    counters: Callable[[], Mapping[str, int]] = _no_counters
+    """Counts of this process by name (the acknowledgement path, the hydrator), for `/metrics`."""
+    ready: Callable[[], tuple[bool, dict[str, object]]] = _ready
+    """Whether the consumers move, and what to tell of it; no secrets, since `/readyz` needs no key."""
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set before the server stops, so that streams end; a server waits for its open responses first."""
+    heartbeat_s: float = 15.0
+    """A stream with nothing to say sends a comment this often, in seconds."""
+
+
+Hub = NamedDependency[SkipValidation[Context]]
+"""The context as a handler's parameter `context`."""

@@ -1,0 +1,295 @@
+"""`…/explain` and `…/timeline`: why a view is as it is, and what happened when.
+
+An explanation lists every fact with what its fold made of it: used, or set aside by which rule. It is folded
+when asked for (views hold no traces), of the facts received by `asOf`.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from litestar import Response, get
+
+from milepost.domain.delivery import Delivery
+from milepost.domain.fact import ConditionFact, EventFact, Fact, SnapshotFact
+from milepost.domain.instant import Instant, format_instant
+from milepost.domain.record import delivery_subject, order_subject, tracker_subject
+from milepost.domain.timeline import timeline
+from milepost.domain.trace import TraceEntry
+from milepost.pipeline.projector import LoadedOrder, LoadedTracker
+from milepost.store import Transaction
+from milepost.web.authentication import Caller
+from milepost.web.context import Hub
+from milepost.web.documents import (
+    DeliveryExplanation,
+    OrderExplanation,
+    TimelineDocument,
+    TrackerExplanation,
+)
+from milepost.web.paging import Page
+from milepost.web.problems import problems
+from milepost.web.reading import (
+    AsOf,
+    BusinessProduct,
+    CarrierCode,
+    DeliveryId,
+    OrderId,
+    TrackingNumber,
+    delivery_then,
+    find_view,
+    join_deliveries,
+    join_orders,
+    join_trackers,
+    order_then,
+    parse_as_of,
+    respond,
+    tracker_id,
+    tracker_then,
+)
+
+NOTHING_READ = "Nothing in it changes this view."
+
+About = tuple[str, TraceEntry]
+"""The subject whose fold it was, and what that fold did with one fact."""
+
+
+@get(
+    "/v1/orders/{order_id:str}/explain",
+    summary="Explain an order's state",
+    tags=["Orders"],
+    responses=problems(404, 409),
+)
+async def explain_order(
+    context: Hub,
+    caller: Caller,
+    order_id: OrderId,
+    business_product_id: BusinessProduct = None,
+    as_of: AsOf = None,
+) -> Response[OrderExplanation]:
+    """Every fact of the order, its deliveries and its trackers, and what was made of it."""
+    reach, at = caller.reach(business_product_id), parse_as_of(as_of)
+
+    def read(tx: Transaction) -> dict[str, Any]:
+        loaded = order_then(tx, find_view(tx, "order", order_id, reach), at, explain=True)
+        own = [(order_subject(order_id), entry) for entry in loaded.order.trace]
+        for delivery in loaded.order.deliveries:
+            own.extend((delivery_subject(delivery.id), entry) for entry in delivery.trace)
+        lines = _with_unread(own, order_subject(order_id), loaded.facts)
+        for subject, tracker in loaded.trackers.items():
+            traced = [(subject, entry) for entry in tracker.trace]
+            lines += _with_unread(traced, subject, loaded.tracker_facts[subject])
+        join_orders(tx if at is None else None, [loaded.order.document])
+        facts = [*loaded.facts, *(fact for known in loaded.tracker_facts.values() for fact in known)]
+        return _explanation(tx, loaded.order.document, lines, facts, at, why_order(loaded.order.document))
+
+    return respond(await context.store.read(read))
+
+
+@get(
+    "/v1/deliveries/{delivery_id:str}/explain",
+    summary="Explain a delivery's state",
+    tags=["Deliveries"],
+    responses=problems(404, 409),
+)
+async def explain_delivery(
+    context: Hub,
+    caller: Caller,
+    delivery_id: DeliveryId,
+    business_product_id: BusinessProduct = None,
+    as_of: AsOf = None,
+) -> Response[DeliveryExplanation]:
+    """The facts that made the delivery so, those of its trackers among them, and those that were set aside."""
+    reach, at = caller.reach(business_product_id), parse_as_of(as_of)
+
+    def read(tx: Transaction) -> dict[str, Any]:
+        loaded = order_then(tx, find_view(tx, "delivery", delivery_id, reach), at, explain=True)
+        delivery = delivery_then(loaded, delivery_id, at)
+        lines, facts = _delivery_lines(loaded, delivery)
+        join_deliveries(tx if at is None else None, [delivery.document])
+        return _explanation(tx, delivery.document, lines, facts, at, why_delivery(delivery.document))
+
+    return respond(await context.store.read(read))
+
+
+def _delivery_lines(loaded: LoadedOrder, delivery: Delivery) -> tuple[list[About], list[Fact]]:
+    lines = [(delivery_subject(delivery.id), entry) for entry in delivery.trace]
+    facts = list(loaded.facts)
+    for shown in delivery.document["trackers"]:
+        subject = tracker_subject(shown["carrierCode"], shown["trackingNumber"])
+        tracker = loaded.trackers.get(subject)
+        if tracker is not None:
+            known = loaded.tracker_facts[subject]
+            lines += _with_unread([(subject, entry) for entry in tracker.trace], subject, known)
+            facts += known
+    return lines, facts
+
+
+@get(
+    "/v1/trackers/{carrier_code:str}/{tracking_number:str}/explain",
+    summary="Explain a tracker's stage",
+    tags=["Trackers"],
+    responses=problems(404, 409),
+)
+async def explain_tracker(
+    context: Hub,
+    caller: Caller,
+    carrier_code: CarrierCode,
+    tracking_number: TrackingNumber,
+    business_product_id: BusinessProduct = None,
+    as_of: AsOf = None,
+) -> Response[TrackerExplanation]:
+    """Every fact of the tracking number, and what was made of it."""
+    reach, at = caller.reach(business_product_id), parse_as_of(as_of)
+
+    def read(tx: Transaction) -> dict[str, Any]:
+        view = find_view(tx, "tracker", tracker_id(carrier_code, tracking_number), reach)
+        loaded: LoadedTracker = tracker_then(tx, view, at, explain=True)
+        subject = f"tracker/{view.id}"
+        lines = _with_unread([(subject, entry) for entry in loaded.tracker.trace], subject, loaded.facts)
+        document = loaded.tracker.document
+        join_trackers(tx if at is None else None, [document])
+        return _explanation(tx, document, lines, loaded.facts, at, why_tracker(document))
+
+    return respond(await context.store.read(read))
+
+
+@get(
+    "/v1/orders/{order_id:str}/timeline",
+    summary="Show an order's timeline",
+    tags=["Orders"],
+    responses=problems(404, 409),
+)
+async def get_timeline(
+    context: Hub,
+    caller: Caller,
+    order_id: OrderId,
+    business_product_id: BusinessProduct = None,
+    as_of: AsOf = None,
+) -> Response[Page[TimelineDocument]]:
+    """Everything that is known to have happened to the order and its packages, oldest first, in one page."""
+    reach, at = caller.reach(business_product_id), parse_as_of(as_of)
+
+    def read(tx: Transaction) -> Page[Any]:
+        loaded = order_then(tx, find_view(tx, "order", order_id, reach), at)
+        order = loaded.order
+        entries = timeline(loaded.facts, loaded.trackers, loaded.tracker_facts, order.deliveries)
+        return Page(entries, None)
+
+    return respond(await context.store.read(read))
+
+
+def _with_unread(lines: list[About], subject: str, facts: Sequence[Fact]) -> list[About]:
+    """A fact that no fold said a word about is listed all the same."""
+    said = {entry.position for _, entry in lines}
+    unread = [fact for fact in facts if fact.position not in said]
+    return [
+        *lines,
+        *((subject, TraceEntry(f.position, _kind(f), _type(f), False, "", NOTHING_READ)) for f in unread),
+    ]
+
+
+def _explanation(
+    tx: Transaction,
+    document: dict[str, Any],
+    lines: Iterable[About],
+    facts: Iterable[Fact],
+    as_of: Instant | None,
+    why: str,
+) -> dict[str, Any]:
+    by_position = {fact.position: fact for fact in facts}
+    positions = sorted(by_position)
+    arrivals, flags = tx.journal.arrivals(positions), tx.views.flags(positions)
+    listed: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for about, entry in sorted(lines, key=lambda line: line[1].position):
+        fact = by_position[entry.position]
+        rows = [row for row in arrivals.get(entry.position, ()) if as_of is None or row.received_at <= as_of]
+        noted = fact.flags if isinstance(fact, EventFact) else ()
+        listed[about, entry.position, entry.what, entry.rule, entry.text] = {
+            "position": entry.position,
+            "about": about,
+            "kind": entry.kind,
+            "type": _type(fact),
+            "what": entry.what,
+            "used": entry.used,
+            "rule": entry.rule,
+            "text": entry.text,
+            "receivedAt": format_instant(fact.received_at),
+            "publishedAt": format_instant(_said_at(fact)),
+            "arrivals": max(len(rows), 1),
+            "flags": list(dict.fromkeys((*noted, *flags.get(entry.position, ())))),
+        }
+    return {"view": document, "facts": list(listed.values()), "state": why}
+
+
+def _kind(fact: Fact) -> str:
+    if isinstance(fact, EventFact):
+        return "conflict" if fact.conflict else "event"
+    if isinstance(fact, SnapshotFact):
+        return "snapshot"
+    return "condition" if isinstance(fact, ConditionFact) else "settlement"
+
+
+def _type(fact: Fact) -> str:
+    if isinstance(fact, EventFact):
+        return fact.type
+    if isinstance(fact, SnapshotFact):
+        return fact.query
+    return fact.change.code if isinstance(fact, ConditionFact) else fact.settlement.outcome
+
+
+def _said_at(fact: Fact) -> Instant:
+    """When it was published, observed or decided."""
+    if isinstance(fact, EventFact):
+        return fact.published_at
+    if isinstance(fact, SnapshotFact):
+        return fact.observed_at
+    return fact.change.at if isinstance(fact, ConditionFact) else fact.settlement.at
+
+
+def why_order(order: dict[str, Any]) -> str:
+    """One sentence: why an order is in its state."""
+    counts = order["summary"]
+    if not counts["deliveries"]:
+        return f"The order is {order['state']}: no delivery of it is known yet."
+    states = (
+        ("delivered", "DELIVERED"),
+        ("inTransit", "IN_TRANSIT"),
+        ("pending", "PENDING"),
+        ("cancelled", "CANCELLED"),
+    )
+    parts = ", ".join(f"{counts[key]} {state}" for key, state in states if counts[key])
+    return f"The order is {order['state']} because its deliveries are: {parts}."
+
+
+def why_delivery(delivery: dict[str, Any]) -> str:
+    """One sentence: why a delivery is in its state."""
+    state = delivery["state"]
+    said = f"The delivery is {state}"
+    if state == "DELIVERED":
+        sources = {"milestone": "a carrier's milestone", "event": "an event", "snapshot": "an answer"}
+        source = sources.get(delivery["deliveredAtSource"] or "")
+        when = f"; it was at {delivery['deliveredAt']}, by {source}" if source else ""
+        return f"{said} because Buy with Prime says so{when}."
+    if state == "CANCELLED":
+        reason = f", reason {delivery['reason']}" if delivery["reason"] else ""
+        return f"{said} because Buy with Prime says so{reason}."
+    evidence = delivery["shipEvidence"]
+    if state == "IN_TRANSIT" and evidence:
+        shown = f"{evidence['kind']} {evidence['type']} at position {evidence['position']}"
+        return f"{said} because of its first ship evidence, {shown}."
+    return f"{said}: nothing says that it was shipped." if state == "PENDING" else f"{said}."
+
+
+def why_tracker(tracker: dict[str, Any]) -> str:
+    """One sentence: why a tracker is in its stage."""
+    counting = [m for m in tracker["milestones"] if m["standing"] == "counts"]
+    if not counting:
+        return f"The tracker is {tracker['stage']}: no milestone of it is known yet."
+    # What says something else than where the parcel is (a delay) leaves the stage alone.
+    last = next((m for m in reversed(counting) if m["code"] == tracker["stage"]), counting[-1])
+    place = (last.get("address") or {}).get("locality")
+    scan = f"{last['code']}" + (f" at {last['occurredAt']}" if last["occurredAt"] else "")
+    scan += f" in {place}" if place else ""
+    return f"The tracker is {tracker['stage']} because {scan} is the latest milestone that counts."
+
+
+HANDLERS = [explain_order, explain_delivery, explain_tracker, get_timeline]

@@ -1,0 +1,173 @@
+"""`/healthz`, `/readyz` and `/metrics`: whether the process lives, whether it can do its work, and its numbers.
+
+The numbers come from one read of the store, so the laws between them hold at every scrape (event-delivery.md,
+bar 37): arrivals = events + duplicates + quarantined, and records = folded + pending.
+"""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+
+import structlog
+from litestar import Response, get
+from litestar.datastructures import State
+from litestar.openapi.datastructures import ResponseSpec
+from msgspec import Struct
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
+
+from milepost.domain.errors import Forbidden, StoreUnavailable
+from milepost.pipeline.projector import NAME as PROJECTOR
+from milepost.store import Counts, Transaction
+from milepost.web.authentication import PUBLIC, Caller
+from milepost.web.context import Context, Hub
+from milepost.web.documents import Document
+from milepost.web.problems import problems
+
+STORE_ANSWERS_WITHIN_S = 3.0
+"""A store that takes longer for an empty commit is not ready."""
+
+PROBE_EVERY_MS = 1_000
+"""Anybody may ask, so the store is written to no more often than this for it."""
+
+READINESS = "readiness"
+"""The checkpoint that a readiness probe writes, to see that the database takes writes."""
+
+log = structlog.get_logger()
+
+
+class Health(Document):
+    status: str
+    version: str
+
+
+class Readiness(Document):
+    """Whether the hub can take and process events, and which part can't."""
+
+    ready: bool
+    store: str
+    """ok, or why it takes no writes."""
+    consumers: dict[str, object]
+
+
+@get("/healthz", summary="Is the process alive?", tags=["Health"], opt=PUBLIC)
+async def healthz(context: Hub) -> Health:
+    """200 as long as the process answers."""
+    return Health("ok", context.version)
+
+
+@get(
+    "/readyz",
+    summary="Can it do its work?",
+    tags=["Health"],
+    opt=PUBLIC,
+    responses={503: ResponseSpec(Readiness, description="Not ready.", generate_examples=False)},
+)
+async def readyz(context: Hub, state: State) -> Response[Readiness]:
+    """200 when the store takes writes and the consumers move, otherwise 503."""
+    now, known = context.clock(), state.get("store_state")
+    if known is None or not 0 <= now - known[0] < PROBE_EVERY_MS:
+        known = state.store_state = now, await _store_state(context)
+    store = known[1]
+    moving, consumers = context.ready()
+    ready = moving and store == "ok" and not context.closing.is_set()
+    return Response(Readiness(ready, store, consumers), status_code=200 if ready else 503)
+
+
+async def _store_state(context: Context) -> str:
+    def write(tx: Transaction) -> None:
+        tx.journal.set_checkpoint(READINESS, context.clock())
+
+    try:
+        async with asyncio.timeout(STORE_ANSWERS_WITHIN_S):
+            await context.store.write(write)
+    except StoreUnavailable as e:
+        return e.code
+    except TimeoutError:
+        return "timeout"
+    return "ok"
+
+
+class _Numbers(Struct):
+    counts: Counts
+    asks: dict[str, int]
+    messages: dict[str, int]
+
+
+class _Collector(Collector):
+    """One scrape's numbers, already read."""
+
+    def __init__(self, numbers: _Numbers, counters: Mapping[str, int], version: str) -> None:
+        self._numbers = numbers
+        self._counters = counters
+        self._version = version
+
+    def collect(self) -> Iterator[Metric]:
+        counts = self._numbers.counts
+        for name, text, value in (
+            ("arrivals", "Authenticated arrivals: events + duplicates + quarantined.", counts.arrivals),
+            ("events", "Events journalled.", counts.events),
+            (
+                "duplicates",
+                "Arrivals of events that were journalled already, conflicts among them.",
+                counts.duplicates,
+            ),
+            ("conflicts", "Duplicates whose data differed from their original's.", counts.conflicts),
+            ("records", "Records journalled, of every kind: folded + pending.", counts.records),
+            ("folded", "Records the projector has processed, failed folds among them.", counts.folded),
+        ):
+            yield CounterMetricFamily(f"milepost_{name}", text, value)
+        for name, text, value in (
+            ("quarantined", "Arrivals now in quarantine.", counts.quarantined),
+            ("pending", "Records that the projector has not processed yet.", counts.pending),
+            ("failed_folds", "Records or subjects that a consumer could not process.", counts.failed_folds),
+            ("last_position", "The journal's last position.", counts.last_position),
+        ):
+            yield GaugeMetricFamily(f"milepost_{name}", text, value)
+        yield _by_state(
+            "hydration_asks", "Questions to the Buy with Prime API, by state.", self._numbers.asks
+        )
+        yield _by_state("messages", "Messages to destinations, by state.", self._numbers.messages)
+        process = CounterMetricFamily(
+            "milepost_process", "Counts since this process started.", labels=["name"]
+        )
+        for name, value in sorted(self._counters.items()):
+            process.add_metric([name], value)
+        yield process
+        build = GaugeMetricFamily(
+            "milepost_build_info", "1, with the version as a label.", labels=["version"]
+        )
+        build.add_metric([self._version], 1)
+        yield build
+
+
+def _by_state(name: str, text: str, counts: Mapping[str, int]) -> Metric:
+    family = GaugeMetricFamily(f"milepost_{name}", text, labels=["state"])
+    for state, count in sorted(counts.items()):
+        family.add_metric([state], count)
+    return family
+
+
+@get(
+    "/metrics",
+    summary="The hub's numbers, for Prometheus",
+    tags=["Health"],
+    media_type="text/plain",
+    responses=problems(),
+)
+async def metrics(context: Hub, caller: Caller) -> Response[bytes]:
+    """Prometheus text. They count all business products, so a key that is bound to some is refused."""
+    if caller.business_products is not None:
+        raise Forbidden("The numbers are of all business products; this key is bound to some.")
+
+    def read(tx: Transaction) -> _Numbers:
+        return _Numbers(tx.journal.counts(PROJECTOR), tx.work.count(), tx.attempts.count())
+
+    numbers = await context.store.read(read)
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Collector(numbers, context.counters(), context.version))
+    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+
+HANDLERS = [healthz, readyz, metrics]

@@ -1,0 +1,172 @@
+"""Reading views: finding the one that an id means, as it stands or as it stood, and joining what views leave out.
+
+An id is looked up within the caller's business products. `asOf` folds anew from the facts received by then, so
+that the answer is what a page would have shown (tracking.md 12.2). Hydration status belongs to the present only.
+"""
+
+from collections.abc import Callable, Collection
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Response
+from litestar.params import PathParameter, QueryParameter
+
+from milepost.domain.delivery import Delivery
+from milepost.domain.errors import Ambiguous, Invalid, NotFound
+from milepost.domain.instant import Instant, format_instant, parse_instant
+from milepost.domain.record import order_subject, tracker_subject
+from milepost.pipeline.projector import LoadedOrder, LoadedTracker, load_order, load_tracker
+from milepost.store import Ask, Transaction, View, ViewKind
+
+BusinessProduct = Annotated[
+    str | None,
+    QueryParameter(
+        name="businessProductId",
+        description="Only this business product; needed where an id is ambiguous.",
+        max_length=256,
+    ),
+]
+AsOf = Annotated[
+    str | None,
+    QueryParameter(name="asOf", description="ISO 8601 time: the view from what had been received by then."),
+]
+OrderId = Annotated[str, PathParameter(description="The order's id.", max_length=512)]
+DeliveryId = Annotated[str, PathParameter(description="The delivery's id.", max_length=512)]
+CarrierCode = Annotated[
+    str, PathParameter(description="The carrier's code; case does not matter.", max_length=128)
+]
+TrackingNumber = Annotated[str, PathParameter(description="The tracking number.", max_length=512)]
+
+Reach = Collection[str] | None
+"""The business products to look in; None for all."""
+
+
+def respond(document: Any) -> Response[Any]:
+    """A document as JSON, as it is."""
+    return Response(document)
+
+
+def parse_as_of(text: str | None) -> Instant | None:
+    """`asOf` as an instant. Raises `Invalid`."""
+    if text is None:
+        return None
+    try:
+        # A plus sign that nobody escaped arrives as a space.
+        return parse_instant(text.strip().replace(" ", "+") if "T" in text else text)
+    except ValueError as e:
+        raise Invalid(f"asOf {text[:40]!r} is not an ISO 8601 time", field="asOf") from e
+
+
+def find_view(tx: Transaction, kind: ViewKind, id: str, reach: Reach) -> View:
+    """The view of that id. Raises `NotFound`, or `Ambiguous` when several business products have it."""
+    found = [] if "\x00" in id else tx.views.find(kind, id, reach)
+    if not found:
+        raise NotFound(f"There is no {kind} {id!r}.")
+    if len(found) > 1:
+        products = sorted(view.business_product_id for view in found)
+        raise Ambiguous(
+            f"{len(found)} business products have {kind} {id!r}; say which with ?businessProductId=.",
+            businessProductIds=products,
+        )
+    return found[0]
+
+
+def tracker_id(carrier_code: str, tracking_number: str) -> str:
+    """The id of a tracker's view."""
+    return tracker_subject(carrier_code, tracking_number).removeprefix("tracker/")
+
+
+def order_then(tx: Transaction, view: View, as_of: Instant | None, explain: bool = False) -> LoadedOrder:
+    """The order that an order's or a delivery's view belongs to, folded anew. Raises `NotFound` for a time
+    before anything was known of it."""
+    order_id = view.parent if view.kind == "delivery" and view.parent is not None else view.id
+    loaded = load_order(tx, view.business_product_id, order_id, as_of=as_of, explain=explain)
+    if loaded is None:
+        raise _unknown_then(f"order {order_id!r}", as_of)
+    return loaded
+
+
+def delivery_then(loaded: LoadedOrder, delivery_id: str, as_of: Instant | None) -> Delivery:
+    """A delivery of an order folded anew. Raises `NotFound`."""
+    for delivery in loaded.order.deliveries:
+        if delivery.id == delivery_id:
+            return delivery
+    raise _unknown_then(f"delivery {delivery_id!r}", as_of)
+
+
+def tracker_then(tx: Transaction, view: View, as_of: Instant | None, explain: bool = False) -> LoadedTracker:
+    """A tracker folded anew. Raises `NotFound` for a time before anything was known of it."""
+    carrier, _, number = view.id.partition("/")
+    loaded = load_tracker(tx, view.business_product_id, carrier, number, as_of=as_of, explain=explain)
+    if loaded is None:
+        raise _unknown_then(f"tracker {view.id!r}", as_of)
+    return loaded
+
+
+def _unknown_then(what: str, as_of: Instant | None) -> NotFound:
+    if as_of is None:
+        return NotFound(f"There is no {what}.")
+    return NotFound(f"Nothing was known of {what} at {format_instant(as_of)}.")
+
+
+def decoded(view: View) -> dict[str, Any]:
+    document: dict[str, Any] = msgspec.json.decode(view.document)
+    return document
+
+
+Join = Callable[[Transaction | None, list[dict[str, Any]]], None]
+"""Adds to documents what views leave out; without a transaction (a view of the past) all of it is null."""
+
+
+def join_orders(tx: Transaction | None, orders: list[dict[str, Any]]) -> None:
+    """`hydration` of the orders, their deliveries and their trackers."""
+    deliveries = [delivery for order in orders for delivery in order["deliveries"]]
+    targets = {(order["businessProductId"], order_subject(order["id"])) for order in orders}
+    asks = _asks(tx, targets | _delivery_targets(deliveries))
+    for order in orders:
+        order["hydration"] = _hydration(asks.get((order["businessProductId"], order_subject(order["id"]))))
+    _join_deliveries(asks, deliveries)
+
+
+def join_deliveries(tx: Transaction | None, deliveries: list[dict[str, Any]]) -> None:
+    """`hydration` of the deliveries (their orders') and of their trackers."""
+    _join_deliveries(_asks(tx, _delivery_targets(deliveries)), deliveries)
+
+
+def join_trackers(tx: Transaction | None, trackers: list[dict[str, Any]]) -> None:
+    """`hydration` of the trackers."""
+    keys = [
+        (t["businessProductId"], tracker_subject(t["carrierCode"], t["trackingNumber"])) for t in trackers
+    ]
+    asks = _asks(tx, set(keys))
+    for key, tracker in zip(keys, trackers, strict=True):
+        tracker["hydration"] = _hydration(asks.get(key))
+
+
+def _asks(tx: Transaction | None, targets: set[tuple[str, str]]) -> dict[tuple[str, str], Ask]:
+    return {} if tx is None else tx.work.get(targets)
+
+
+def _delivery_targets(deliveries: list[dict[str, Any]]) -> set[tuple[str, str]]:
+    targets: set[tuple[str, str]] = set()
+    for delivery in deliveries:
+        product = delivery["businessProductId"]
+        targets.add((product, order_subject(delivery["orderId"])))
+        for tracker in delivery["trackers"]:
+            targets.add((product, tracker_subject(tracker["carrierCode"], tracker["trackingNumber"])))
+    return targets
+
+
+def _join_deliveries(asks: dict[tuple[str, str], Ask], deliveries: list[dict[str, Any]]) -> None:
+    for delivery in deliveries:
+        product = delivery["businessProductId"]
+        delivery["hydration"] = _hydration(asks.get((product, order_subject(delivery["orderId"]))))
+        for tracker in delivery["trackers"]:
+            subject = tracker_subject(tracker["carrierCode"], tracker["trackingNumber"])
+            tracker["hydration"] = _hydration(asks.get((product, subject)))
+
+
+def _hydration(ask: Ask | None) -> dict[str, Any] | None:
+    if ask is None:
+        return None
+    return {"state": ask.state, "tries": ask.tries, "dueAt": format_instant(ask.due_at), "error": ask.error}

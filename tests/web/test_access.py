@@ -1,0 +1,179 @@
+"""Who gets in: every route with no key, a wrong one, a foreign one and one of too small a scope."""
+
+from typing import Any
+
+import pytest
+from tests.web.world import ADMIN_KEY, World, one_delivery
+
+from milepost.domain.instant import Instant
+from milepost.store import Ask, Store
+from milepost.web.app import ROUTES
+
+PUBLIC = {"/healthz", "/readyz"}
+
+SINGLE = {
+    "/v1/orders/order-1",
+    "/v1/orders/order-1/explain",
+    "/v1/orders/order-1/timeline",
+    "/v1/deliveries/delivery-1",
+    "/v1/deliveries/delivery-1/explain",
+    "/v1/trackers/UPS/1Z999",
+    "/v1/trackers/UPS/1Z999/explain",
+    "/v1/events/event-1",
+    "/v1/quarantine/1",
+}
+LISTS = {
+    "/v1/orders",
+    "/v1/deliveries",
+    "/v1/trackers",
+    "/v1/events",
+    "/v1/search?q=order-1",
+    "/v1/quarantine",
+    "/v1/hydration",
+    "/v1/failures",
+}
+OPERATE = {("POST", "/v1/quarantine/1/release"), ("POST", "/v1/hydration/retry")}
+ADMIN = {("GET", "/v1/keys"), ("POST", "/v1/keys"), ("DELETE", "/v1/keys/key_1")}
+WHOLE = {"/metrics"}
+STREAM = {"/v1/stream"}
+REST: set[tuple[str, str]] = {("GET", path) for path in SINGLE | LISTS | WHOLE | STREAM}
+EVERY = sorted(REST | OPERATE | ADMIN)
+
+BODIES: dict[str, dict[str, Any]] = {
+    "/v1/hydration/retry": {"businessProductId": "bp-1", "target": "order/order-1"},
+    "/v1/keys": {"name": "new"},
+}
+
+
+def _shape(path: str) -> int:
+    return len(path.split("?")[0].split("/"))
+
+
+def test_the_table_covers_every_route() -> None:
+    registered = {(m, path) for h in ROUTES for m in map(str, h.http_methods) for path in h.paths}
+    registered = {(m.removeprefix("HttpMethod."), p) for m, p in registered if p not in PUBLIC}
+    assert len(registered) == len(EVERY)
+    for method, path in EVERY:
+        head = path.split("?")[0].split("/")
+        assert any(
+            m == method
+            and _shape(p) == len(head)
+            and all(a == b or a.startswith("{") for a, b in zip(p.split("/"), head, strict=True))
+            for m, p in registered
+        ), path
+
+
+@pytest.fixture
+async def filled(world: World) -> World:
+    """A history of bp-1, with something in quarantine and something asked."""
+    await one_delivery(world)
+    await world.store.write(
+        lambda tx: tx.journal.quarantine(b"{", "malformed_event", "broken", world.now, "webhook", ("bp-1",))
+    )
+    ask = Ask("bp-1", "order/order-1", 0, Instant(world.now), 3, (1,), "gaveUp", "no answer")
+    await world.store.write(lambda tx: tx.work.put([ask]))
+    return world
+
+
+async def _status(world: World, method: str, path: str, key: str | None) -> tuple[int, str]:
+    async with world.client(key) as client:
+        answer = await client.request(method, path, json=BODIES.get(path) if method == "POST" else None)
+    kind = answer.headers.get("content-type", "")
+    return answer.status_code, answer.json()["code"] if "problem" in kind else ""
+
+
+async def test_without_a_key_or_with_a_wrong_one_nothing_is_answered(filled: World) -> None:
+    revoked = await filled.key("admin")
+    async with filled.client() as client:
+        await client.delete("/v1/keys/key_0001")
+    for method, path in EVERY:
+        for key in (None, "", "mp_wrong", "x" * 600, ADMIN_KEY[:-1], revoked):
+            assert await _status(filled, method, path, key) == (401, "unauthenticated"), (method, path, key)
+
+
+async def test_other_ways_to_send_a_key_are_refused(filled: World) -> None:
+    async with filled.client(None) as client:
+        for header in ("Basic " + ADMIN_KEY, ADMIN_KEY, "Bearer", "Bearer  ", "Bearerx " + ADMIN_KEY):
+            answer = await client.get("/v1/orders", headers={"authorization": header})
+            assert answer.status_code == 401
+            assert answer.headers["www-authenticate"].startswith("Bearer")
+        answer = await client.get("/v1/orders", headers={"authorization": "bearer " + ADMIN_KEY})
+        assert answer.status_code == 200
+
+
+async def test_a_key_of_another_business_product_sees_nothing(filled: World) -> None:
+    foreign = await filled.key("admin", "bp-2")
+    for path in sorted(SINGLE):
+        assert await _status(filled, "GET", path, foreign) == (404, "not_found"), path
+        asked = f"{path}?businessProductId=bp-1"
+        if "quarantine" not in path:
+            assert await _status(filled, "GET", asked, foreign) == (404, "not_found"), path
+    for path in sorted(LISTS):
+        async with filled.client(foreign) as client:
+            answer = (await client.get(path)).json()
+            assert answer == {"items": [], "next": None}, path
+    for method, path in OPERATE:
+        assert await _status(filled, method, path, foreign) == (404, "not_found")
+    assert await _status(filled, "GET", "/metrics", foreign) == (403, "forbidden")
+    assert await _status(filled, "GET", "/v1/stream?businessProductId=bp-1", foreign) == (404, "not_found")
+
+
+async def test_the_own_business_product_is_answered(filled: World) -> None:
+    own = await filled.key("read", "bp-1", "bp-3")
+    for path in sorted(SINGLE - {"/v1/quarantine/1"}):
+        assert (await _status(filled, "GET", path, own))[0] == 200, path
+    assert (await _status(filled, "GET", "/v1/quarantine/1", own))[0] == 200
+    for path in sorted(LISTS - {"/v1/failures"}):
+        async with filled.client(own) as client:
+            assert (await client.get(path)).json()["items"], path
+
+
+async def test_a_body_that_may_be_anothers_is_not_shown(filled: World) -> None:
+    await filled.store.write(
+        lambda tx: tx.journal.quarantine(b"{", "malformed_event", "", filled.now, "webhook", ("bp-1", "bp-2"))
+    )
+    await filled.store.write(
+        lambda tx: tx.journal.quarantine(b"{", "malformed_event", "", filled.now, "webhook", ())
+    )
+    own = await filled.key("operate", "bp-1")
+    assert [item["id"] for item in (await filled.get("/v1/quarantine", own)).json()["items"]] == [1]
+    for entry in (2, 3):
+        assert (await filled.get(f"/v1/quarantine/{entry}", own)).status_code == 404
+        assert (await filled.post(f"/v1/quarantine/{entry}/release", key=own)).status_code == 404
+
+
+async def test_a_scope_that_is_too_small_is_refused(filled: World) -> None:
+    read, operate = await filled.key("read"), await filled.key("operate")
+    for method, path in sorted(OPERATE | ADMIN):
+        assert await _status(filled, method, path, read) == (403, "forbidden"), path
+    for method, path in sorted(ADMIN):
+        assert await _status(filled, method, path, operate) == (403, "forbidden"), path
+    for method, path in sorted(OPERATE):
+        assert (await _status(filled, method, path, operate))[1] not in ("forbidden", "unauthenticated"), path
+
+
+async def test_probes_and_the_description_need_no_key(filled: World) -> None:
+    for path in (*PUBLIC, "/openapi.json"):
+        assert (await filled.get(path, None)).status_code == 200
+
+
+async def test_a_laptop_without_keys_answers_only_itself(store: Store) -> None:
+    world = World(store, admin_key=None, insecure=True)
+    async with world.client(None) as client:
+        assert (await client.get("/v1/keys")).status_code == 200
+        for headers in (
+            {"host": "evil.example"},
+            {"origin": "https://evil.example"},
+            {"origin": "null"},
+            {"authorization": "Bearer wrong"},
+        ):
+            assert (await client.get("/v1/keys", headers=headers)).status_code == 401, headers
+        own = {"origin": "http://localhost:8480", "host": "localhost:8480"}
+        assert (await client.get("/v1/keys", headers=own)).status_code == 200
+
+
+async def test_insecure_does_not_open_a_hub_that_has_a_key(store: Store) -> None:
+    world = World(store, insecure=True)
+    assert (await world.get("/v1/orders", None)).status_code == 401
+    world = World(store, admin_key=None)
+    assert (await world.get("/v1/orders", None)).status_code == 401
