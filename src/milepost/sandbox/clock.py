@@ -1,0 +1,70 @@
+"""The sandbox's clock: real, faster, or stepped by a caller. Every wait in scenarios and retries follows it.
+
+A faster clock starts in the past and runs at `speed` until it has caught up with the real time, then goes on
+at the real pace: what is published never lies in the future of whoever receives it. A speed of 0 stands still
+until `advance` is called.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from milepost.domain.instant import Instant
+
+
+def real_now() -> Instant:
+    """The machine's time."""
+    return Instant(time.time_ns() // 1_000_000)
+
+
+class WorldClock:
+    """`now()` for whoever needs a time, `wait` for whoever needs one to come."""
+
+    def __init__(
+        self, start: Instant | None = None, speed: float = 1.0, *, real: Callable[[], Instant] = real_now
+    ) -> None:
+        self.speed = speed
+        self._real = real
+        self._real_start = real()
+        self._start = self._real_start if start is None else start
+        self._waiting: set[asyncio.Event] = set()
+
+    def now(self) -> Instant:
+        if self.speed == 0:
+            return self._start
+        real = self._real()
+        ahead = self._start > self._real_start
+        moved = Instant(self._start + round((real - self._real_start) * (1.0 if ahead else self.speed)))
+        return moved if ahead else min(moved, real)
+
+    def advance(self, milliseconds: int) -> Instant:
+        """Step a standing clock forward and wake who waits for it; returns the new time."""
+        self._start = Instant(self._start + max(0, milliseconds))
+        for event in tuple(self._waiting):
+            event.set()
+        return self.now()
+
+    async def wait(self, until: Instant, signal: asyncio.Event) -> None:
+        """Return when this clock has reached `until`, or when `signal` is set, whichever is first."""
+        while not signal.is_set() and (left_s := self._real_seconds(until)) > 0:
+            await self._sleep(left_s, signal)
+
+    def _real_seconds(self, until: Instant) -> float:
+        left = until - self.now()
+        if left <= 0:
+            return 0.0
+        if self.speed == 0:
+            return 3_600.0
+        # Fast until it has caught up, real after that: the shorter estimate, looked at again when it has passed.
+        return max(0.001, left / 1000 / max(1.0, self.speed))
+
+    async def _sleep(self, seconds: float, signal: asyncio.Event) -> None:
+        stepped = asyncio.Event()
+        self._waiting.add(stepped)
+        waits = [asyncio.ensure_future(e.wait()) for e in (signal, stepped)]
+        try:
+            await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._waiting.discard(stepped)
+            for wait in waits:
+                wait.cancel()

@@ -1,0 +1,250 @@
+"""The sandbox as an object: `Sandbox(config)`, then `open`, `run`, `close`, like the hub.
+
+It opens a store of its own, makes the world that the seed says, and runs three things beside the server: the
+world (plans played by the world's clock), the consumer that makes messages of published events, and the
+publisher that sends them to a handler's webhook. Each of them is a module of its own.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+import msgspec
+import structlog
+from msgspec import Struct
+
+from milepost.domain.attempt import Destination
+from milepost.domain.errors import Misconfigured
+from milepost.domain.instant import DAY, SECOND, Instant
+from milepost.domain.record import Record
+from milepost.domain.retry import STANDARD, Schedule
+from milepost.pipeline.consumer import Consumer
+from milepost.pipeline.publisher import Publisher, Spread
+from milepost.sandbox.api import SandboxApp
+from milepost.sandbox.clock import WorldClock, real_now
+from milepost.sandbox.keeper import Keeper
+from milepost.sandbox.tokens import Tokens
+from milepost.sandbox.world import dice
+from milepost.sql import open_store
+from milepost.store import Store, Transaction
+from milepost.transports.server import serve
+from milepost.transports.webhook_sender import (
+    AuthConfig,
+    BasicAuthConfig,
+    BridgeConfig,
+    ClientParameters,
+    OAuthConfig,
+    WebhookSender,
+    WebhookSettings,
+)
+
+LOOPBACK = ("127.0.0.0/8", "::1/128")
+DESTINATION = "hub"
+CONSUMER = "publisher"
+WORLD_TIME = "world"
+"""The checkpoint that holds the time up to which the world was played."""
+START_DAYS = 21
+"""A faster world begins so many days back, so that it stays in the past while it hurries."""
+LEASE = 60 * SECOND
+SHUFFLE_SPREAD = 30 * SECOND
+"""A shuffled event arrives up to this much later than its turn, a duplicate up to this much after the first."""
+
+log = structlog.get_logger()
+
+
+class SandboxConfig(Struct, frozen=True, kw_only=True):
+    """Settings of one sandbox. Without `hub_url` events are stored and sent to nobody."""
+
+    host: str = "127.0.0.1"
+    port: int = 8481
+    database_url: str = "sqlite:///sandbox.db"
+    seed: int = 1
+    speed: float = 1.0
+    """How much faster than real the world's clock runs; 0 stands still until somebody steps it."""
+    start: Instant | None = None
+    """When the world begins; by default now, and three weeks back for a faster clock."""
+    orders: int = 0
+    """Orders of the opening world, each living a scenario."""
+    scenario: str | None = None
+    """The one that all of them live; by default each package draws its own."""
+    client_id: str = "sandbox"
+    client_secret: str = "sandbox"
+    hub_url: str | None = None
+    """The webhook to publish to, whole: http://127.0.0.1:8480/webhooks/buy-with-prime."""
+    username: str | None = None
+    password: str | None = None
+    oauth_endpoint: str | None = None
+    oauth_client_id: str | None = None
+    oauth_client_secret: str | None = None
+    eventbridge: bool = False
+    """Post the EventBridge document, as an API destination does."""
+    duplicate_rate: float = 0.0
+    """The part of events that is sent twice (0 to 1)."""
+    shuffle_rate: float = 0.0
+    """The part of events that is held back, so that later ones overtake it (0 to 1)."""
+    egress_allow: tuple[str, ...] = ()
+    """CIDRs of private addresses beside loopback that may be published to."""
+    schedule: Schedule = STANDARD
+
+
+class Sandbox:
+    """One local Buy with Prime. `open` takes the database's lock, `run` serves until stopped, `close` lets go."""
+
+    def __init__(self, config: SandboxConfig, *, probe: Callable[[str], None] = lambda point: None) -> None:
+        self.config = config
+        self.port: int | None = None
+        """The port it listens on, once it does."""
+        self._probe = probe
+
+    async def open(self) -> None:
+        """Open the database, take up the world where it was (or make it), build everything. Nothing listens yet.
+
+        Raises `Misconfigured`, `StoreLocked` and `StoreUnavailable`."""
+        config = self.config
+        settings = destination_settings(config)
+        if config.speed < 0 or not all(0 <= r <= 1 for r in (config.duplicate_rate, config.shuffle_rate)):
+            raise Misconfigured("a speed is not below 0, a rate is 0 to 1")
+        self.sender = WebhookSender(real_now, allow=(*LOOPBACK, *config.egress_allow))
+        self.store: Store = await open_store(config.database_url, owner="milepost sandbox")
+        start = await self._start()
+        self.clock = WorldClock(start, config.speed)
+        await self.store.write(lambda tx: _subscribe(tx, settings))
+        self.keeper = Keeper(self.store, self.clock, config.seed)
+        pace = max(1.0, config.speed)
+        draw = dice(config.seed, "jitter")
+        self.publisher = Publisher(
+            self.store,
+            {"webhook": self.sender},
+            self.clock.now,
+            wait=self.clock.wait,
+            random=draw.random,
+            schedule=config.schedule,
+            # Sending takes real time, so the lease is as long by the real clock however fast the world's is.
+            lease=round(LEASE * pace),
+            look_again=round(5 * SECOND * pace),
+            spread=spread(config.seed, config.duplicate_rate, config.shuffle_rate),
+            probe=self._probe,
+        )
+        self._consumer = Consumer(
+            self.store, CONSUMER, self.publisher.prepare, self.clock.now, probe=self._probe
+        )
+        tokens = Tokens(config.client_id, config.client_secret)
+        self.app = SandboxApp(self.keeper, tokens, self.clock, eventbridge=config.eventbridge)
+        await self.keeper.populate(config.orders, config.scenario)
+        await self.sender.open()
+
+    async def run(self, stop: asyncio.Event, ready: Callable[[int], None] = lambda port: None) -> None:
+        """Serve until `stop` is set, then finish what is in flight. `ready` gets the port."""
+
+        def listening(port: int) -> None:
+            self.port = port
+            ready(port)
+
+        halt = asyncio.Event()
+        parts = {
+            "world": self.keeper.run,
+            "consumer": self._consumer.run,
+            "publisher": self.publisher.run,
+        }
+        tasks = {name: asyncio.create_task(_keep(name, part, halt)) for name, part in parts.items()}
+        tasks["time"] = asyncio.create_task(self._remember_time(halt))
+        try:
+            await serve(self.app, self.config.host, self.config.port, stop=stop, ready=listening)
+        finally:
+            halt.set()
+            # It may be waiting for the journal, and what it commits it commits whole.
+            tasks["consumer"].cancel()
+            await asyncio.gather(*tasks.values(), return_exceptions=True)
+
+    async def close(self) -> None:
+        """Close the sender and the database, release the lock."""
+        await self.sender.close()
+        await self.store.close()
+
+    async def settle(self) -> None:
+        """Publish everything that is due now; for those who don't `run`."""
+        await self.keeper.play_due()
+        await self._consumer.catch_up()
+        await self.publisher.send_due()
+
+    # ── The world's time ───────────────────────────────────────────────────────────────────────────────────
+
+    async def _start(self) -> Instant | None:
+        """Where the world's time goes on: where it was, or where the settings let it begin (None: now)."""
+        played_until = await self.store.read(lambda tx: tx.journal.checkpoint(WORLD_TIME))
+        if played_until and not self._is_real:
+            return Instant(played_until)
+        if self.config.start is not None or self.config.speed in (0, 1):
+            return self.config.start
+        return Instant(real_now() - START_DAYS * DAY)
+
+    @property
+    def _is_real(self) -> bool:
+        """Whether the world's clock is simply the machine's."""
+        return self.config.speed == 1 and self.config.start is None
+
+    async def _remember_time(self, halt: asyncio.Event) -> None:
+        """Keep the time of a world that has its own, so that it goes on there after a restart."""
+        while not self._is_real:
+            now = self.clock.now()
+            await self.store.write(lambda tx, now=now: tx.journal.set_checkpoint(WORLD_TIME, now))  # type: ignore[misc]
+            if halt.is_set():
+                return
+            await _pause(halt, 1.0)
+
+
+async def _keep(name: str, run: Callable[[asyncio.Event], Awaitable[None]], halt: asyncio.Event) -> None:
+    """Run until halted; what fails unexpectedly is logged and started again."""
+    while not halt.is_set():
+        try:
+            await run(halt)
+        except Exception:
+            log.exception("sandbox.background_failed", name=name)
+            await _pause(halt, 1.0)
+
+
+async def _pause(halt: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await halt.wait()
+    except TimeoutError:
+        pass
+
+
+def destination_settings(config: SandboxConfig) -> WebhookSettings | None:
+    """Where and how to publish; None for nowhere. Raises `Misconfigured` for half a credential."""
+    if config.hub_url is None:
+        return None
+    auth = AuthConfig()
+    if config.oauth_endpoint is not None:
+        if config.oauth_client_id is None or config.oauth_client_secret is None:
+            raise Misconfigured("an OAuth endpoint needs a client id and a client secret")
+        client = ClientParameters(config.oauth_client_id, config.oauth_client_secret)
+        auth = AuthConfig(oauth=OAuthConfig(client, config.oauth_endpoint))
+    elif (config.username is None) != (config.password is None):
+        raise Misconfigured("a user name and a password go together")
+    elif config.username is not None and config.password is not None:
+        auth = AuthConfig(basic=BasicAuthConfig(config.username, config.password))
+    bridge = None
+    if config.eventbridge:
+        bridge = BridgeConfig("aws.partner/buywithprime/sandbox", "000000000000")
+    return WebhookSettings(config.hub_url, auth=auth, bridge=bridge)
+
+
+def _subscribe(tx: Transaction, settings: WebhookSettings | None) -> None:
+    if settings is None:
+        tx.attempts.remove_destination(DESTINATION)
+    else:
+        tx.attempts.put_destination(Destination(DESTINATION, "webhook", msgspec.json.encode(settings)))
+
+
+def spread(seed: int, duplicate_rate: float, shuffle_rate: float) -> Spread:
+    """When each copy of an event is sent: by the seed, some twice and some held back behind later ones."""
+
+    def delays(record: Record, destination: Destination) -> Sequence[int]:
+        draw = dice(seed, "spread", record.event().event_id, destination.id)
+        first = draw.randrange(SHUFFLE_SPREAD) if draw.random() < shuffle_rate else 0
+        if draw.random() < duplicate_rate:
+            return (first, first + draw.randrange(SHUFFLE_SPREAD))
+        return (first,)
+
+    return delays

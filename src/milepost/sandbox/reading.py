@@ -1,0 +1,83 @@
+"""What can be read from an order document, whoever wrote it: the seed's own, and those that callers put in.
+
+Pure. How documents are made is `world`, how they change `transitions`, how they are kept `keeper`.
+"""
+
+from typing import Any
+
+from milepost.domain.errors import Invalid
+from milepost.domain.record import package_details, tracker_identity, tracker_subject
+from milepost.sandbox.catalog import Place
+
+
+def home_of(order: dict[str, Any]) -> Place:
+    """Where an order's parcels go: its recipient's address, as far as the document has one."""
+    recipients = order.get("recipients")
+    recipient = recipients[0] if isinstance(recipients, list) and recipients else {}
+    address = recipient.get("shippingAddress") if isinstance(recipient, dict) else None
+    address = address if isinstance(address, dict) else {}
+    return Place(str(address.get("locality") or "Portland"), str(address.get("region") or "OR"), "", "")
+
+
+def complete(order: dict[str, Any]) -> dict[str, Any]:
+    """An order document given by a caller, with the parts that packages need. Raises `Invalid`."""
+    if not isinstance(order.get("id"), str) or not order["id"]:
+        raise Invalid("an order document needs an id", field="id")
+    information = order.get("packageInformation")
+    details = information.get("details") if isinstance(information, dict) else None
+    details = package_details(order) if not isinstance(details, list) else details
+    packages: dict[str, dict[str, Any]] = {}
+    for detail in details:
+        if not isinstance(detail, dict) or not isinstance(detail.get("id"), str):
+            raise Invalid("each of packageInformation.details needs an id", field="packageInformation")
+        contents = detail.get("packageInformationDetailsFor")
+        entries = contents.get("orderLineItems") if isinstance(contents, dict) else None
+        for entry in entries or ():
+            _check_id(entry.get("lineItem") if isinstance(entry, dict) else None, "orderLineItems")
+        packages[detail["id"]] = {
+            "state": "PENDING",
+            "reason": None,
+            "packageTracker": None,
+            **detail,
+            "packageInformationDetailsFor": {"orderLineItems": entries or []},
+        }
+    for item in order.get("lineItems") or ():
+        _check_id(item, "lineItems")
+    if not packages:
+        raise Invalid("an order document needs packageInformation.details", field="packageInformation")
+    return {
+        "aliases": [],
+        "lineItems": [],
+        **order,
+        "packageInformation": {
+            "summary": {"state": "PENDING"},
+            **(information or {}),
+            "details": list(packages.values()),
+        },
+    }
+
+
+def _check_id(value: object, field: str) -> None:
+    if not isinstance(value, dict) or not isinstance(value.get("id"), str):
+        raise Invalid(f"each of {field} needs an id", field=field)
+
+
+def first_open_delivery(order: dict[str, Any]) -> str:
+    """The package a trigger means that names none: the first that can still come to it, else the first."""
+    details = order["packageInformation"]["details"]
+    open_ones = [d for d in details if d["state"] in ("PENDING", "IN_TRANSIT")]
+    return str((open_ones or details)[0]["id"])
+
+
+def alias_term(type: str, id: str) -> str:
+    return f"alias/{type}/{id}".lower()
+
+
+def terms(order: dict[str, Any]) -> tuple[str, ...]:
+    found = [alias_term(str(a.get("aliasType")), str(a.get("aliasId"))) for a in order.get("aliases") or ()]
+    for detail in order["packageInformation"]["details"]:
+        found.append(f"delivery/{detail['id']}".lower())
+        identity = tracker_identity(detail.get("packageTracker"))
+        if identity is not None:
+            found.append(tracker_subject(*identity).lower())
+    return tuple(dict.fromkeys(found))

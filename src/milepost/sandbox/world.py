@@ -1,0 +1,313 @@
+"""The seeded world: order documents in the documented shape (buy-with-prime.md 4.2), made from a seed alone.
+
+The same seed, number and time always give the same order: ids, customer, prices, line items, and one to three
+packages, where several line items may share a package and one line may be split over two. Everything here is
+pure; randomness comes from the seed, time is passed in. How packages then live is in `scenarios` and
+`transitions`; what is kept of an order is `WorldOrder`.
+"""
+
+import random
+from typing import Any
+
+from msgspec import Struct
+
+from milepost.domain.instant import DAY, HOUR, MINUTE, Instant, format_instant
+from milepost.sandbox.catalog import (
+    CARRIERS,
+    FIRST_NAMES,
+    HOMES,
+    LAST_NAMES,
+    ORIGINS,
+    PRODUCTS,
+    Carrier,
+    Place,
+    Product,
+)
+
+CURRENCY = "USD"
+TAX_PER_MILLE = 80
+SHIPPING_CENTS = 599
+_ORDER_ID = "ABCDEFGHJKLMNPQRSTUVWXYZ0123456789"
+
+
+class Step(Struct, frozen=True, rename="camel"):
+    """One thing that happens to one package: a milestone of its tracker, or a new state of the package."""
+
+    at: Instant
+    delivery_id: str
+    milestone: str = ""
+    state: str = ""
+    reason: str = ""
+    locality: str = ""
+    region: str = ""
+    moved_by: int = 0
+    """By how many milliseconds the estimated delivery window moves at this step."""
+
+
+class WorldOrder(Struct, frozen=True, rename="camel"):
+    """Everything the sandbox keeps of one order: a view of kind "world" holds it as JSON."""
+
+    business_product_id: str
+    order: dict[str, Any]
+    """The order as the API answers it."""
+    changed_at: Instant = Instant(0)
+    previous: dict[str, Any] | None = None
+    """The order before its last change: what a query that is behind answers."""
+    shipped_at: dict[str, Instant] = {}
+    """When each delivery went in transit: a tracker may be null for a while after that."""
+    plan: tuple[Step, ...] = ()
+    """What is still going to happen, earliest first."""
+    serial: int = 0
+    """How many events this order has caused: their ids are made from it."""
+    outbox: tuple[str, ...] = ()
+    """Event bodies decided in this state and not yet known to be journalled."""
+
+    @property
+    def id(self) -> str:
+        return str(self.order["id"])
+
+
+def dice(seed: int, *of: object) -> random.Random:
+    """Random numbers that depend on the seed and on what they are for, never on what was drawn before."""
+    return random.Random("/".join(map(str, (seed, *of))))  # noqa: S311 (a world, not a secret)
+
+
+def uuid_text(draw: random.Random) -> str:
+    """8-4-4-4-12 hexadecimal digits, lower case; no RFC 4122 version, as in real samples."""
+    digits = f"{draw.getrandbits(128):032x}"
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+
+
+def business_product_of(seed: int) -> str:
+    """The business product whose orders this world has: `bp-<uuid>`."""
+    return f"bp-{uuid_text(dice(seed, 'businessProduct'))}"
+
+
+def new_order(seed: int, number: int, created_at: Instant, packages: int | None = None) -> dict[str, Any]:
+    """Order `number` of the world, all its packages PENDING and without tracker. `packages` is 1 to 3."""
+    draw = dice(seed, "order", number)
+    order_id = f"322-{_letters(draw, 4)}-{_letters(draw, 6)}"
+    drawn = draw.choice((1, 1, 2, 2, 3))
+    count = min(3, max(1, drawn if packages is None else packages))
+    products = draw.sample(PRODUCTS, k=max(2, count))
+    created = format_instant(created_at)
+    items = [_line_item(draw, product, created, order_id) for product in products]
+    details = _packages(draw, items, count, order_id)
+    subtotal = sum(p.cents * i["amount"]["value"] for p, i in zip(products, items, strict=True))
+    tax = subtotal * TAX_PER_MILLE // 1000
+    discount = subtotal // 20 if draw.random() < 0.5 else 0
+    name = f"{draw.choice(FIRST_NAMES)} {draw.choice(LAST_NAMES)}"
+    return {
+        "id": order_id,
+        "aliases": [{"aliasId": f"shop-{10_000 + number}", "aliasType": "EXTERNAL_ID"}],
+        "customer": {
+            "contact": {
+                "id": f"customer-{draw.getrandbits(40):010x}",
+                "name": name,
+                "email": f"{name.lower().replace(' ', '.')}.{number}@example.com",
+            }
+        },
+        "metadata": {"executionState": "STARTED", "createdAt": created, "updatedAt": created},
+        "recipients": [{"shippingAddress": _address(draw.choice(HOMES))}],
+        "lineItems": items,
+        "packageInformation": {"summary": {"state": "PENDING"}, "details": details},
+        "orderLinks": [
+            {
+                "destinationType": "ORDER_DETAILS",
+                "url": f"https://buywithprime.example/orders/{order_id}",
+                "displayMessage": "View order",
+            }
+        ],
+        **_money_fields(draw, subtotal, tax, discount, created),
+        "refunds": None,
+        "returns": _past_return(draw, items, created) if number % 10 == 9 else None,
+    }
+
+
+def new_tracker(seed: int, delivery_id: str, labelled_at: Instant, days: int) -> dict[str, Any]:
+    """A tracker without milestones for a package: carrier, number and estimated window come from the seed."""
+    draw = dice(seed, "tracker", delivery_id)
+    carrier = draw.choice(CARRIERS)
+    number = _number(draw, carrier)
+    earliest = Instant((labelled_at // DAY + days) * DAY + 13 * HOUR)
+    return {
+        "packageTrackerIdentifier": {"trackingNumber": number, "carrierCode": carrier.code},
+        "estimatedDeliveryDate": {
+            "earliest": format_instant(earliest),
+            "latest": format_instant(Instant(earliest + DAY + 11 * HOUR)),
+        },
+        "latestMilestone": None,
+        "milestones": [],
+        "trackingUrl": carrier.url.format(number=number),
+    }
+
+
+def money(cents: int) -> dict[str, str]:
+    return {"amount": f"{cents // 100}.{cents % 100:02d}", "currencyCode": CURRENCY}
+
+
+def _line_item(draw: random.Random, product: Product, created: str, order_id: str) -> dict[str, Any]:
+    quantity = draw.choice((1, 1, 2, 3))
+    item_id = f"{draw.getrandbits(40):010x}-{draw.getrandbits(40):010x}"
+    tax = product.cents * quantity * TAX_PER_MILLE // 1000
+    total = product.cents * quantity
+    return {
+        "id": item_id,
+        "aliases": [{"aliasId": f"line-{item_id[:6]}", "aliasType": "EXTERNAL_ID"}],
+        "amount": {"unit": "ONE", "value": quantity},
+        "createdAt": created,
+        "product": {
+            "productId": {"value": product.id},
+            "sku": {"value": product.sku},
+            "title": product.title,
+            "price": money(product.cents),
+            "image": {
+                "displayReadyUrl": f"https://images.example/{product.sku}/display.jpg",
+                "sourceUrl": f"https://images.example/{product.sku}/source.jpg",
+                "altText": product.title,
+            },
+            "productDetailPageUrl": f"https://shop.example/products/{product.id}",
+            "offerPrime": True,
+            "variationSelections": [{"dimension": product.variation[0], "value": product.variation[1]}],
+        },
+        "deliveryOffer": {
+            "details": {
+                "id": f"offer-{item_id[:10]}",
+                "deliveryPreviewId": f"preview-{order_id}",
+                "deliveryProvider": "AMAZON",
+                "deliveryTerms": {"isPrimeEligible": True},
+            }
+        },
+        "payments": {"summary": {"amount": money(total + tax), "state": "AUTHORIZED"}},
+        "taxes": {"summary": {"collectableTaxAmount": money(tax)}},
+        "discounts": {"summary": {"amount": money(0), "displayString": "No discount"}},
+        "cancellations": {"details": []},
+        "reversalOffers": {"details": [{"id": f"reversal-{item_id[:10]}", "type": "RETURN"}]},
+    }
+
+
+def _packages(
+    draw: random.Random, items: list[dict[str, Any]], count: int, order_id: str
+) -> list[dict[str, Any]]:
+    """Share line items out over `count` packages; a line of several units is split when that fills one."""
+    contents: list[list[tuple[str, int]]] = [[] for _ in range(count)]
+    for i, item in enumerate(items):
+        quantity = item["amount"]["value"]
+        here, there = i % count, (i + 1) % count
+        if here != there and quantity > 1:
+            contents[here].append((item["id"], quantity - 1))
+            contents[there].append((item["id"], 1))
+        else:
+            contents[here].append((item["id"], quantity))
+    origin = draw.choice(ORIGINS)
+    return [
+        {
+            "id": uuid_text(draw),
+            "aliases": [{"aliasId": f"package-{order_id}-{n}", "aliasType": "EXTERNAL_ID"}],
+            "state": "PENDING",
+            "reason": None,
+            "deliverFromAddress": _address(origin),
+            "packageTracker": None,
+            "packageInformationDetailsFor": {
+                "orderLineItems": [
+                    {"lineItem": {"id": item_id}, "amount": {"unit": "ONE", "value": value}}
+                    for item_id, value in content
+                ]
+            },
+        }
+        for n, content in enumerate(contents, 1)
+    ]
+
+
+def _money_fields(
+    draw: random.Random, subtotal: int, tax: int, discount: int, created: str
+) -> dict[str, Any]:
+    total = subtotal + tax + SHIPPING_CENTS - discount
+    payment_id = f"payment-{draw.getrandbits(40):010x}"
+    card = f"Visa ending in {draw.randrange(10_000):04d}"
+    return {
+        "totalPrice": {
+            "value": money(total),
+            "rollupCharges": [
+                {"rollupChargeType": "SUBTOTAL", "displayString": "Subtotal", "value": money(subtotal)},
+                {"rollupChargeType": "SHIPPING", "displayString": "Shipping", "value": money(SHIPPING_CENTS)},
+                {"rollupChargeType": "TAX", "displayString": "Tax", "value": money(tax)},
+            ],
+            "verified": True,
+        },
+        "taxes": {"summary": {"collectableTaxAmount": money(tax)}},
+        "discounts": {
+            "summary": {"amount": money(discount), "displayString": "Discounts"},
+            "details": [
+                {
+                    "amount": money(discount),
+                    "couponCode": "WELCOME5",
+                    "displayString": "5% off",
+                    "aliases": [{"aliasId": "coupon-welcome5", "aliasType": "EXTERNAL_ID"}],
+                }
+            ]
+            if discount
+            else [],
+        },
+        "payments": {
+            "summary": {"amount": money(total), "paymentMethodDisplayString": card, "state": "AUTHORIZED"},
+            "details": [
+                {
+                    "id": payment_id,
+                    "amount": money(total),
+                    "paymentMethodDisplayString": card,
+                    "state": "AUTHORIZED",
+                    "createdAt": created,
+                    "updatedAt": created,
+                }
+            ],
+        },
+    }
+
+
+def _past_return(draw: random.Random, items: list[dict[str, Any]], created: str) -> dict[str, Any]:
+    """A return the shopper has announced and not yet handed over."""
+    item = items[0]
+    return {
+        "details": [
+            {
+                "id": uuid_text(draw),
+                "aliases": [{"aliasId": f"return-{item['id'][:6]}", "aliasType": "EXTERNAL_ID"}],
+                "state": "CREATED",
+                "createdAt": created,
+                "updatedAt": created,
+                "returnLineItems": [
+                    {"lineItem": {"id": item["id"]}, "amount": {"unit": "ONE", "value": 1}},
+                ],
+                "returnPackageDetails": [
+                    {"id": uuid_text(draw), "state": "CREATED", "reason": None, "packageTracker": None},
+                ],
+            }
+        ]
+    }
+
+
+def _address(place: Place) -> dict[str, Any]:
+    return {
+        "streetAddress": place.street,
+        "extendedAddress": "",
+        "locality": place.locality,
+        "region": place.region,
+        "postalCode": place.postal_code,
+        "countryCode": "US",
+    }
+
+
+def _letters(draw: random.Random, length: int) -> str:
+    return "".join(draw.choice(_ORDER_ID) for _ in range(length))
+
+
+def _number(draw: random.Random, carrier: Carrier) -> str:
+    form = {"#": "0123456789", "@": _ORDER_ID}
+    return "".join(draw.choice(form[c]) if c in form else c for c in carrier.number_form)
+
+
+def created_between(seed: int, number: int, opened_at: Instant) -> Instant:
+    """When order `number` of the opening world was placed: on a whole minute of the day after it opens."""
+    spread = dice(seed, "placed", number).randrange(24 * HOUR)
+    return Instant((opened_at + spread) // MINUTE * MINUTE)

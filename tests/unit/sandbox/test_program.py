@@ -1,0 +1,275 @@
+"""The sandbox as a whole: its world goes on after a restart, and publishes to a handler whatever happens."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+import pytest
+from aiohttp import web
+from tests.unit.sandbox.asking import START, Asking, config
+from tests.unit.transports.receiver import Received, Receiver, answering
+
+from milepost.domain.envelope import Event, parse_event
+from milepost.domain.errors import Misconfigured, StoreUnavailable
+from milepost.domain.instant import DAY, MINUTE, SECOND, Instant
+from milepost.sandbox.program import Sandbox, SandboxConfig, destination_settings
+
+DAYS = 40
+
+
+@asynccontextmanager
+async def opened(settings: SandboxConfig) -> AsyncIterator[Sandbox]:
+    sandbox = Sandbox(settings)
+    await sandbox.open()
+    try:
+        yield sandbox
+    finally:
+        await sandbox.close()
+
+
+async def journal(sandbox: Sandbox) -> list[bytes]:
+    """Every published body, in the order of the journal."""
+    return [r.body for r in await sandbox.store.read(lambda tx: tx.journal.after(0, 5_000))]
+
+
+async def test_a_world_lives_to_its_end_and_says_so(tmp_path: Path) -> None:
+    async with opened(config(tmp_path, orders=6)) as sandbox:
+        sandbox.clock.advance(DAYS * DAY)
+        await sandbox.keeper.play_due()
+        worlds = [world for _, world in await sandbox.keeper.page(None, 100)]
+        assert len(worlds) == 6
+        claimed = Counter[str]()
+        for body in await journal(sandbox):
+            event = parse_event(body)
+            assert not event.flags
+            if event.resource_id("delivery"):
+                claimed[f"{event.resource_id('delivery')} {event.type}"] += 1
+        for world in worlds:
+            assert not world.plan
+            assert not world.outbox
+            for detail in world.order["packageInformation"]["details"]:
+                last = {"DELIVERED": "PACKAGE_DELIVERED", "CANCELLED": "PACKAGE_DELIVERY_CANCELLED"}
+                assert claimed[f"{detail['id']} {last[detail['state']]}"] == 1
+
+
+async def test_the_same_seed_publishes_the_same_bytes(tmp_path: Path) -> None:
+    async def published(name: str, seed: int) -> list[bytes]:
+        (tmp_path / name).mkdir()
+        async with opened(config(tmp_path / name, orders=2, seed=seed)) as sandbox:
+            sandbox.clock.advance(DAYS * DAY)
+            await sandbox.keeper.play_due()
+            return sorted(await journal(sandbox))
+
+    one = await published("one", 3)
+    assert one == await published("again", 3)
+    assert not set(one) & set(await published("other", 4))
+
+
+async def test_a_world_that_was_closed_goes_on_where_it_was(tmp_path: Path) -> None:
+    async with opened(config(tmp_path, orders=3)) as sandbox:
+        sandbox.clock.advance(DAYS * DAY)
+        await sandbox.keeper.play_due()
+        whole = sorted(await journal(sandbox))
+    parts = tmp_path / "parts"
+    parts.mkdir()
+    start = START
+    for _ in range(8):
+        async with opened(config(parts, orders=3, start=start)) as sandbox:
+            start = sandbox.clock.advance(DAYS * DAY // 8)
+            await sandbox.keeper.play_due()
+            in_parts = sorted(await journal(sandbox))
+    assert in_parts == whole
+
+
+async def test_a_crash_between_deciding_and_journalling_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    async with opened(config(tmp_path, orders=3)) as sandbox:
+        sandbox.clock.advance(DAYS * DAY)
+        await sandbox.keeper.play_due()
+        whole = sorted(await journal(sandbox))
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    now = START
+    for crash_after in range(12):
+        async with opened(config(broken, orders=3, start=now)) as sandbox:
+            now = sandbox.clock.advance(2 * DAY)
+            _crash(sandbox, crash_after)
+            with suppress(StoreUnavailable):
+                await sandbox.keeper.play_due()
+    async with opened(config(broken, orders=3, start=Instant(START + DAYS * DAY))) as sandbox:
+        await sandbox.keeper.play_due()
+        assert sorted(await journal(sandbox)) == whole
+
+
+def _crash(sandbox: Sandbox, after: int) -> None:
+    """Make every call of the store fail after so many: half a change is committed, the rest is not."""
+    calls = 0
+
+    def failing(call: Callable[..., Any]) -> Callable[..., Any]:
+        async def counted(*arguments: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls > after:
+                raise StoreUnavailable("crashed")
+            return await call(*arguments)
+
+        return counted
+
+    sandbox.store.write = failing(sandbox.store.write)  # type: ignore[method-assign]
+    sandbox.store.append = failing(sandbox.store.append)  # type: ignore[method-assign]
+
+
+async def test_a_running_sandbox_publishes_over_oauth_by_its_clock(tmp_path: Path) -> None:
+    """The main road: a real server, a real handler with a token endpoint, a scenario played fast."""
+
+    async def handler(received: Received) -> web.StreamResponse:
+        if received.path == "/oauth/token":
+            assert b"client_id=bwp" in received.body
+            return web.json_response({"access_token": "t0ken", "token_type": "Bearer", "expires_in": 900})
+        good = received.headers.get("authorization") == "Bearer t0ken"
+        return web.Response(status=200 if good else 401)
+
+    async with Receiver(handler) as hub:
+        settings = config(
+            tmp_path,
+            speed=1_000_000.0,
+            start=None,
+            hub_url=f"{hub.url}/webhooks/buy-with-prime",
+            oauth_endpoint=f"{hub.url}/oauth/token",
+            oauth_client_id="bwp",
+            oauth_client_secret="secret",
+        )
+        async with opened(settings) as sandbox:
+            stop = asyncio.Event()
+            port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+            running = asyncio.create_task(sandbox.run(stop, port.set_result))
+            base = f"http://127.0.0.1:{await port}"
+            async with aiohttp.ClientSession() as http:
+                asked = {"scenario": "standard", "orders": 2, "packages": 1}
+                async with http.post(f"{base}/sandbox/scenarios", json=asked) as answer:
+                    assert answer.status == 200
+                    ids = (await answer.json())["orderIds"]
+                event = {"type": "PACKAGE_DELIVERED", "orderId": ids[0]}
+                async with http.post(f"{base}/sandbox/events", json=event) as answer:
+                    stored = [e["eventId"] for e in (await answer.json())["events"]]
+            await hub.got(len(stored) + 1)
+            stop.set()
+            await running
+            delivered = {e.event_id for e in events(hub)}
+            assert set(stored) <= delivered
+            assert sum(r.path == "/oauth/token" for r in hub.received) == 1
+
+
+def events(hub: Receiver) -> list[Event]:
+    return [parse_event(r.body) for r in hub.received if r.path != "/oauth/token"]
+
+
+async def test_duplicates_and_shuffles_are_the_seeds_and_carry_the_same_bytes(tmp_path: Path) -> None:
+    async def published(name: str) -> tuple[list[bytes], list[bytes]]:
+        (tmp_path / name).mkdir()
+        async with Receiver() as hub:
+            rates = {"duplicate_rate": 0.5, "shuffle_rate": 0.5}
+            settings = config(tmp_path / name, hub_url=hub.url, orders=2, **rates)
+            async with opened(settings) as sandbox:
+                sandbox.clock.advance(DAYS * DAY)
+                await sandbox.settle()
+                for _ in range(60):
+                    sandbox.clock.advance(SECOND)
+                    await sandbox.publisher.send_due()
+                return await journal(sandbox), [r.body for r in hub.received]
+
+    in_order, received = await published("one")
+    counts = Counter(received)
+    assert set(counts) == set(in_order)
+    assert set(counts.values()) == {1, 2}
+    first_seen = list(dict.fromkeys(received))
+    assert first_seen != in_order
+    assert Counter((await published("two"))[1]) == counts
+
+
+async def test_a_handler_that_was_down_gets_everything_after_both_restarted(tmp_path: Path) -> None:
+    async with (
+        Receiver(answering(503)) as hub,
+        opened(config(tmp_path, hub_url=hub.url, orders=2)) as sandbox,
+    ):
+        now = sandbox.clock.advance(DAYS * DAY)
+        await sandbox.settle()
+        assert hub.received
+    async with Receiver() as hub:
+        later = Instant(now + 10 * MINUTE)
+        async with opened(config(tmp_path, hub_url=hub.url, start=later)) as sandbox:
+            await sandbox.settle()
+            assert {r.body for r in hub.received} == set(await journal(sandbox))
+            counts = await sandbox.store.read(lambda tx: tx.attempts.count())
+            assert set(counts) == {"delivered"}
+
+
+async def test_the_eventbridge_form_and_basic(tmp_path: Path) -> None:
+    async with Receiver() as hub:
+        settings = config(tmp_path, hub_url=hub.url, username="u", password="p", eventbridge=True)
+        async with opened(settings) as sandbox:
+            asking = Asking(sandbox)
+            await asking.post("/sandbox/events", {"type": "PACKAGE_DELIVERED", "eventbridge": True})
+            await sandbox.settle()
+            await asking.close()
+        for received in hub.received:
+            bridge = parse_event(received.body).bridge
+            assert bridge is not None
+            assert bridge.source.startswith("aws.partner/buywithprime/")
+            assert received.headers["authorization"].startswith("Basic ")
+
+
+async def test_without_a_hub_events_are_stored_only(tmp_path: Path) -> None:
+    async with opened(config(tmp_path)) as sandbox:
+        await sandbox.keeper.start(1, "standard", 1)
+        sandbox.clock.advance(DAYS * DAY)
+        await sandbox.settle()
+        assert len(await journal(sandbox)) > 4
+        assert await sandbox.store.read(lambda tx: tx.attempts.count()) == {}
+
+
+async def test_a_private_address_is_not_published_to(tmp_path: Path) -> None:
+    async with opened(config(tmp_path, hub_url="http://10.255.255.1:9/")) as sandbox:
+        asking = Asking(sandbox)
+        await asking.post("/sandbox/events", {"type": "PACKAGE_DELIVERY_CANCELLED"})
+        await sandbox.settle()
+        await asking.close()
+        attempts = await sandbox.store.read(lambda tx: tx.attempts.attempts((0, 0), 10))
+        assert attempts
+        assert all("not a public address" in attempt.error for attempt in attempts)
+
+
+async def test_orders_that_are_there_stay_as_they_are(tmp_path: Path) -> None:
+    async with opened(config(tmp_path, orders=2)) as sandbox:
+        sandbox.clock.advance(DAYS * DAY)
+        await sandbox.keeper.play_due()
+        before = {world.id: world for _, world in await sandbox.keeper.page(None, 10)}
+    async with opened(config(tmp_path, orders=3)) as sandbox:
+        after = {world.id: world for _, world in await sandbox.keeper.page(None, 10)}
+        assert len(after) == 3
+        assert {order_id: after[order_id] for order_id in before} == before
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"hub_url": "http://h/", "username": "u"},
+        {"hub_url": "http://h/", "oauth_endpoint": "http://h/t", "oauth_client_id": "c"},
+        {"speed": -1.0},
+        {"duplicate_rate": 1.5},
+        {"egress_allow": ("10.0.0.0/99",)},
+    ],
+)
+async def test_wrong_settings_say_so_before_anything_opens(tmp_path: Path, settings: dict[str, Any]) -> None:
+    with pytest.raises(Misconfigured):
+        await Sandbox(config(tmp_path, **settings)).open()
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_settings_of_the_destination_are_amazons() -> None:
+    made = destination_settings(SandboxConfig(hub_url="http://h/", username="u", password="p"))
+    assert msgspec.to_builtins(made)["auth"]["basicAuthConfig"] == {"username": "u", "password": "p"}
