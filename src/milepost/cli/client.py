@@ -1,0 +1,123 @@
+"""How commands speak to a running hub: one HTTP client, one way to fail, one way to print.
+
+`MILEPOST_URL` and `MILEPOST_API_KEY` say where and as whom; `--url` and `--api-key` win. Exit codes: 0 ok,
+1 failed, 2 misused. What each command asks for is in its own module.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+import httpx
+import msgspec
+import typer
+from rich.console import Console
+
+DEFAULT_URL = "http://127.0.0.1:8480"
+DEFAULT_SANDBOX_URL = "http://127.0.0.1:8481"
+
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+
+def fail(message: str, code: int = 1) -> NoReturn:
+    """Say what is wrong on standard error and leave with an exit code (1 failed, 2 misused)."""
+    errors.print(f"[bold red]milepost:[/] {message}", soft_wrap=True)
+    raise typer.Exit(code)
+
+
+def print_json(value: object) -> None:
+    """One JSON document on standard output, indented, nothing else."""
+    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+class HubClient:
+    """A running hub (or sandbox), by HTTP."""
+
+    def __init__(self, url: str | None = None, api_key: str | None = None) -> None:
+        self.url = (url or os.environ.get("MILEPOST_URL") or DEFAULT_URL).rstrip("/")
+        key = api_key or os.environ.get("MILEPOST_API_KEY")
+        headers = {"authorization": f"Bearer {key}"} if key else {}
+        self._http = httpx.Client(base_url=self.url, headers=headers, timeout=30.0)
+
+    def get(self, path: str, **parameters: object) -> Any:
+        """GET a JSON document; None parameters are left out."""
+        return self._json("GET", path, params=_given(parameters))
+
+    def post(self, path: str, body: object = None, **parameters: object) -> Any:
+        """POST JSON, get JSON."""
+        return self._json("POST", path, params=_given(parameters), json=body)
+
+    def text(self, path: str) -> str:
+        """GET a text document."""
+        return self._request("GET", path).text
+
+    def every(self, path: str, limit: int, **parameters: object) -> Iterator[Any]:
+        """Items of a list, following its cursors, at most `limit` of them."""
+        cursor: str | None = None
+        left = limit
+        while left > 0:
+            page = self.get(path, after=cursor, limit=min(left, 500), **parameters)
+            yield from page["items"]
+            left -= len(page["items"])
+            cursor = page["next"]
+            if cursor is None or not page["items"]:
+                return
+
+    def stream(self, path: str, **parameters: object) -> Iterator[dict[str, str]]:
+        """Server-sent events as dicts of their fields, until the server or the user ends it."""
+        timeout = httpx.Timeout(30.0, read=None)
+        try:
+            with self._http.stream("GET", path, params=_given(parameters), timeout=timeout) as response:
+                if response.status_code != 200:
+                    response.read()
+                    self._refuse(response)
+                yield from _server_sent_events(response.iter_lines())
+        except httpx.HTTPError as e:
+            self._unreachable(e)
+
+    def _json(self, method: str, path: str, **request: Any) -> Any:
+        response = self._request(method, path, **request)
+        return response.json() if response.content else None
+
+    def _request(self, method: str, path: str, **request: Any) -> httpx.Response:
+        try:
+            response = self._http.request(method, path, **request)
+        except httpx.HTTPError as e:
+            self._unreachable(e)
+        if response.status_code >= 400:
+            self._refuse(response)
+        return response
+
+    def _refuse(self, response: httpx.Response) -> NoReturn:
+        try:
+            problem = response.json()
+            text = f"{problem.get('detail') or problem.get('title')} ({problem.get('code')})"
+        except (ValueError, AttributeError):
+            text = f"HTTP {response.status_code}"
+        if response.status_code in (401, 403):
+            text += ". Set MILEPOST_API_KEY, or pass --api-key."
+        fail(text)
+
+    def _unreachable(self, error: httpx.HTTPError) -> NoReturn:
+        reason = str(error) or type(error).__name__
+        fail(f"nothing answers at {self.url} ({reason}). Is it running? Set MILEPOST_URL, or pass --url.")
+
+
+def _given(parameters: dict[str, object]) -> dict[str, Any]:
+    return {name: value for name, value in parameters.items() if value is not None}
+
+
+def _server_sent_events(lines: Iterator[str]) -> Iterator[dict[str, str]]:
+    fields: dict[str, str] = {}
+    for line in lines:
+        if not line:
+            if "data" in fields:
+                yield fields
+            fields = {}
+        elif not line.startswith(":"):
+            name, _, value = line.partition(":")
+            value = value.removeprefix(" ")
+            fields[name] = f"{fields[name]}\n{value}" if name == "data" and name in fields else value

@@ -1,0 +1,182 @@
+"""`milepost doctor`: looks at settings, database, API and hub, and says what is wrong and how to mend it.
+
+It reads beside a serving hub and takes no lock. Every finding is one line; exit code 1 when one is bad.
+What a command needs beyond its options is imported when it runs, so that the others start at once.
+"""
+
+import asyncio
+import os
+import platform
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import httpx
+import typer
+from msgspec import Struct
+from rich.markup import escape
+
+from milepost.cli.client import DEFAULT_URL, console, print_json
+from milepost.domain.errors import MilepostError
+from milepost.store import Counts
+
+if TYPE_CHECKING:
+    from milepost.config import Config
+
+LOW_SPACE_BYTES = 500 * 1024 * 1024
+
+
+class Finding(Struct, frozen=True):
+    """One thing that was looked at."""
+
+    check: str
+    ok: bool
+    found: str
+    mend: str = ""
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog="Example: milepost doctor --json")(doctor)
+
+
+def doctor(
+    database: Annotated[
+        str | None, typer.Option("--database", help="Database URL (MILEPOST_DATABASE_URL).", metavar="URL")
+    ] = None,
+    url: Annotated[str | None, typer.Option("--url", help="The hub to ask (MILEPOST_URL).")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
+) -> None:
+    """Look at settings, database, API and hub, and say what is wrong and how to mend it."""
+    from milepost.config import Config
+    from milepost.hub import policy_of
+
+    config: Config | None = None
+    try:
+        config = Config.load(database_url=database)
+        policy_of(config)
+        findings = [Finding("settings", True, f"read; Python {platform.python_version()}")]
+    except MilepostError as e:
+        findings = [Finding("settings", False, e.detail, "docs/settings.md lists every setting")]
+    if config is not None:
+        findings.append(_authentication(config))
+        findings.extend(asyncio.run(_database(config)))
+        findings.extend(asyncio.run(_api(config)))
+    findings.append(_hub(url or os.environ.get("MILEPOST_URL") or DEFAULT_URL))
+    if json:
+        print_json([{"check": f.check, "ok": f.ok, "found": f.found, "mend": f.mend} for f in findings])
+    else:
+        for finding in findings:
+            mark = "[green]✓[/]" if finding.ok else "[red]✗[/]"
+            console.print(f"{mark} [bold]{finding.check}[/]: {escape(finding.found)}", soft_wrap=True)
+            if not finding.ok and finding.mend:
+                console.print(f"    → {escape(finding.mend)}", soft_wrap=True)
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+def _authentication(config: "Config") -> Finding:
+    if config.has_webhook_authentication:
+        return Finding("webhook authentication", True, "configured")
+    mend = "set MILEPOST_WEBHOOK_USERNAME and MILEPOST_WEBHOOK_PASSWORD, or MILEPOST_OAUTH_CLIENT_ID and …_SECRET"
+    return Finding("webhook authentication", config.insecure, "none is configured", mend)
+
+
+async def _database(config: "Config") -> list[Finding]:
+    from milepost import sql
+    from milepost.hub import now
+    from milepost.pipeline.projector import NAME
+
+    url = config.database_url
+    try:
+        seen = await asyncio.to_thread(sql.inspect, url, NAME)
+    except MilepostError as e:
+        return [Finding("database", False, e.detail, "check MILEPOST_DATABASE_URL")]
+    if seen.schema_version is None:
+        return [Finding("database", True, f"{url} does not exist yet; `milepost serve` makes it")]
+    current = seen.schema_version == seen.newest_version
+    unsound = "; ".join(seen.problems)
+    restore = "stop the hub, keep the file, restore a copy, then `milepost rebuild`"
+    room = "make room: when the disk is full, events are refused with 503 until there is"
+    free = await asyncio.to_thread(_free_bytes, seen.path)
+    findings = [
+        Finding("database", current, f"{seen.path}, schema {seen.schema_version}", "milepost migrate"),
+        Finding("writer lock", True, f"held by {seen.holder}" if seen.holder else "free"),
+        Finding("integrity", not seen.problems, unsound or "the file is sound", restore),
+        Finding("disk", free > LOW_SPACE_BYTES, f"{free // 1024**2:,} MiB free beside the database", room),
+    ]
+    if seen.counts is None:
+        return findings
+    store = await sql.open_store(url, clock=now, owner="milepost doctor", migrate=False, read_only=True)
+    try:
+        asks = await store.read(lambda tx: tx.work.count())
+    finally:
+        await store.close()
+    return [*findings, *_books(seen.counts, asks)]
+
+
+def _free_bytes(path: str) -> int:
+    return shutil.disk_usage(Path(path).absolute().parent).free
+
+
+def _books(counts: Counts, asks: dict[str, int]) -> list[Finding]:
+    given_up = asks.get("gaveUp", 0)
+    return [
+        Finding(
+            "journal",
+            True,
+            f"{counts.records} records of {counts.arrivals} arrivals, {counts.pending} pending",
+        ),
+        Finding(
+            "quarantine",
+            counts.quarantined == 0,
+            f"{counts.quarantined} bodies could not be read" if counts.quarantined else "empty",
+            "milepost quarantine list",
+        ),
+        Finding(
+            "folds",
+            counts.failed_folds == 0,
+            f"{counts.failed_folds} failed" if counts.failed_folds else "none failed",
+            "GET /v1/failures lists them; after a fix, milepost rebuild",
+        ),
+        Finding(
+            "hydration",
+            given_up == 0,
+            f"{asks.get('open', 0)} open, {given_up} given up",
+            "POST /v1/hydration/retry asks again",
+        ),
+    ]
+
+
+async def _api(config: "Config") -> list[Finding]:
+    from milepost.buywithprime.client import BuyWithPrimeClient
+    from milepost.hub import now
+
+    if config.bwp_client_id is None or config.bwp_client_secret is None:
+        mend = "set MILEPOST_BWP_CLIENT_ID and MILEPOST_BWP_CLIENT_SECRET: thin events stay thin without them"
+        return [Finding("Buy with Prime API", bool(config.api_clients), "no plain credentials", mend)]
+    client = BuyWithPrimeClient(
+        config.bwp_api_url,
+        config.bwp_client_id,
+        config.bwp_client_secret.get_secret_value(),
+        config.bwp_target_id,
+        clock=now,
+    )
+    try:
+        await client.check()
+        return [Finding("Buy with Prime API", True, f"{config.bwp_api_url} gives a token")]
+    except MilepostError as e:
+        mend = (
+            "check MILEPOST_BWP_API_URL and the credentials; events are kept and asked about later meanwhile"
+        )
+        return [Finding("Buy with Prime API", False, f"{config.bwp_api_url}: {e.detail}", mend)]
+    finally:
+        await client.close()
+
+
+def _hub(url: str) -> Finding:
+    try:
+        response = httpx.get(f"{url.rstrip('/')}/readyz", timeout=5.0)
+    except httpx.HTTPError as e:
+        return Finding("hub", False, f"nothing answers at {url} ({e or type(e).__name__})", "milepost serve")
+    mend = "see the hub's log; /readyz names what fails"
+    return Finding("hub", response.status_code == 200, f"{url} answers {response.status_code}", mend)

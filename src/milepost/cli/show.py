@@ -1,0 +1,255 @@
+"""Commands that show what a running hub knows: tail, orders, track, explain. They read; nothing is changed."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+from rich.tree import Tree
+
+from milepost.cli.client import HubClient, console, fail, print_json
+
+Url = Annotated[str | None, typer.Option("--url", help="The hub's address (MILEPOST_URL).", metavar="URL")]
+Key = Annotated[str | None, typer.Option("--api-key", help="An API key (MILEPOST_API_KEY).", metavar="KEY")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
+Product = Annotated[
+    str | None, typer.Option("--business-product", help="Which business product, where an id is ambiguous.")
+]
+AsOf = Annotated[str | None, typer.Option("--as-of", help="What was known then (ISO 8601).", metavar="TIME")]
+
+STATE_COLOURS = {
+    "DELIVERED": "green",
+    "IN_TRANSIT": "cyan",
+    "OUT_FOR_DELIVERY": "bright_cyan",
+    "AVAILABLE_FOR_PICKUP": "bright_cyan",
+    "PENDING": "yellow",
+    "INFO_RECEIVED": "yellow",
+    "CANCELLED": "red",
+    "LOST": "red",
+    "UNDELIVERABLE": "red",
+    "RETURNING": "magenta",
+    "RETURNED": "magenta",
+}
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog="Example: milepost tail --type PACKAGE_DELIVERED")(tail)
+    app.command(epilog="Example: milepost orders --search ada@example.com")(orders)
+    app.command(epilog="Example: milepost track ups 1Z679A7B0000000001")(track)
+    app.command(epilog="Example: milepost explain 322-ABCD-EFGH12 --as-of 2025-01-21T09:00:00Z")(explain)
+
+
+def tail(
+    type: Annotated[str | None, typer.Option("--type", help="Only this event type.")] = None,
+    after: Annotated[int | None, typer.Option("--after", help="Start behind this position.")] = None,
+    follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Keep following.")] = True,
+    limit: Annotated[int, typer.Option("--limit", help="With --no-follow: how many.")] = 100,
+    url: Url = None,
+    api_key: Key = None,
+    json: Json = False,
+) -> None:
+    """Show events as they are journalled."""
+    import msgspec
+
+    hub = HubClient(url, api_key)
+    if not follow:
+        items = list(hub.every("/v1/events", limit, type=type, businessProductId=None))
+        items = [item for item in items if after is None or item["position"] > after]
+        print_json(items) if json else _print_events(items)
+        return
+    for sent in hub.stream("/v1/stream", after=after):
+        if sent.get("event", "event") != "event":
+            continue
+        item = msgspec.json.decode(sent["data"])
+        if type is None or type in (item.get("type"), item.get("eventDescriptor")):
+            print(sent["data"], flush=True) if json else _print_events([item])
+
+
+def _print_events(items: list[Any]) -> None:
+    for item in items:
+        flags = f" [yellow]{escape(' '.join(item['flags']))}[/]" if item.get("flags") else ""
+        again = f" [dim]x{item['arrivals']}[/]" if item.get("arrivals", 1) > 1 else ""
+        console.print(
+            f"[dim]{item['position']:>7}[/] {local(item['receivedAt'])} [bold]{escape(item['type'])}[/]"
+            f" {escape(', '.join(item['resources']))}{again}{flags}",
+            soft_wrap=True,
+        )
+
+
+def orders(
+    order_id: Annotated[str | None, typer.Argument(help="One order, in full.")] = None,
+    search: Annotated[
+        str | None, typer.Option("--search", help="Order id, alias, tracking number, email or name.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", help="How many, at most.")] = 50,
+    as_of: AsOf = None,
+    business_product: Product = None,
+    url: Url = None,
+    api_key: Key = None,
+    json: Json = False,
+) -> None:
+    """List orders, search them, or show one."""
+    hub = HubClient(url, api_key)
+    if order_id is not None:
+        order = hub.get(f"/v1/orders/{order_id}", asOf=as_of, businessProductId=business_product)
+        print_json(order) if json else console.print(_order_tree(order))
+        return
+    if search is not None:
+        found = hub.get("/v1/search", q=search, limit=limit)["items"]
+        if json:
+            print_json(found)
+        elif not found:
+            fail(f"nothing found for {search!r}")
+        else:
+            for item in found:
+                label = escape(str(item.get("summary") or ""))
+                console.print(
+                    f"{item['kind']:<9} [bold]{escape(item['id'])}[/] {state(item['state'])} {label}"
+                )
+        return
+    items = list(hub.every("/v1/orders", limit, businessProductId=business_product))
+    if json:
+        print_json(items)
+        return
+    table = Table("order", "state", "deliveries", "customer", "worst condition", box=None, pad_edge=False)
+    for item in items:
+        table.add_row(
+            escape(item["id"]),
+            state(item["state"]),
+            counts(item["summary"]),
+            escape(str((item.get("customer") or {}).get("name") or "")),
+            escape(str(item["summary"].get("worstCondition") or "")),
+        )
+    console.print(table)
+
+
+def track(
+    carrier_code: Annotated[str, typer.Argument(help="The carrier's code, e.g. ups.")],
+    tracking_number: Annotated[str, typer.Argument(help="The tracking number.")],
+    as_of: AsOf = None,
+    business_product: Product = None,
+    url: Url = None,
+    api_key: Key = None,
+    json: Json = False,
+) -> None:
+    """Show one parcel's tracker: stage, estimate, every milestone."""
+    tracker = HubClient(url, api_key).get(
+        f"/v1/trackers/{carrier_code}/{tracking_number}", asOf=as_of, businessProductId=business_product
+    )
+    print_json(tracker) if json else console.print(_tracker_tree(tracker))
+
+
+def explain(
+    id: Annotated[str, typer.Argument(help="An order id, a delivery id, or CARRIER/TRACKING-NUMBER.")],
+    as_of: AsOf = None,
+    business_product: Product = None,
+    url: Url = None,
+    api_key: Key = None,
+    json: Json = False,
+) -> None:
+    """Show which facts made the state, and which were set aside by which rule."""
+    hub = HubClient(url, api_key)
+    kind, path = _explained(hub, id)
+    answer = hub.get(f"/v1/{kind}/{path}/explain", asOf=as_of, businessProductId=business_product)
+    if json:
+        print_json(answer)
+        return
+    console.print(f"[bold]{escape(id)}[/]: {escape(str(answer['state']))}")
+    for fact in answer["facts"]:
+        mark = "[green]✓[/]" if fact["used"] else "[yellow]–[/]"
+        when = local(fact.get("publishedAt") or fact.get("receivedAt"))
+        console.print(
+            f" {mark} [dim]{fact['position']:>6}[/] {when} [cyan]{escape(fact['what'])}[/]"
+            f" [dim]{escape(fact['rule'])}[/] {escape(fact['text'])}",
+            soft_wrap=True,
+        )
+
+
+def _explained(hub: HubClient, id: str) -> tuple[str, str]:
+    if "/" in id:
+        return "trackers", id
+    for item in hub.get("/v1/search", q=id, limit=10)["items"]:
+        if item["kind"] in ("order", "delivery") and item["id"] == id:
+            return ("orders" if item["kind"] == "order" else "deliveries"), id
+    return "orders", id
+
+
+def state(name: str | None) -> str:
+    """A state, coloured."""
+    colour = STATE_COLOURS.get(name or "", "white")
+    return f"[{colour}]{escape(str(name or '?'))}[/]"
+
+
+def counts(summary: dict[str, Any]) -> str:
+    """`2 of 3 delivered` and the like."""
+    total = summary.get("deliveries") or 0
+    parts = [
+        f"{summary[key]} {word}"
+        for key, word in (
+            ("delivered", "delivered"),
+            ("inTransit", "in transit"),
+            ("pending", "pending"),
+            ("cancelled", "cancelled"),
+        )
+        if summary.get(key)
+    ]
+    return f"{total}: {', '.join(parts)}" if parts else str(total)
+
+
+def local(text: str | None) -> str:
+    """An ISO 8601 time as a person at this machine reads it."""
+    if not text:
+        return "                   "
+    return f"{datetime.fromisoformat(text).astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def _order_tree(order: dict[str, Any]) -> Tree:
+    tree = Tree(f"order [bold]{escape(order['id'])}[/] {state(order['state'])} ({counts(order['summary'])})")
+    if order.get("customer"):
+        tree.add(f"customer {escape(str(order['customer'].get('name') or ''))}")
+    for delivery in order["deliveries"]:
+        reason = f" {escape(delivery['reason'])}" if delivery.get("reason") else ""
+        branch = tree.add(f"delivery [bold]{escape(delivery['id'])}[/] {state(delivery['state'])}{reason}")
+        for label, key in (("shipped", "shippedAt"), ("delivered", "deliveredAt")):
+            if delivery.get(key):
+                branch.add(f"{label} {local(delivery[key])}")
+        for condition in delivery.get("conditions") or ():
+            _add_condition(branch, condition)
+        for tracker in delivery["trackers"]:
+            _add_tracker(branch.add(_tracker_title(tracker)), tracker)
+    return tree
+
+
+def _tracker_tree(tracker: dict[str, Any]) -> Tree:
+    tree = Tree(_tracker_title(tracker))
+    _add_tracker(tree, tracker)
+    return tree
+
+
+def _tracker_title(tracker: dict[str, Any]) -> str:
+    number = f"{tracker['carrierCode']} {tracker['trackingNumber']}"
+    return f"tracker [bold]{escape(number)}[/] {state(tracker['stage'])}"
+
+
+def _add_tracker(branch: Tree, tracker: dict[str, Any]) -> None:
+    window = tracker.get("estimatedDelivery")
+    if window:
+        first, last = window.get("earliestDate"), window.get("latestDate")
+        branch.add(
+            f"estimated {escape(str(first or last))}" + (f" – {last}" if first and last != first else "")
+        )
+    for milestone in tracker.get("milestones") or ():
+        address = milestone.get("address") or {}
+        place = ", ".join(filter(None, (address.get("locality"), address.get("region"))))
+        text = milestone.get("message") or milestone["code"]
+        branch.add(f"{local(milestone.get('occurredAt'))}  {escape(text)}  [dim]{escape(place)}[/]")
+    for condition in tracker.get("conditions") or ():
+        _add_condition(branch, condition)
+
+
+def _add_condition(branch: Tree, condition: dict[str, Any]) -> None:
+    kind = f" ({condition['kind']})" if condition.get("kind") else ""
+    style = "dim" if condition.get("clearedAt") else "yellow"
+    cleared = ", cleared" if condition.get("clearedAt") else ""
+    branch.add(f"[{style}]{escape(condition['code'] + kind + cleared)}[/]")

@@ -1,0 +1,169 @@
+"""Every setting of the hub: names, defaults, what each means.
+
+Settings come from the environment (`MILEPOST_…`) and from `milepost.toml` in the working directory (or the file
+that `MILEPOST_CONFIG` names); the environment wins. Plain settings cover every business product; the lists of
+`milepost.toml` bind credentials to business products. `docs/settings.md` documents each (a test compares them).
+What is built from them is `hub`'s.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from milepost.domain.errors import Misconfigured
+
+CONFIG_FILE = "milepost.toml"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class WebhookCredential(_Section):
+    """Basic authentication of one sender, bound to business products (none named: all)."""
+
+    username: str
+    password: SecretStr
+    business_products: tuple[str, ...] = ()
+
+
+class OAuthClient(_Section):
+    """A client of our `POST /oauth/token`. Several secrets overlap while one is rotated; the first is newest."""
+
+    client_id: str
+    client_secrets: tuple[SecretStr, ...] = Field(min_length=1)
+    business_products: tuple[str, ...] = ()
+
+
+class ApiClientSettings(_Section):
+    """Credentials for the Buy with Prime API of one business product."""
+
+    business_product: str
+    client_id: str
+    client_secret: SecretStr
+    target_id: str | None = None
+    api_url: str | None = None
+    """Where it differs from `bwp_api_url`."""
+
+
+class Config(BaseSettings):
+    """The hub's settings. `Config.load()` reads environment and file and explains what is wrong."""
+
+    model_config = SettingsConfigDict(env_prefix="MILEPOST_", extra="forbid")
+
+    database_url: str = Field(
+        "sqlite:///milepost.db", description="Where the journal and the views are kept."
+    )
+    host: str = Field("127.0.0.1", description="The address the hub listens on.")
+    port: int = Field(8480, ge=0, le=65535, description="The port the hub listens on; 0 takes a free one.")
+
+    webhook_username: str | None = Field(None, description="User name of the webhook's Basic authentication.")
+    webhook_password: SecretStr | None = Field(None, description="Its password.")
+    oauth_client_id: str | None = Field(None, description="Client id that Amazon presents at /oauth/token.")
+    oauth_client_secret: SecretStr | None = Field(
+        None, description="Its secret. Two separated by a comma overlap during a rotation, the newest first."
+    )
+    signature_jwks_url: str | None = Field(
+        None, description="JWKS with the keys of `x-amzn-signature`; set, every webhook must be signed too."
+    )
+    insecure: bool = Field(False, description="Accept unauthenticated webhooks and reads. For a laptop only.")
+
+    api_key: SecretStr | None = Field(
+        None, description="An API key with scope admin for all business products."
+    )
+
+    bwp_api_url: str = Field(
+        "https://api.buywithprime.amazon.com",
+        description="Base of the Buy with Prime API; /token and /graphql are added.",
+    )
+    bwp_client_id: str | None = Field(None, description="Client id of your Buy with Prime API credentials.")
+    bwp_client_secret: SecretStr | None = Field(None, description="Their client secret.")
+    bwp_target_id: str | None = Field(
+        None, description="`x-api-target-id`; when not set, the business product of the event."
+    )
+    queries_per_minute: int = Field(300, ge=1, description="The budget of API queries a minute.")
+
+    egress_allow: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="CIDRs of private addresses that data may name as destinations; comma separated."
+    )
+    max_concurrency: int = Field(1_000, ge=1, description="Webhooks in flight before 503 is answered.")
+    receive_timeout_s: float = Field(
+        10.0, gt=0, le=10.0, description="Seconds a client has to send a whole request."
+    )
+    timezone: str = Field("UTC", description="The zone of the business calendar (IANA name).")
+    holidays: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Days that are no business days: YYYY-MM-DD, comma separated."
+    )
+    conditions: dict[str, Any] = Field(
+        {}, description="Limits of the conditions ([conditions] in milepost.toml; docs/views.md lists them)."
+    )
+    sweep_interval_s: float = Field(60.0, gt=0, description="Seconds between two evaluations of conditions.")
+    ingest_only: bool = Field(
+        False, description="Acknowledge and journal only; what is behind the journal waits for another start."
+    )
+    log_level: str = Field("info", description="debug, info, warning or error.")
+
+    webhook_credentials: tuple[WebhookCredential, ...] = Field(
+        (), description="Basic credentials bound to business products ([[webhook_credentials]])."
+    )
+    oauth_clients: tuple[OAuthClient, ...] = Field(
+        (), description="OAuth clients bound to business products ([[oauth_clients]])."
+    )
+    api_clients: tuple[ApiClientSettings, ...] = Field(
+        (), description="API credentials a business product ([[api_clients]])."
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        path = Path(os.environ.get("MILEPOST_CONFIG", CONFIG_FILE))
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=path)
+
+    @classmethod
+    def load(cls, **overrides: object) -> "Config":
+        """Read the settings; `overrides` (not None) win. Raises `Misconfigured` naming each wrong setting."""
+        named = os.environ.get("MILEPOST_CONFIG")
+        if named is not None and not Path(named).is_file():
+            raise Misconfigured(f"MILEPOST_CONFIG names {named}, which is not a file")
+        given = {name: value for name, value in overrides.items() if value is not None}
+        try:
+            return cls(**given)  # type: ignore[arg-type]
+        except ValidationError as e:
+            wrong = "; ".join(f"{_setting(error['loc'])}: {error['msg']}" for error in e.errors())
+            raise Misconfigured(f"wrong settings: {wrong}") from e
+        except ValueError as e:
+            raise Misconfigured(f"wrong settings: {e}") from e
+
+    @field_validator("egress_allow", "holidays", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
+
+    @property
+    def has_webhook_authentication(self) -> bool:
+        """Whether any way to authenticate webhooks is configured."""
+        basic = self.webhook_username is not None and self.webhook_password is not None
+        oauth = self.oauth_client_id is not None and self.oauth_client_secret is not None
+        listed = bool(self.webhook_credentials or self.oauth_clients)
+        return basic or oauth or listed or self.signature_jwks_url is not None
+
+
+def _setting(location: tuple[int | str, ...]) -> str:
+    name = str(location[0]) if location else "milepost.toml"
+    rest = ".".join(map(str, location[1:]))
+    return f"MILEPOST_{name.upper()}" + (f".{rest}" if rest else "")
