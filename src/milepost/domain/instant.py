@@ -24,6 +24,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DATE_LENGTH = len("2025-01-20")
 
 
+_FIRST_SAFE_YEAR, _LAST_SAFE_YEAR = 2, 9998
+"""In these years no offset or rounding leads out of the calendar."""
+
+
 class Stamp(msgspec.Struct, frozen=True):
     """A time as somebody wrote it: the instant it means, the local date it names, where its zone came from."""
 
@@ -44,7 +48,9 @@ def instant_of(moment: datetime) -> Instant:
 @lru_cache(maxsize=4_096)
 def parse_instant(text: str) -> Instant:
     """ISO 8601 text to an instant; without a zone it is taken as UTC. Raises ValueError."""
-    return _in_range(instant_of(datetime.fromisoformat(text)), text)
+    moment = datetime.fromisoformat(text)
+    at = instant_of(moment)
+    return at if _FIRST_SAFE_YEAR <= moment.year <= _LAST_SAFE_YEAR else _in_range(at, text)
 
 
 def _in_range(at: Instant, text: str) -> Instant:

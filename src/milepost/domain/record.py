@@ -163,7 +163,13 @@ def _event_subjects(found: dict[str, None], record: Record) -> None:
         found[key_subject(event.idempotency_key)] = None
     for resource in event.resources:
         found.update(dict.fromkeys(resource_subjects(resource)))
-    for carrier, number in trackers_in_order(event.decoded_data().get("order")):
+    order = event.decoded_data().get("order")
+    orders = {resource.order_id for resource in event.resources} - {None}
+    named = order.get("id") if isinstance(order, dict) else None
+    if orders and not (isinstance(named, str) and named in orders):
+        # `resources` holds: what `data` says of another order is no fact, so its trackers are not heard of here.
+        return
+    for carrier, number in trackers_in_order(order):
         found[tracker_subject(carrier, number)] = None
 
 

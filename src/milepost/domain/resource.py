@@ -8,23 +8,36 @@ one thing: `businessProduct/…/carrier/…/tracker/…` as documented, and the 
 What an event means is not decided here (`event`, `envelope`).
 """
 
-from functools import lru_cache
+from collections.abc import Iterable
 
 import msgspec
 
 from milepost.domain.errors import Malformed
 
 BUSINESS_PRODUCT = "businessProduct"
+_START = f"{BUSINESS_PRODUCT}/"
 
 
-class Resource(msgspec.Struct, frozen=True, cache_hash=True):
-    """One resource identifier, as its pairs in the order they were written."""
+class Resource(msgspec.Struct, frozen=True, cache_hash=True, gc=False):
+    """One resource identifier. It keeps its text, since most are only compared and written again; what it names
+    is read from the text when somebody asks."""
 
-    pairs: tuple[tuple[str, str], ...]
+    text: str
+
+    @classmethod
+    def of(cls, pairs: Iterable[tuple[str, str]]) -> "Resource":
+        """The resource of these pairs, businessProduct first. Raises `Malformed` as `parse_resource` does."""
+        return parse_resource("/".join(f"{key}/{value}" for key, value in pairs))
+
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """(key, id) in the order they were written."""
+        segments = self.text.split("/")
+        return tuple(zip(segments[::2], segments[1::2], strict=True))
 
     @property
     def business_product_id(self) -> str:
-        return self.pairs[0][1]
+        return self.text.split("/", 2)[1]
 
     def get(self, key: str) -> str | None:
         """The id behind `key` (the first, were it written twice), or None."""
@@ -50,23 +63,24 @@ class Resource(msgspec.Struct, frozen=True, cache_hash=True):
         return self.get("tracker")
 
     def __str__(self) -> str:
-        return "/".join(f"{k}/{v}" for k, v in self.pairs)
+        return self.text
 
 
-@lru_cache(maxsize=8_192)
 def parse_resource(text: str) -> Resource:
     """`businessProduct/{id}/…` to a `Resource`; `str()` of it is the exact inverse.
 
     Raises `Malformed`: odd number of segments, an empty segment, or another first key than businessProduct.
     """
+    # An odd number of slashes, none doubled, none at the end: every key has its value.
+    if text.startswith(_START) and text.count("/") & 1 and "//" not in text and text[-1] != "/":
+        return Resource(text)
+    raise Malformed(_complaint(text), field="resources")
+
+
+def _complaint(text: str) -> str:
     segments = text.split("/")
     if len(segments) % 2:
-        raise Malformed(
-            f"resource {text!r} has {len(segments)} segments; key/value pairs need an even number",
-            field="resources",
-        )
+        return f"resource {text!r} has {len(segments)} segments; key/value pairs need an even number"
     if segments[0] != BUSINESS_PRODUCT:
-        raise Malformed(f"resource {text!r} does not start with businessProduct/{{id}}", field="resources")
-    if not all(segments):
-        raise Malformed(f"resource {text!r} has an empty segment", field="resources")
-    return Resource(tuple(zip(segments[::2], segments[1::2], strict=False)))
+        return f"resource {text!r} does not start with businessProduct/{{id}}"
+    return f"resource {text!r} has an empty segment"

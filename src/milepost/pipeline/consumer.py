@@ -66,7 +66,7 @@ class Consumer:
             try:
                 moved = await self.step()
                 if not moved:
-                    await self._store.changed(self.position, WAIT_S)
+                    await self._wait(stop)
                 pause_s = 0.1
                 self.last_error = None
             except StoreUnavailable as e:
@@ -74,6 +74,20 @@ class Consumer:
                 log.warning("consumer.store_unavailable", consumer=self.name, error=e.detail, pause_s=pause_s)
                 await _pause(stop, pause_s)
                 pause_s = min(pause_s * 2, 5.0)
+
+    async def _wait(self, stop: asyncio.Event) -> None:
+        """Until there is more to process or `stop` is set; a while at most."""
+        waits = (
+            asyncio.ensure_future(self._store.changed(self.position, WAIT_S)),
+            asyncio.ensure_future(stop.wait()),
+        )
+        try:
+            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for wait in done:
+                wait.result()
+        finally:
+            for wait in waits:
+                wait.cancel()
 
     async def step(self) -> int:
         """Process one batch; returns how many records it held (0: nothing above the checkpoint)."""

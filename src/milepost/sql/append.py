@@ -59,7 +59,7 @@ def row_of(arrival: Arrival) -> Row:
     flags = event.flags
     return (
         "event",
-        event.resources[0].pairs[0][1],
+        event.resources[0].business_product_id,
         event.type,
         arrival.received_at,
         event.published_at,

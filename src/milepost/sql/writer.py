@@ -152,7 +152,8 @@ class Writer:
                 for call in calls:
                     self._append([call])
                 return
-            self._answer([(call.future, None, failure or error) for call in calls], 0)
+            # An exception collects what each of its raisers adds: everybody gets one of their own.
+            self._answer([(call.future, None, _own(failure) if failure else error) for call in calls], 0)
             return
         self._committed()
         answers: list[Answer] = []
@@ -212,15 +213,21 @@ class Writer:
     def _failed(self, error: BaseException) -> StoreUnavailable | None:
         """What the database's own failure means for callers (None: it is not the database's), and mend it."""
         judged = storage_failure(error)
+        if (judged is not None and judged[1]) or self._left_open():
+            self._disconnect()
         if judged is None:
             return None
-        failure, reopen = judged
         if not self._failing:
             self._failing = True
-            log.error("store.unavailable", reason=failure.detail)
-        if reopen:
-            self._disconnect()
-        return failure
+            log.error("store.unavailable", reason=judged[0].detail)
+        return judged[0]
+
+    def _left_open(self) -> bool:
+        """Whether even the rollback failed: the next batch must not become part of this one."""
+        if self._connection is None:
+            return False
+        driver = self._connection.connection.dbapi_connection
+        return self._connection.in_transaction() or driver is None or bool(driver.in_transaction)
 
     def _committed(self) -> None:
         if self._failing:
@@ -254,6 +261,12 @@ class Writer:
             except Exception as error:  # noqa: BLE001 - a broken connection may not even close
                 log.warning("store.disconnect", error=str(error))
             self._connection = None
+
+
+def _own(failure: StoreUnavailable) -> StoreUnavailable:
+    copy = StoreUnavailable(failure.detail, **failure.context)
+    copy.__cause__ = failure.__cause__
+    return copy
 
 
 def _last_position(connection: Connection) -> int:

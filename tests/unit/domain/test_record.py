@@ -1,6 +1,7 @@
 """Records: identity (what is one event and what is another), and what a record is about."""
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
@@ -140,6 +141,11 @@ class TestSubjects:
             tracker_subject(*UPS),
             tracker_subject(*USPS),
         )
+
+    @pytest.mark.parametrize("named", [{"id": "another-order"}, {"id": None}, {"id": []}, {}])
+    def test_an_event_is_not_about_the_trackers_of_another_order(self, named: dict[str, object]):
+        data = {"order": {**order_object(package(BOX, tracker=UPS)), "id": None, **named}}
+        assert subjects_of(record(an_event(data=data)))[2:] == (f"order/{ORDER}",)
 
     def test_carrier_codes_are_compared_without_case(self):
         subjects = subjects_of(record(an_event(resources=("carrier/UPS/tracker/1Z",))))

@@ -10,6 +10,7 @@ from milepost import sql
 from milepost.domain.envelope import parse_event
 from milepost.domain.instant import Instant
 from milepost.domain.record import Record
+from milepost.pipeline import consumer
 from milepost.pipeline.consumer import Consumer, Effects
 from milepost.store import Arrival, Store, Transaction
 
@@ -139,3 +140,20 @@ async def test_running_it_follows_the_journal_and_stops(store: Store) -> None:
         await store.append([arrival(3)])
         await running
     assert {1, 2} <= await seen(store)
+
+
+async def test_stopping_does_not_wait_for_the_journal(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consumer, "WAIT_S", 3_600.0)
+    done = asyncio.Event()
+    stop = asyncio.Event()
+
+    async def prepare(records: Sequence[Record]) -> Effects:
+        done.set()
+        return lambda tx: None
+
+    running = asyncio.create_task(Consumer(store, "quiet", prepare, clock).run(stop))
+    await store.append([arrival(1)])
+    async with asyncio.timeout(30):
+        await done.wait()
+        stop.set()
+        await running

@@ -248,6 +248,45 @@ async def test_a_dead_destination_does_not_hold_up_another(rig: Rig) -> None:
         await running
 
 
+async def test_a_pile_for_a_dead_destination_leaves_room_for_the_others(rig: Rig) -> None:
+    """A full lane claims no more: its pile waits in the store, not in the places of the others."""
+    silent = asyncio.Event()
+
+    async def hang(received: Received):  # type: ignore[no-untyped-def]
+        await silent.wait()
+        return await answering(200)(received)
+
+    publisher = Publisher(
+        rig.store,
+        {"webhook": rig.webhooks},
+        rig.clock.now,
+        wait=rig.clock.wait,
+        random=lambda: 0.5,
+        in_flight=64,
+    )
+    rig.consumer = Consumer(rig.store, "publisher", publisher.prepare, rig.clock.now)
+    async with Receiver(hang) as dead, Receiver() as alive:
+        await rig.to(dead.url)
+        await rig.events(*range(100))
+        await rig.consumer.catch_up()
+        stop = asyncio.Event()
+        running = asyncio.create_task(publisher.run(stop))
+        await dead.got(8)
+        await rig.store.write(
+            lambda tx: tx.attempts.put_destination(
+                Destination("alive", "webhook", msgspec.json.encode(WebhookSettings(alive.url)))
+            )
+        )
+        bodies = await rig.events(*range(100, 110))
+        await rig.consumer.catch_up()
+        assert sorted(r.body for r in await alive.got(10)) == sorted(bodies)
+        assert len(dead.received) == 8
+        silent.set()
+        await dead.got(110)
+        stop.set()
+        await running
+
+
 async def test_running_follows_the_clock_and_wakes_for_new_events(rig: Rig) -> None:
     recorded = asyncio.Event()
 
