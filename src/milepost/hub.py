@@ -37,6 +37,9 @@ Probe = Callable[[str], None]
 """Told of named moments, so that a test can end the process there."""
 
 RESTART_S = 1.0
+WEBHOOK, TOKEN = "/webhooks/buy-with-prime", "/oauth/token"
+RECOVERED_S = 5.0
+"""How long a part that failed must run again before /readyz trusts it, in seconds."""
 
 log = structlog.get_logger()
 
@@ -91,11 +94,12 @@ class Hub:
             log.warning(
                 "hub.no_api_key", hint="set MILEPOST_API_KEY: without a key nobody can read or operate"
             )
+        api_clients = self._api_clients()
         self.store = await sql.open_store(config.database_url, clock=clock, owner="milepost serve")
         self.ingest = Ingest(self.store, clock, probe=self._probe)
         self.hydrator = Hydrator(
             self.store,
-            self._api_clients(),
+            api_clients,
             clock,
             queries_per_minute=config.queries_per_minute,
             probe=self._probe,
@@ -139,7 +143,13 @@ class Hub:
         ending = asyncio.create_task(end_streams())
         try:
             await serve(
-                self.app, self.config.host, self.config.port, stop=stop, ready=listening, limits=limits
+                self.app,
+                self.config.host,
+                self.config.port,
+                stop=stop,
+                ready=listening,
+                limits=limits,
+                whole=frozenset({WEBHOOK.encode(), TOKEN.encode()}),
             )
         finally:
             halt.set()
@@ -148,17 +158,19 @@ class Hub:
 
     async def close(self) -> None:
         """Commit what was accepted, close clients and database, release the lock."""
-        for client in self._clients:
-            await client.close()
-        await self.store.close()
+        try:
+            for client in self._clients:
+                await client.close()
+        finally:
+            await self.store.close()
 
     async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI application: two raw endpoints, everything else by the framework."""
         if scope["type"] == "http":
             path = scope["path"]
-            if path == "/webhooks/buy-with-prime":
+            if path == WEBHOOK:
                 return await self._webhook(scope, receive, send)
-            if path == "/oauth/token":
+            if path == TOKEN:
                 return await self._token(scope, receive, send)
         await self._web(scope, receive, send)  # type: ignore[arg-type]
         return None
@@ -182,10 +194,15 @@ class Hub:
     async def _keep(
         self, name: str, run: Callable[[asyncio.Event], Awaitable[None]], halt: asyncio.Event
     ) -> None:
-        """Run until halted; what fails unexpectedly is logged, shown by /readyz and started again."""
+        """Run until halted; what fails unexpectedly is logged, shown by /readyz and started again. Once it has
+        run for a while it is no longer shown."""
         while not halt.is_set():
+            recovered = asyncio.get_running_loop().call_later(RECOVERED_S, self._failing.pop, name, None)
             try:
-                await run(halt)
+                try:
+                    await run(halt)
+                finally:
+                    recovered.cancel()
             except Exception as e:
                 self._failing[name] = f"{type(e).__name__}: {e}"
                 log.exception("hub.background_failed", name=name)
@@ -205,7 +222,11 @@ class Hub:
                 config.bwp_target_id,
                 clock=self._clock,
             )
+        elif (config.bwp_client_id is None) != (config.bwp_client_secret is None):
+            raise Misconfigured("MILEPOST_BWP_CLIENT_ID and MILEPOST_BWP_CLIENT_SECRET go together")
         for one in config.api_clients:
+            if one.business_product in clients:
+                raise Misconfigured(f"[[api_clients]] names business product {one.business_product} twice")
             clients[one.business_product] = BuyWithPrimeClient(
                 one.api_url or config.bwp_api_url,
                 one.client_id,

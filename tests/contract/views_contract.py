@@ -97,6 +97,16 @@ class ViewsContract:
         page = await store.read(lambda tx: tx.views.page("delivery", cursor, 10, None))
         assert [v.id for _, v in page] == ["d-3"]
 
+    async def test_a_cursor_tells_nothing_of_another_business_product(self, store: Store) -> None:
+        await put(store, view("d-1"), view("d-2"), view("d-3"), view("secret", "bp-2"))
+        at_secret, at_nothing = (0, "bp-2", "secret"), (0, "bp-2", "no-such-id")
+
+        async def page(cursor: tuple[int, str, str]) -> list[str]:
+            rows = await store.read(lambda tx: tx.views.page("delivery", cursor, 10, ["bp-1"]))
+            return [v.id for _, v in rows]
+
+        assert await page(at_secret) == await page(at_nothing) == ["d-1", "d-2", "d-3"]
+
     async def test_search_finds_whole_terms_then_beginnings(self, store: Store) -> None:
         await put(
             store,

@@ -46,10 +46,11 @@ _INSERT_ARRIVAL = schema.arrivals.insert()
 
 
 class Appended(Struct, frozen=True):
-    """Receipts in the order of the arrivals, and how many records were added."""
+    """Receipts in the order of the arrivals, how many records were added, and the last one's position (or 0)."""
 
     receipts: list[Receipt]
     added: int
+    last: int
 
 
 def row_of(arrival: Arrival) -> Row:
@@ -110,7 +111,8 @@ def append(
     positions = insert(connection, rows)
     if None not in positions:
         count(connection, records=len(rows), events=len(rows))
-        return Appended([Receipt("accepted", position) for position in positions if position], len(rows))
+        receipts = [Receipt("accepted", position) for position in positions if position]
+        return Appended(receipts, len(rows), receipts[-1].position)
     duplicates = [i for i, position in enumerate(positions) if position is None]
     events = len(rows) - len(duplicates)
     answers, conflict_rows = _judge(connection, arrivals, rows, duplicates)
@@ -127,7 +129,8 @@ def append(
         answers[i] if position is None else Receipt("accepted", position)
         for i, position in enumerate(positions)
     ]
-    return Appended(receipts, events + len(kept))
+    last = max((p for p in (*positions, *kept) if p is not None), default=0)
+    return Appended(receipts, events + len(kept), last)
 
 
 def _judge(

@@ -134,7 +134,7 @@ class SqlViews:
             _v.kind == kind, visible(_v.business_product_id, business_products)
         )
         if after is not None:
-            statement = statement.where(_v.number > self._number(kind, *after))
+            statement = statement.where(_v.number > self._number(kind, after, business_products))
         if state is not None:
             statement = statement.where(_v.state == state)
         rows = self._connection.execute(statement.order_by(_v.number).limit(limit)).all()
@@ -238,8 +238,14 @@ class SqlViews:
     def _views(self, statement: Select[*tuple[object, ...]]) -> list[View]:
         return [_view(row) for row in self._connection.execute(statement).all()]
 
-    def _number(self, kind: ViewKind, number: int, product: str, id: str) -> int:
-        statement = select(_v.number).where(_v.kind == kind, _v.id == id, _v.business_product_id == product)
+    def _number(
+        self, kind: ViewKind, after: tuple[int, str, str], business_products: Collection[str] | None
+    ) -> int:
+        number, product, view_id = after
+        seen = visible(_v.business_product_id, business_products)
+        statement = select(_v.number).where(
+            _v.kind == kind, _v.id == view_id, _v.business_product_id == product, seen
+        )
         return self._connection.execute(statement).scalar() or number
 
     def _terms(self, keys: Collection[Key]) -> dict[Key, str]:

@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import Any
 
 import structlog
@@ -78,21 +77,31 @@ class Writer:
         self._inode = path.stat().st_ino
         self._wal_limit = WAL_LIMIT
         self._failing = False
-        self._queue: SimpleQueue[AppendCall | WriteCall | None] = SimpleQueue()
         self._appends: deque[AppendCall] = deque()
         self._writes: deque[WriteCall] = deque()
         self._closing = False
-        self.put = self._queue.put
+        self._idle = False
+        self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="milepost-writer", daemon=True)
         self._thread.start()
 
+    def put(self, call: AppendCall | WriteCall) -> None:
+        """Queue a call; its future is answered on the event loop."""
+        if isinstance(call, AppendCall):
+            self._appends.append(call)
+        else:
+            self._writes.append(call)
+        if self._idle:
+            self._wake.set()
+
     def close(self) -> None:
         """Finish everything queued, then end. Blocks."""
-        self._queue.put(None)
+        self._closing = True
+        self._wake.set()
         self._thread.join()
 
     def _run(self) -> None:
-        while self._take():
+        while self._wait():
             if self._appends:
                 self._append_batch()
             if self._writes:
@@ -100,23 +109,18 @@ class Writer:
         self._disconnect()
         self._engine.dispose()
 
-    def _take(self) -> bool:
-        """Wait for something to do, then take all there is; False when closing and nothing is left."""
-        wait = not self._appends and not self._writes
-        if wait and self._closing:
-            return False
-        try:
-            while True:
-                call = self._queue.get(block=wait)
-                wait = False
-                if call is None:
-                    self._closing = True
-                elif isinstance(call, AppendCall):
-                    self._appends.append(call)
-                else:
-                    self._writes.append(call)
-        except Empty:
-            return True
+    def _wait(self) -> bool:
+        """Until there is something to do; False when closing and nothing is left."""
+        # A call is queued before `_idle` is read, and `_idle` is set before the queues are: one of the two sees
+        # the other, so that no call waits while this thread sleeps.
+        self._idle = True
+        while not self._appends and not self._writes:
+            if self._closing:
+                return False
+            self._wake.wait()
+            self._wake.clear()
+        self._idle = False
+        return True
 
     def _append_batch(self) -> None:
         calls: list[AppendCall] = []
@@ -145,7 +149,6 @@ class Writer:
             with self._connected().begin() as transaction:
                 connection = transaction.connection
                 appended = append(connection, arrivals, rows, self._insert)
-                last = _last_position(connection) if appended.added else 0
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the callers', never the thread's end
             failure = self._failed(error)
             if failure is None and len(calls) > 1:
@@ -162,7 +165,7 @@ class Writer:
             end = start + len(call.rows)
             answers.append((call.future, appended.receipts[start:end], None))
             start = end
-        self._answer(answers, last)
+        self._answer(answers, appended.last)
 
     def _write(self, call: WriteCall) -> None:
         if call.future.cancelled():

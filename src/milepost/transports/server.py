@@ -17,7 +17,7 @@ not believed.
 import asyncio
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import structlog
@@ -26,7 +26,8 @@ from msgspec import Struct
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from milepost.transports.asgi import App
+from milepost.transports.asgi import App, Scope
+from milepost.transports.whole import LARGEST, WholeRequest
 
 _log = structlog.get_logger()
 
@@ -50,9 +51,10 @@ class _Refusal(Exception):
 class Connections(ServerState):
     """The server's connections, and the check that closes those out of time."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, whole: frozenset[bytes] = frozenset()) -> None:
         super().__init__()
         self.limits = limits
+        self.whole = whole
         self.none_left = asyncio.Event()
         self.none_left.set()
 
@@ -87,6 +89,9 @@ class Connection(HttpToolsProtocol):
         self._received = 0
         self._in_headers = True
         self._reason = "this is not an HTTP/1.1 request"
+        self._whole = self.server_state.whole
+        self._request: WholeRequest | None = None
+        """The one being received whole."""
         self.server_state.none_left.clear()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -137,9 +142,38 @@ class Connection(HttpToolsProtocol):
             self._reason = "a request with Upgrade and a body is not taken; send it as plain HTTP/1.1"
             raise _Refusal
         self._in_headers = False
+        if self.url in self._whole and not upgrade and self._is_whole():
+            self._request = self._whole_request()
+            # What uvicorn's protocol looks at in its cycle, a whole request has, too.
+            self.cycle = self._request  # type: ignore[assignment]
+            return
         super().on_headers_complete()
         if upgrade:  # ignored, but the parser reads nothing more on this connection
             self.cycle.keep_alive = False
+
+    def _is_whole(self) -> bool:
+        """Small, of known length, and alone on its connection: see `whole`."""
+        if self.expect_100_continue or not (self.cycle is None or self.cycle.response_complete):
+            return False
+        length = b""
+        for name, value in self.headers:
+            if name == b"content-length":
+                length = value
+            elif name == b"transfer-encoding":
+                return False
+        return length.isdigit() and len(length) < 6 and int(length) <= LARGEST
+
+    def _whole_request(self) -> WholeRequest:
+        version = self.parser.get_http_version()
+        path = self.url.decode("ascii")
+        scope = cast("Scope", self.scope)
+        scope["method"] = self.parser.get_method().decode("ascii")
+        scope["http_version"] = version
+        scope["path"] = path
+        scope["raw_path"] = self.url
+        scope["query_string"] = b""
+        keep_alive = version != "1.0" and self.parser.should_keep_alive()
+        return WholeRequest(scope, self.transport, keep_alive, self.on_response_complete)
 
     def _header_size(self) -> int:
         return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
@@ -154,7 +188,14 @@ class Connection(HttpToolsProtocol):
         self._since = 0.0
         self._received = 0
         self._in_headers = True
-        super().on_message_complete()
+        request, self._request = self._request, None
+        if request is None:
+            super().on_message_complete()
+            return
+        request.more_body = False
+        task = self.loop.create_task(request.run(self.app))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
 
     def on_response_complete(self) -> None:
         # As uvicorn's, without its timer a request.
@@ -203,15 +244,17 @@ async def serve(
     stop: asyncio.Event,
     ready: Callable[[int], None],
     limits: Limits | None = None,
+    whole: frozenset[bytes] = frozenset(),
 ) -> None:
-    """Serve `app` until `stop` is set, then finish what is in flight and return.
+    """Serve `app` until `stop` is set, then finish what is in flight and return. Small requests to the paths in
+    `whole` are taken whole: their endpoints answer in one message.
 
     Runs in the running loop and leaves signals alone. Port 0 takes a free one; `ready` gets the port once
     connections are accepted. Raises OSError: the address cannot be bound.
     """
     limits = limits or Limits()
     loop = asyncio.get_running_loop()
-    connections = Connections(limits)
+    connections = Connections(limits, whole)
     config = _config(app)
 
     def connect() -> asyncio.Protocol:

@@ -158,6 +158,15 @@ async def test_a_vanished_file_is_never_begun_anew(store: SqliteStore, path: Pat
     assert await store.append([arrival("k-2", "e-2")]) == [Receipt("accepted", 2)]
 
 
+async def test_an_error_does_not_quote_what_a_statement_was_given(store: SqliteStore) -> None:
+    def write(tx: Transaction) -> None:
+        tx.journal.quarantine(object(), "code", "ada@example.com", T0, "webhook", ())  # type: ignore[arg-type]
+
+    with pytest.raises(Exception, match="object") as caught:
+        await store.write(write)
+    assert "ada@example.com" not in str(caught.value)
+
+
 async def test_the_log_stays_bounded_beside_a_long_read(
     store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -46,11 +46,19 @@ class Served:
             writer.close()
 
 
+WHOLE = frozenset({b"/webhooks/buy-with-prime", b"/oauth/token"})
+"""Taken whole by default, as the hub has it; what is chunked or large goes uvicorn's way all the same."""
+
+
 @asynccontextmanager
-async def serving(app: App, limits: Limits | None = None) -> AsyncIterator[Served]:
+async def serving(
+    app: App, limits: Limits | None = None, whole: frozenset[bytes] = WHOLE
+) -> AsyncIterator[Served]:
     stop = asyncio.Event()
     port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-    task = asyncio.create_task(serve(app, "127.0.0.1", 0, stop=stop, ready=port.set_result, limits=limits))
+    task = asyncio.create_task(
+        serve(app, "127.0.0.1", 0, stop=stop, ready=port.set_result, limits=limits, whole=whole)
+    )
     try:
         yield Served(await asyncio.wait_for(port, 5), stop, task)
     finally:
