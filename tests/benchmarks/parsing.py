@@ -18,7 +18,7 @@ DOCUMENTS = 20_000
 
 
 def run(rounds: int) -> Table:
-    """Microseconds a document, medians over interleaved rounds."""
+    """Microseconds of processor time a document, medians over interleaved rounds."""
     webhook = [_webhook(n) for n in range(DOCUMENTS)]
     bridge = [_bridge(n) for n in range(DOCUMENTS)]
     contenders: dict[str, tuple[Callable[[bytes], object], Sequence[bytes]]] = {
@@ -43,7 +43,7 @@ def run(rounds: int) -> Table:
     )
     table = Table(
         f"Decode + validate + resources, thin event ({rounds} interleaved rounds, medians)",
-        ("parser", "µs/event", "min", "max"),
+        ("parser", "CPU µs/event", "min", "max"),
         [
             Row(name, f"{statistics.median(t):.2f}", f"{min(t):.2f}", f"{max(t):.2f}")
             for name, t in times.items()
@@ -55,10 +55,11 @@ def run(rounds: int) -> Table:
 
 
 def _microseconds(parse: Callable[[bytes], object], documents: Sequence[bytes]) -> float:
-    started = time.perf_counter()
+    # Processor time: what else the machine does meanwhile is not the parser's.
+    started = time.process_time()
     for document in documents:
         parse(document)
-    return (time.perf_counter() - started) / len(documents) * 1e6
+    return (time.process_time() - started) / len(documents) * 1e6
 
 
 def _detail(n: int) -> dict[str, object]:

@@ -128,7 +128,7 @@ def policy_from(values: Mapping[str, Any]) -> Policy:
     except msgspec.ValidationError as e:
         raise Misconfigured(f"conditions: {e}") from e
     except (LookupError, ValueError, OSError) as e:
-        raise Misconfigured(f"conditions: {values.get('timezone')!r} is no time zone") from e
+        raise Misconfigured(f"timezone: {values.get('timezone')!r} is no time zone") from e
     for one in (policy, *map(policy.for_carrier, carriers)):
         _check_limits(one)
     return policy

@@ -25,7 +25,7 @@ from msgspec import Raw, Struct
 
 from milepost.domain.errors import Malformed
 from milepost.domain.event import BY_NAME as _CATALOGUE
-from milepost.domain.event import KNOWN_API_VERSIONS, canonical_type
+from milepost.domain.event import CANONICAL, KNOWN_API_VERSIONS
 from milepost.domain.instant import Instant, parse_instant
 from milepost.domain.resource import Resource, parse_resource
 
@@ -59,7 +59,7 @@ class Bridge(Struct, frozen=True):
     extra: dict[str, Raw] = {}
 
 
-class Event(Struct, frozen=True):
+class Event(Struct, frozen=True, gc=False):
     """One Buy with Prime event, whichever road it came by."""
 
     idempotency_key: str
@@ -104,7 +104,7 @@ class Event(Struct, frozen=True):
         return decoded
 
 
-class _Detail(Struct, forbid_unknown_fields=True, rename="camel"):
+class _Detail(Struct, forbid_unknown_fields=True, rename="camel", gc=False):
     idempotency_key: str = ""
     event_descriptor: str = ""
     resources: tuple[str, ...] = ()
@@ -194,16 +194,8 @@ def _event(detail: _Detail, bridge: Bridge | None, extra: dict[str, Raw]) -> Eve
         published_at = parse_instant(event_time)
     except ValueError as e:
         raise Malformed(f"eventTime {event_time!r} is not an ISO 8601 timestamp", field="eventTime") from e
-    event_type = canonical_type(descriptor)
-    flags: list[str] = []
-    if bridge is not None:
-        _compare_envelope(flags, bridge, detail, published_at)
-    if detail.data != EMPTY:
-        _check_data(flags, detail.data, resources)
-    if event_type not in _CATALOGUE:
-        flags.append(UNKNOWN_TYPE)
-    if detail.api_version not in KNOWN_API_VERSIONS:
-        flags.append(UNKNOWN_API_VERSION)
+    event_type = CANONICAL.get(descriptor, descriptor)
+    flags = _flags(event_type, detail, bridge, published_at, resources)
     return Event(
         detail.idempotency_key,
         descriptor,
@@ -216,9 +208,31 @@ def _event(detail: _Detail, bridge: Bridge | None, extra: dict[str, Raw]) -> Eve
         published_at,
         detail.data,
         bridge,
-        tuple(flags),
+        flags,
         extra,
     )
+
+
+def _flags(
+    event_type: str,
+    detail: _Detail,
+    bridge: Bridge | None,
+    published_at: Instant,
+    resources: tuple[Resource, ...],
+) -> tuple[str, ...]:
+    thin = detail.data == EMPTY
+    if thin and bridge is None and event_type in _CATALOGUE and detail.api_version in KNOWN_API_VERSIONS:
+        return ()
+    flags: list[str] = []
+    if bridge is not None:
+        _compare_envelope(flags, bridge, detail, published_at)
+    if not thin:
+        _check_data(flags, detail.data, resources)
+    if event_type not in _CATALOGUE:
+        flags.append(UNKNOWN_TYPE)
+    if detail.api_version not in KNOWN_API_VERSIONS:
+        flags.append(UNKNOWN_API_VERSION)
+    return tuple(flags)
 
 
 def _check_one_business_product(resources: tuple[Resource, ...]) -> None:
@@ -228,17 +242,22 @@ def _check_one_business_product(resources: tuple[Resource, ...]) -> None:
 
 
 def _compare_envelope(flags: list[str], bridge: Bridge, detail: _Detail, published_at: Instant) -> None:
-    if detail.event_descriptor and bridge.detail_type and detail.event_descriptor != bridge.detail_type:
+    """What both say and say differently. The same text needs no closer look."""
+    descriptor, resources, time = detail.event_descriptor, detail.resources, detail.event_time
+    if descriptor != bridge.detail_type and descriptor and bridge.detail_type:
         flags.append(TYPE_DISAGREEMENT)
-    if detail.resources and bridge.resources and sorted(detail.resources) != sorted(bridge.resources):
+    both = resources and bridge.resources
+    if both and resources != bridge.resources and sorted(resources) != sorted(bridge.resources):
         flags.append(RESOURCES_DISAGREEMENT)
-    if bridge.time and detail.event_time:
-        try:
-            same = parse_instant(bridge.time) == published_at
-        except ValueError:
-            same = False
-        if not same:
-            flags.append(TIME_DISAGREEMENT)
+    if time != bridge.time and time and bridge.time and not _is_instant(bridge.time, published_at):
+        flags.append(TIME_DISAGREEMENT)
+
+
+def _is_instant(text: str, at: Instant) -> bool:
+    try:
+        return parse_instant(text) == at
+    except ValueError:
+        return False
 
 
 def _check_data(flags: list[str], data: Raw, resources: tuple[Resource, ...]) -> None:

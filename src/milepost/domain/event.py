@@ -181,9 +181,10 @@ CATALOGUE: tuple[EventType, ...] = (
 )
 
 BY_NAME: dict[str, EventType] = {t.name: t for t in CATALOGUE}
-_CANONICAL: dict[str, str] = {name: t.name for t in CATALOGUE for name in (t.name, *t.former_names)}
+CANONICAL: dict[str, str] = {name: t.name for t in CATALOGUE for name in (t.name, *t.former_names)}
+"""Every name, old and new, to the catalogue's name."""
 
 
 def canonical_type(descriptor: str) -> str:
     """The catalogue's name for a descriptor, old or new; one that isn't in it comes back as it is."""
-    return _CANONICAL.get(descriptor, descriptor)
+    return CANONICAL.get(descriptor, descriptor)

@@ -49,7 +49,9 @@ def instant_of(moment: datetime) -> Instant:
 def parse_instant(text: str) -> Instant:
     """ISO 8601 text to an instant; without a zone it is taken as UTC. Raises ValueError."""
     moment = datetime.fromisoformat(text)
-    at = instant_of(moment)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    at = Instant(round(moment.timestamp() * 1000))
     return at if _FIRST_SAFE_YEAR <= moment.year <= _LAST_SAFE_YEAR else _in_range(at, text)
 
 

@@ -6,7 +6,7 @@ answers showed it; each condition stands where it was raised and where it was cl
 here: views are `order`'s, `delivery`'s and `tracker`'s.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from milepost.domain.delivery import Delivery
@@ -100,7 +100,7 @@ def timeline(
     """The entries of an order, by the time they occurred, else were published.
 
     `trackers` and `tracker_facts` are by `record.tracker_subject`; `deliveries` are the order's, folded. A
-    tracker's events about another order (a recycled number) are not this order's. Each entry is `{occurredAt,
+    tracker's events and scans about another order (a recycled number) are not this order's. Each entry is `{occurredAt,
     publishedAt, receivedAt, kind, code, deliveryId, carrierCode, trackingNumber, text, position}`, kind one of
     event, conflict, milestone, snapshot, condition, settlement. A snapshot stands only where it is the first
     to show a delivery or another state of it.
@@ -123,8 +123,8 @@ def timeline(
     entries = [
         *_event_entries(by_position, joined),
         *_snapshot_entries(by_position),
-        *_milestone_entries(trackers.values(), joined),
-        *_condition_entries(by_position, trackers.values(), deliveries, joined),
+        *_milestone_entries(trackers.values(), orders, joined),
+        *_condition_entries(by_position, trackers.values(), orders, deliveries, joined),
         *_settlement_entries(by_position, facts),
     ]
     return [
@@ -241,10 +241,20 @@ def _snapshot_entries(facts: Iterable[Fact]) -> Iterator[Entry]:
             )
 
 
-def _milestone_entries(trackers: Iterable[Tracker], joined: Joined) -> Iterator[Entry]:
+def _strange(tracker: Tracker, orders: Collection[str]) -> set[int]:
+    """The uses of its number that carried parcels of other orders alone."""
+    return {g.number for g in tracker.generations if g.orders and not any(o in orders for o in g.orders)}
+
+
+def _milestone_entries(
+    trackers: Iterable[Tracker], orders: Collection[str], joined: Joined
+) -> Iterator[Entry]:
     for tracker in trackers:
         identity = (tracker.carrier_code, tracker.tracking_number)
+        strange = _strange(tracker, orders)
         for milestone in tracker.document["milestones"]:
+            if milestone["generation"] in strange:
+                continue
             address = milestone["address"] or {}
             place = ", ".join(filter(None, (address.get(k) for k in ("locality", "region", "country"))))
             sentences = [milestone_text(milestone["code"], milestone["rawCode"])]
@@ -265,7 +275,11 @@ def _milestone_entries(trackers: Iterable[Tracker], joined: Joined) -> Iterator[
 
 
 def _condition_entries(
-    facts: Iterable[Fact], trackers: Iterable[Tracker], deliveries: Iterable[Delivery], joined: Joined
+    facts: Iterable[Fact],
+    trackers: Iterable[Tracker],
+    orders: Collection[str],
+    deliveries: Iterable[Delivery],
+    joined: Joined,
 ) -> Iterator[Entry]:
     """What the sweeper journalled, and what the folds themselves found contradictory."""
     for fact in facts:
@@ -290,6 +304,8 @@ def _condition_entries(
             if "trackingNumber" not in condition["evidence"]:
                 yield _folded_entry(condition, delivery.position, delivery.id, None)
     for view in trackers:
+        if view.document["generation"] in _strange(view, orders):
+            continue
         identity = (view.carrier_code, view.tracking_number)
         for condition in _found_by_fold(view.document["conditions"]):
             yield _folded_entry(condition, view.position, joined.get(tracker_subject(*identity)), identity)
