@@ -10,6 +10,7 @@ Folding is in `tracker`, `delivery` and `order`.
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
@@ -179,10 +180,11 @@ def _named(
     delivery_ids: list[str] = []
     trackers: list[tuple[str, str]] = []
     for resource in resources:
-        order_id = order_id or resource.order_id
-        if (delivery_id := resource.delivery_id) is not None:
+        ids = resource.ids
+        order_id = order_id or ids.get("order")
+        if (delivery_id := ids.get("delivery")) is not None:
             delivery_ids.append(delivery_id)
-        carrier, number = resource.carrier_code, resource.tracking_number
+        carrier, number = ids.get("carrier"), ids.get("tracker")
         if carrier is not None and number is not None:
             trackers.append((carrier, number))
     return order_id, tuple(delivery_ids), tuple(trackers)
@@ -363,6 +365,7 @@ def _messages(message: object) -> tuple[tuple[str, str], ...]:
 _WORD_BREAK = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[^A-Za-z0-9]+")
 
 
+@lru_cache(maxsize=1_024)
 def _code(raw: str) -> str:
     """`OutForDelivery`, `out-for-delivery` and `OUT_FOR_DELIVERY` are one code."""
     return "_".join(filter(None, _WORD_BREAK.split(raw.strip()))).upper() or raw.strip()

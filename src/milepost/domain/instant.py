@@ -64,6 +64,7 @@ def _in_range(at: Instant, text: str) -> Instant:
     return at
 
 
+@lru_cache(maxsize=8_192)
 def parse_stamp(text: str) -> Stamp:
     """ISO 8601 text (a date alone is allowed) to a `Stamp`. Raises ValueError.
 
@@ -82,6 +83,7 @@ def parse_stamp(text: str) -> Stamp:
     return Stamp(at, moment.date().isoformat(), zone, text)
 
 
+@lru_cache(maxsize=8_192)
 def format_instant(at: Instant) -> str:
     """ISO 8601 in UTC, whole seconds when there are no others: 2025-01-20T12:34:56Z."""
     moment = to_datetime(at)

@@ -176,9 +176,10 @@ def _event_subjects(found: dict[str, None], record: Record) -> None:
 def resource_subjects(resource: Resource) -> tuple[str, ...]:
     """The order and the tracker that a resource names, as subjects."""
     subjects: list[str] = []
-    if (order_id := resource.order_id) is not None:
+    ids = resource.ids
+    if (order_id := ids.get("order")) is not None:
         subjects.append(order_subject(order_id))
-    carrier, number = resource.carrier_code, resource.tracking_number
+    carrier, number = ids.get("carrier"), ids.get("tracker")
     if carrier is not None and number is not None:
         subjects.append(tracker_subject(carrier, number))
     return tuple(subjects)

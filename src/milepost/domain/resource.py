@@ -39,12 +39,14 @@ class Resource(msgspec.Struct, frozen=True, cache_hash=True, gc=False):
     def business_product_id(self) -> str:
         return self.text.split("/", 2)[1]
 
+    @property
+    def ids(self) -> dict[str, str]:
+        """Key to id; of a key written twice the first. One reading for those who want several."""
+        return dict(reversed(self.pairs))
+
     def get(self, key: str) -> str | None:
         """The id behind `key` (the first, were it written twice), or None."""
-        for k, v in self.pairs:
-            if k == key:
-                return v
-        return None
+        return self.ids.get(key)
 
     @property
     def order_id(self) -> str | None:

@@ -123,8 +123,10 @@ class Consumer:
         last = records[-1].position
 
         def commit(tx: Transaction) -> None:
-            effects(tx)
-            tx.journal.set_checkpoint(self.name, last)
+            # Somebody who looked meanwhile (`settle`) may be further: a checkpoint never goes back.
+            if tx.journal.checkpoint(self.name) < last:
+                effects(tx)
+                tx.journal.set_checkpoint(self.name, last)
 
         await self._store.write(commit)
         self.position = last

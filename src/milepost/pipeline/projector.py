@@ -31,11 +31,16 @@ from milepost.store import FailedFold, Store, Transaction, View, ViewKind
 NAME = "projector"
 """The consumer's name: its checkpoint says how far the views are."""
 
+MOST_KNOWN = 4_000
+"""Facts that are kept between batches; a few kilobytes each."""
+
 KEY_REUSE = "keyReuse"
 CONFLICT = "conflict"
 
 Key = tuple[str, str]
 """(business product, subject)."""
+ViewKey = tuple[ViewKind, str, str]
+"""(kind, business product, id)."""
 
 log = structlog.get_logger()
 
@@ -63,12 +68,17 @@ class Projector:
         self._store = store
         self._policy = policy
         self._clock = clock
+        self._known: dict[int, Fact] = {}
+        """Facts of late, by position: parcels under way are folded again and again from the same ones."""
 
     async def prepare(self, records: Sequence[Record]) -> Effects:
         """Fold everything the records touch; the effects write index, views, flags and failures."""
 
         def load_and_fold(tx: Transaction) -> Effects:
-            return _Batch(tx, records, self._policy, self._clock()).fold()
+            effects = _Batch(tx, records, self._policy, self._clock(), self._known).fold()
+            while len(self._known) > MOST_KNOWN:
+                del self._known[next(iter(self._known))]
+            return effects
 
         return await self._store.read(load_and_fold)
 
@@ -76,17 +86,26 @@ class Projector:
 class _Batch:
     """One batch being folded on one state of the store."""
 
-    def __init__(self, tx: Transaction, records: Sequence[Record], policy: Policy, now: Instant) -> None:
+    def __init__(
+        self,
+        tx: Transaction,
+        records: Sequence[Record],
+        policy: Policy,
+        now: Instant,
+        known: dict[int, Fact],
+    ) -> None:
         self._tx = tx
+        self._known = known
         self._records = records
         self._policy = policy
         self._now = now
         self._failures: list[FailedFold] = []
-        self._facts: dict[int, Fact | None] = {}
+        self._unreadable: set[int] = set()
         self._fresh: dict[Key, list[Record]] = {}
         self._loaded: dict[Key, list[Fact]] = {}
         self._views: list[View] = []
-        self._gone: set[tuple[ViewKind, str, str]] = set()
+        self._gone: set[tuple[str, str, str]] = set()
+        """(business product, delivery id, order id): deliveries that an order names and no longer shows."""
 
     def fold(self) -> Effects:
         index: dict[int, tuple[str, Sequence[str]]] = {}
@@ -101,7 +120,8 @@ class _Batch:
         for bp, subject in touched_trackers:
             touched_orders |= {(bp, order_subject(o)) for o in _orders_of(self._loaded[bp, subject])}
         self._load(touched_orders)
-        order_trackers = {key: _trackers_of(self._loaded[key]) for key in touched_orders}
+        # An order that only a tracker's facts name has none of its own, and no view.
+        order_trackers = {key: _trackers_of(self._loaded[key]) for key in touched_orders if self._loaded[key]}
         self._load({(key[0], s) for key, named in order_trackers.items() for s in named})
         trackers: dict[Key, Tracker] = {}
         for key in touched_trackers:
@@ -109,7 +129,8 @@ class _Batch:
         for key, named in order_trackers.items():
             self._fold_order(key, named, trackers)
         flags = self._flags()
-        views, gone, failures = self._views, self._gone, self._failures
+        views, gone = self._one_owner_a_delivery()
+        failures = self._failures
 
         def effects(tx: Transaction) -> None:
             tx.views.index(index)
@@ -137,13 +158,14 @@ class _Batch:
             self._loaded[key] = [about(fact, key[1]) for fact in facts if fact is not None]
 
     def _fact(self, record: Record) -> Fact | None:
-        if record.position not in self._facts:
+        fact = self._known.get(record.position)
+        if fact is None and record.position not in self._unreadable:
             try:
-                self._facts[record.position] = fact_of(record)
+                fact = self._known[record.position] = fact_of(record)
             except Exception as e:
                 self._fail(record.position, record.business_product_id, "", e)
-                self._facts[record.position] = None
-        return self._facts[record.position]
+                self._unreadable.add(record.position)
+        return fact
 
     def _fold_tracker(self, key: Key, trackers: dict[Key, Tracker]) -> None:
         facts = self._loaded[key]
@@ -171,9 +193,31 @@ class _Batch:
             for delivery in order.deliveries:
                 self._add_view("delivery", bp, delivery.id, delivery, delivery.state, order_id)
             left = _deliveries_of(facts) - {delivery.id for delivery in order.deliveries}
-            self._gone |= {("delivery", bp, delivery_id) for delivery_id in left}
+            self._gone |= {(bp, delivery_id, order_id) for delivery_id in left}
         except Exception as e:
             self._fail(_first_position(facts), bp, subject, e)
+
+    def _one_owner_a_delivery(self) -> tuple[list[View], set[ViewKey]]:
+        """The views to write and those to remove. Were two orders to show one delivery id, its view is the
+        lowest order's, whichever was folded last; and no order removes what another one shows."""
+        shown: dict[ViewKey, View] = {}
+        for view in self._views:
+            key = (view.kind, view.business_product_id, view.id)
+            known = shown.get(key)
+            if known is None or (view.parent or "") < (known.parent or ""):
+                shown[key] = view
+        gone: dict[ViewKey, set[str]] = {}
+        for bp, delivery_id, order_id in self._gone:
+            gone.setdefault(("delivery", bp, delivery_id), set()).add(order_id)
+        asked: set[ViewKey] = {*gone, *(key for key in shown if key[0] == "delivery")}
+        removed: set[ViewKey] = set()
+        for key, stored in self._tx.views.get(asked).items():
+            owner = stored.parent or ""
+            if owner in gone.get(key, ()):
+                removed.add(key)
+            elif key in shown and owner < (shown[key].parent or ""):
+                del shown[key]
+        return list(shown.values()), removed
 
     def _add_view(
         self,
@@ -282,11 +326,14 @@ def _load_facts(tx: Transaction, keys: Sequence[Key], as_of: Instant | None) -> 
 
 
 def _orders_of(facts: Iterable[Fact]) -> set[str]:
-    """Orders that a tracker's facts join it to."""
+    """Orders that a tracker's facts join it to. The order of an event's `data` may be another of its orders
+    than the first."""
     orders: set[str] = set()
     for fact in facts:
         if isinstance(fact, EventFact | SnapshotFact) and fact.order_id is not None:
             orders.add(fact.order_id)
+        if isinstance(fact, EventFact) and fact.answer is not None:
+            orders.add(fact.answer.order_id)
     return orders
 
 

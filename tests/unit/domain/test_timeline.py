@@ -24,7 +24,7 @@ from tests.unit.domain.history import (
 
 from milepost.domain.event import CATALOGUE
 from milepost.domain.fact import fact_of
-from milepost.domain.record import Settlement, order_subject, tracker_subject
+from milepost.domain.record import Settlement, Snapshot, order_subject, tracker_subject
 from milepost.domain.timeline import (
     EVENT_TEXTS,
     MILESTONE_TEXTS,
@@ -224,3 +224,30 @@ def test_every_event_of_an_order_and_every_milestone_code_has_words_of_its_own()
 )
 def test_bad_and_unknown_news_is_said_as_it_is(text, words):
     assert words in text
+
+
+def test_a_recycled_numbers_other_parcel_is_not_this_orders():
+    """Another order has the number half a year later: its scans, and where they were, stand in its own timeline."""
+    own = order_answer(
+        T08, package(BOX, "IN_TRANSIT", tracker=UPS), metadata={"createdAt": "2025-01-19T08:00:00Z"}
+    )
+    first = [scan("IN_TRANSIT", T09, "Reno"), scan("DELIVERED", T10, "Reno")]
+    later = order_answer(
+        "2025-07-01T08:00:00Z",
+        package("box-of-other", "IN_TRANSIT", tracker=UPS),
+        metadata={"createdAt": "2025-06-30T08:00:00Z"},
+    )
+    answered = msgspec.json.decode(later.body, type=Snapshot)
+    another = {**answered.answer, "id": "order-of-other"}
+    later = msgspec.structs.replace(
+        later,
+        body=msgspec.json.encode(
+            msgspec.structs.replace(answered, answer=another, order_id="order-of-other")
+        ),
+    )
+    scans = tracker_answer(
+        "2025-07-02T08:00:00Z", UPS, *first, scan("IN_TRANSIT", "2025-07-01T12:00:00Z", "Boise")
+    )
+    places = [e["text"] for e in entries(own, later, scans) if e["kind"] == "milestone"]
+    assert len(places) == 2
+    assert all("Reno" in text for text in places)
