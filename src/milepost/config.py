@@ -31,8 +31,8 @@ class _Section(BaseModel):
 class WebhookCredential(_Section):
     """Basic authentication of one sender, bound to business products (none named: all)."""
 
-    username: str
-    password: SecretStr
+    username: str = Field(min_length=1)
+    password: SecretStr = Field(min_length=1)
     business_products: tuple[str, ...] = ()
 
 
@@ -40,7 +40,7 @@ class OAuthClient(_Section):
     """A client of our `POST /oauth/token`. Several secrets overlap while one is rotated; the first is newest."""
 
     client_id: str
-    client_secrets: tuple[SecretStr, ...] = Field(min_length=1)
+    client_secrets: tuple[Annotated[SecretStr, Field(min_length=1)], ...] = Field(min_length=1)
     business_products: tuple[str, ...] = ()
 
 
@@ -58,7 +58,7 @@ class ApiClientSettings(_Section):
 class Config(BaseSettings):
     """The hub's settings. `Config.load()` reads environment and file and explains what is wrong."""
 
-    model_config = SettingsConfigDict(env_prefix="MILEPOST_", extra="forbid")
+    model_config = SettingsConfigDict(env_prefix="MILEPOST_", env_ignore_empty=True, extra="forbid")
 
     database_url: str = Field(
         "sqlite:///milepost.db", description="Where the journal and the views are kept."

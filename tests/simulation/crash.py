@@ -68,6 +68,11 @@ class HubProcess:
             line = await self._process.stdout.readline()
         assert b"listens" in line, f"the hub did not start again (exit {await self._process.wait()})"
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     async def kill(self) -> None:
         """SIGKILL, whatever it is doing; nothing, when it is gone already."""
         if self._process is not None and self._process.returncode is None:
@@ -157,7 +162,9 @@ class Sender:
         return event_id, body.encode()
 
 
-async def world(folder: Path) -> tuple[Sandbox, asyncio.Task[None], asyncio.Event, list[dict[str, str]]]:
+async def world(
+    folder: Path, orders: int = 20
+) -> tuple[Sandbox, asyncio.Task[None], asyncio.Event, list[dict[str, str]]]:
     """A sandbox whose orders have all been delivered, for the hub to ask; and what can be told of them."""
     start = Instant(now() - 60 * 86_400_000)
     sandbox = Sandbox(
@@ -165,7 +172,7 @@ async def world(folder: Path) -> tuple[Sandbox, asyncio.Task[None], asyncio.Even
             port=0,
             database_url=f"sqlite:///{folder / 'sandbox.db'}",
             seed=SEED,
-            orders=20,
+            orders=orders,
             scenario="standard",
             speed=0,
             start=start,

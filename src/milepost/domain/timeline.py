@@ -100,10 +100,10 @@ def timeline(
     """The entries of an order, by the time they occurred, else were published.
 
     `trackers` and `tracker_facts` are by `record.tracker_subject`; `deliveries` are the order's, folded. A
-    tracker's events and scans about another order (a recycled number) are not this order's. Each entry is `{occurredAt,
-    publishedAt, receivedAt, kind, code, deliveryId, carrierCode, trackingNumber, text, position}`, kind one of
-    event, conflict, milestone, snapshot, condition, settlement. A snapshot stands only where it is the first
-    to show a delivery or another state of it.
+    tracker's events and scans about another order (a recycled number) are not this order's. Each entry is
+    `{occurredAt, publishedAt, receivedAt, kind, code, deliveryId, carrierCode, trackingNumber, text, position}`,
+    kind one of event, conflict, milestone, snapshot, condition, settlement. A snapshot stands only where it is
+    the first to show a delivery or another state of it.
     """
     facts = {fact.position: fact for fact in order_facts}
     orders = {f.order_id for f in order_facts if isinstance(f, EventFact | SnapshotFact) and f.order_id}

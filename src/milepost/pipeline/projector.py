@@ -31,7 +31,7 @@ from milepost.store import FailedFold, Store, Transaction, View, ViewKind
 NAME = "projector"
 """The consumer's name: its checkpoint says how far the views are."""
 
-MOST_KNOWN = 4_000
+MOST_KNOWN = 1_500
 """Facts that are kept between batches; a few kilobytes each."""
 
 KEY_REUSE = "keyReuse"

@@ -105,12 +105,12 @@ _WRITER = (
     "PRAGMA synchronous = FULL",
     "PRAGMA fullfsync = ON",  # only macOS has it: there fsync alone does not reach the disk
     "PRAGMA foreign_keys = OFF",
-    "PRAGMA cache_size = -65536",
+    "PRAGMA cache_size = -32768",
     "PRAGMA temp_store = MEMORY",
     f"PRAGMA wal_autocheckpoint = {WAL_PAGES}",
     f"PRAGMA journal_size_limit = {WAL_LIMIT}",
 )
-_READER = ("PRAGMA query_only = ON", "PRAGMA cache_size = -16384", "PRAGMA temp_store = MEMORY")
+_READER = ("PRAGMA query_only = ON", "PRAGMA cache_size = -8192", "PRAGMA temp_store = MEMORY")
 
 
 def _engine(path: Path, mode: str, begin: str, busy_timeout: int, pragmas: Sequence[str]) -> Engine:

@@ -357,6 +357,7 @@ async def test_more_views_than_a_page(hub: Hub) -> None:
     document = {
         "orderId": "o-1",
         "state": "IN_TRANSIT",
+        "claimedState": "IN_TRANSIT",
         "shipEvidence": {"kind": "event", "at": "2025-01-02T00:00:00Z", "inferred": False},
         "events": {"inTransit": "2025-01-02T00:00:00Z"},
         "estimatedDelivery": None,

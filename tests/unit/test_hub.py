@@ -1,0 +1,206 @@
+"""The hub as an object: what `open` refuses, what `run` serves and keeps running, what `close` lets go."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from tests.e2e.running import served, until
+
+from milepost import hub as hub_module
+from milepost import sql
+from milepost.config import Config
+from milepost.domain.errors import MilepostError, Misconfigured, StoreLocked, StoreUnavailable
+from milepost.hub import Hub
+from milepost.pipeline.projector import NAME as PROJECTOR
+
+KEY = "api-key-of-the-test"
+READER = {"authorization": f"Bearer {KEY}"}
+SENDER = {"authorization": aiohttp.encode_basic_auth("amazon", "pass-of-the-test")}
+EVENT = {
+    "idempotencyKey": "key-1",
+    "eventDescriptor": "PACKAGE_DELIVERY_IN_TRANSIT",
+    "resources": ["businessProduct/bp-1/order/order-1/delivery/box-1"],
+    "eventId": "event-1",
+    "apiVersion": "2024-11-01",
+    "eventTime": "2025-01-20T12:34:56Z",
+}
+
+
+def config(tmp_path: Path, **settings: Any) -> Config:
+    given: dict[str, Any] = {
+        "database_url": f"sqlite:///{tmp_path / 'hub.db'}",
+        "port": 0,
+        "api_key": KEY,
+        "webhook_username": "amazon",
+        "webhook_password": "pass-of-the-test",
+        **settings,
+    }
+    return Config(**{name: value for name, value in given.items() if value is not None})
+
+
+async def post(url: str, **headers: str) -> tuple[int, Any]:
+    async with (
+        aiohttp.ClientSession(headers=headers or SENDER) as http,
+        http.post(f"{url}/webhooks/buy-with-prime", json=EVENT) as answer,
+    ):
+        return answer.status, await answer.json(content_type=None)
+
+
+async def get(url: str, path: str) -> tuple[int, Any]:
+    async with aiohttp.ClientSession(headers=READER) as http, http.get(url + path) as answer:
+        return answer.status, await answer.json(content_type=None)
+
+
+async def test_an_event_comes_in_and_its_order_can_be_read(tmp_path: Path) -> None:
+    hub = Hub(config(tmp_path))
+    async with served(hub) as url:
+        assert url.endswith(f":{hub.port}")
+        assert await post(url) == (200, {"status": "accepted", "position": 1})
+        await hub.settle()
+        status, order = await get(url, "/v1/orders/order-1")
+        assert (status, order["state"], order["businessProductId"]) == (200, "IN_TRANSIT", "bp-1")
+        assert (await get(url, "/healthz"))[0] == 200
+        assert (await get(url, "/readyz"))[0] == 200
+
+
+async def test_what_was_acknowledged_is_there_after_a_restart(tmp_path: Path) -> None:
+    async with served(Hub(config(tmp_path))) as url:
+        await post(url)
+    async with served(Hub(config(tmp_path))) as url:
+        assert await post(url) == (200, {"status": "duplicate", "position": 1})
+
+
+async def test_only_who_authenticates_sends_and_reads(tmp_path: Path) -> None:
+    async with served(Hub(config(tmp_path))) as url:
+        assert (await post(url, **READER))[0] == 401
+        async with aiohttp.ClientSession(headers=SENDER) as http, http.get(url + "/v1/orders") as answer:
+            assert answer.status == 401
+
+
+async def test_without_a_way_to_authenticate_webhooks_it_refuses_and_says_what_to_set(tmp_path: Path) -> None:
+    hub = Hub(config(tmp_path, webhook_username=None, webhook_password=None))
+    with pytest.raises(Misconfigured, match="MILEPOST_WEBHOOK_USERNAME"):
+        await hub.open()
+    assert list(tmp_path.iterdir()) == [], "no database was begun, no lock is held"
+
+
+async def test_insecure_takes_everything_without_a_credential(tmp_path: Path) -> None:
+    settings = config(
+        tmp_path, webhook_username=None, webhook_password=None, api_key=None, insecure=True, ingest_only=True
+    )
+    async with served(Hub(settings)) as url:
+        assert (await post(url, accept="*/*"))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"webhook_password": None}, "MILEPOST_WEBHOOK_PASSWORD"),
+        ({"oauth_client_id": "client"}, "MILEPOST_OAUTH_CLIENT_SECRET"),
+        ({"bwp_client_id": "client"}, "MILEPOST_BWP_CLIENT_SECRET"),
+        ({"timezone": "Mars/Olympus"}, "timezone"),
+        ({"conditions": {"no_such_limit": 3}}, "no_such_limit"),
+        ({"database_url": "sqlite://"}, "name a file"),
+        ({"database_url": "mysql://h/db"}, "only SQLite"),
+        (
+            {"api_clients": [{"business_product": "bp-1", "client_id": "c", "client_secret": "s"}] * 2},
+            "bp-1 twice",
+        ),
+    ],
+)
+async def test_a_wrong_setting_is_named_before_anything_is_opened(
+    tmp_path: Path, settings: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(Misconfigured, match=said):
+        await Hub(config(tmp_path, **settings)).open()
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_second_hub_on_one_database_is_refused_and_told_who_holds_it(tmp_path: Path) -> None:
+    first = Hub(config(tmp_path))
+    await first.open()
+    try:
+        with pytest.raises(StoreLocked, match="milepost serve"):
+            await Hub(config(tmp_path)).open()
+    finally:
+        await first.close()
+    again = Hub(config(tmp_path))
+    await again.open()
+    await again.close()
+
+
+async def test_ingest_only_acknowledges_and_leaves_the_rest_for_another_start(tmp_path: Path) -> None:
+    hub = Hub(config(tmp_path, ingest_only=True))
+    async with served(hub) as url:
+        assert (await post(url))[0] == 200
+        assert await hub.store.read(lambda tx: tx.journal.checkpoint(PROJECTOR)) == 0
+        assert (await get(url, "/v1/orders/order-1"))[0] == 404
+        assert (await get(url, "/v1/events/event-1"))[0] == 200
+        assert (await get(url, "/readyz"))[0] == 200
+        running = {task.get_coro().__qualname__ for task in asyncio.all_tasks()}  # type: ignore[union-attr]
+        assert "Hub._keep" not in running
+    folding = Hub(config(tmp_path))
+    async with served(folding) as url:
+
+        async def folded() -> bool:
+            return (await get(url, "/v1/orders/order-1"))[0] == 200
+
+        await until(folded, "the order is folded by the next start")
+
+
+async def test_readyz_names_a_part_that_fails_until_it_runs_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_module, "RESTART_S", 0.01)
+    monkeypatch.setattr(hub_module, "RECOVERED_S", 0.05)
+    hub = Hub(config(tmp_path))
+    mended = asyncio.Event()
+
+    async def sweep(stop: asyncio.Event) -> None:
+        if not mended.is_set():
+            raise RuntimeError("what it says is nobody's business")
+        await stop.wait()
+
+    await hub.open()
+    try:
+        monkeypatch.setattr(hub.sweeper, "run", sweep)
+        stop, port = asyncio.Event(), asyncio.get_running_loop().create_future()
+        running = asyncio.create_task(hub.run(stop, port.set_result))
+        url = f"http://127.0.0.1:{await asyncio.wait_for(port, 10)}"
+
+        async def failing() -> bool:
+            status, said = await get(url, "/readyz")
+            assert "nobody's business" not in str(said)
+            return status == 503 and said["consumers"]["failing"] == ["sweeper"]
+
+        async def ready() -> bool:
+            return (await get(url, "/readyz"))[0] == 200
+
+        await until(failing, "the failing part is named")
+        assert (await post(url))[0] == 200, "the rest goes on"
+        mended.set()
+        await until(ready, "a part that runs again is trusted again")
+        stop.set()
+        await asyncio.wait_for(running, 10)
+    finally:
+        await hub.close()
+
+
+async def test_close_finishes_what_was_accepted_and_takes_no_more(tmp_path: Path) -> None:
+    hub = Hub(config(tmp_path))
+    await hub.open()
+    accepted = asyncio.create_task(hub.ingest.ingest(b"not an event"))
+    await asyncio.sleep(0)
+    await hub.close()
+    with pytest.raises(MilepostError, match="JSON"):
+        await accepted
+    with pytest.raises(StoreUnavailable):
+        await hub.store.write(lambda tx: None)
+    store = await sql.open_store(hub.config.database_url)
+    try:
+        kept = await store.read(lambda tx: tx.journal.quarantined(0, 10, None, None))
+        assert [entry.body for entry in kept] == [b"not an event"]
+    finally:
+        await store.close()
