@@ -17,7 +17,7 @@ import typer
 from msgspec import Struct
 from rich.table import Table
 
-from milepost.cli.client import DEFAULT_URL, HubClient, console, fail, print_json
+from milepost.cli.client import HubClient, console, fail, print_json
 from milepost.domain.envelope import Event, format_webhook
 from milepost.domain.instant import Instant, format_instant
 from milepost.domain.resource import parse_resource
@@ -54,7 +54,7 @@ def bench(
     from milepost.config import Config
 
     config = Config.load()
-    hub = HubClient(url or DEFAULT_URL, api_key)
+    hub = HubClient(url, api_key)
     before = _stored(hub)
     outcome = asyncio.run(_load(hub.url, config, events, connections, business_product))
     lost = outcome.acknowledged - (_stored(hub) - before)

@@ -4,6 +4,7 @@
 1 failed, 2 misused. What each command asks for is in its own module.
 """
 
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -17,8 +18,18 @@ from rich.console import Console
 DEFAULT_URL = "http://127.0.0.1:8480"
 DEFAULT_SANDBOX_URL = "http://127.0.0.1:8481"
 
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
+PIPE_WIDTH = 400
+"""Columns where no terminal says how many it has: nothing is cut or wrapped for a program that reads it."""
+
+
+def _console(stderr: bool) -> Console:
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() or "COLUMNS" in os.environ else PIPE_WIDTH
+    return Console(stderr=stderr, highlight=False, width=width)
+
+
+console = _console(stderr=False)
+errors = _console(stderr=True)
 
 
 def fail(message: str, code: int = 1) -> NoReturn:
@@ -37,10 +48,13 @@ class HubClient:
     """A running hub (or sandbox), by HTTP."""
 
     def __init__(self, url: str | None = None, api_key: str | None = None) -> None:
+        """`api_key`: None for the environment's, empty for none."""
         self.url = (url or os.environ.get("MILEPOST_URL") or DEFAULT_URL).rstrip("/")
-        key = api_key or os.environ.get("MILEPOST_API_KEY")
+        key = os.environ.get("MILEPOST_API_KEY") if api_key is None else api_key
         headers = {"authorization": f"Bearer {key}"} if key else {}
-        self._http = httpx.Client(base_url=self.url, headers=headers, timeout=30.0)
+        # Reading the certificates takes longer than most answers, and http needs none.
+        certificates = self.url.startswith("https:")
+        self._http = httpx.Client(base_url=self.url, headers=headers, timeout=30.0, verify=certificates)
 
     def get(self, path: str, **parameters: object) -> Any:
         """GET a JSON document; None parameters are left out."""
@@ -54,12 +68,14 @@ class HubClient:
         """GET a text document."""
         return self._request("GET", path).text
 
-    def every(self, path: str, limit: int, **parameters: object) -> Iterator[Any]:
-        """Items of a list, following its cursors, at most `limit` of them."""
-        cursor: str | None = None
-        left = limit
+    def every(
+        self, path: str, limit: int | None, after: object = None, **parameters: object
+    ) -> Iterator[Any]:
+        """Items of a list, following its cursors, at most `limit` of them (None: all)."""
+        cursor = after
+        left = math.inf if limit is None else limit
         while left > 0:
-            page = self.get(path, after=cursor, limit=min(left, 500), **parameters)
+            page = self.get(path, after=cursor, limit=int(min(left, 500)), **parameters)
             yield from page["items"]
             left -= len(page["items"])
             cursor = page["next"]

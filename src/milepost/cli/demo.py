@@ -5,6 +5,8 @@ a user would look at is printed at the end. Run again on the same folder, it goe
 """
 
 import asyncio
+import socket
+from contextlib import ExitStack
 from pathlib import Path
 
 from msgspec import Struct
@@ -13,7 +15,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from milepost.cli.client import console, errors, fail, print_json
+from milepost.cli.client import DEFAULT_SANDBOX_URL, DEFAULT_URL, console, errors, fail, print_json
 from milepost.cli.show import state
 from milepost.config import Config
 from milepost.domain.errors import MilepostError
@@ -62,8 +64,10 @@ async def play(
 ) -> bool:
     """Start both, play until the world is through (or two minutes), tell; then stay up if asked.
 
-    Returns whether everything was played, published, asked and folded. Raises what opening either raises."""
+    Port 0 takes a free one. Returns whether everything was played, published, asked and folded. Raises what
+    opening either raises."""
     await asyncio.to_thread(Path(folder).mkdir, parents=True, exist_ok=True)
+    port, sandbox_port = _chosen(port, sandbox_port)
     hub = Hub(_hub_config(port, sandbox_port, folder))
     world = Sandbox(_sandbox_config(port, sandbox_port, folder, seed, orders, WORLD_DAYS * 86_400 / seconds))
     await hub.open()
@@ -75,6 +79,22 @@ async def play(
             await world.close()
     finally:
         await hub.close()
+
+
+def _chosen(*ports: int) -> list[int]:
+    """The ports, with a free one in place of each 0: hub and sandbox are told of each other before either
+    listens, so a port cannot be left for the server to choose."""
+    with ExitStack() as held:
+        chosen = []
+        for port in ports:
+            if port:
+                chosen.append(port)
+                continue
+            # Held until all are chosen, so that no two are the same.
+            free = held.enter_context(socket.socket())
+            free.bind((HOST, 0))
+            chosen.append(free.getsockname()[1])
+        return chosen
 
 
 def _hub_config(port: int, sandbox_port: int, folder: str) -> Config:
@@ -216,15 +236,18 @@ def _tell(look: Look, hub: Hub, world: Sandbox) -> None:
     for view in look.orders[:12]:
         mark = " [dim]← look at this one[/]" if order is not None and view.id == order.id else ""
         console.print(f"  {escape(view.id)}  {state(view.state)}{mark}")
-    console.print("\n[bold]Where to look[/]  (PATH: .venv/bin)")
+    console.print("\n[bold]Where to look[/]")
+    console.print('  export PATH="$PWD/.venv/bin:$PATH"', markup=False)
+    if hub_url != DEFAULT_URL:
+        console.print(f"  export MILEPOST_URL={hub_url}", markup=False)
+    if sandbox_url != DEFAULT_SANDBOX_URL:
+        console.print(f"  export MILEPOST_SANDBOX_URL={sandbox_url}", markup=False)
     if order is not None:
         console.print(f"  milepost orders {order.id}", markup=False)
         console.print(f"  milepost explain {order.id}", markup=False)
         console.print(f"  curl -s {hub_url}/v1/orders/{order.id}/timeline", markup=False, soft_wrap=True)
     console.print("  milepost tail --no-follow", markup=False)
-    console.print(
-        f"  milepost trigger PACKAGE_DELIVERED --sandbox {sandbox_url}", markup=False, soft_wrap=True
-    )
+    console.print("  milepost trigger PACKAGE_DELIVERED", markup=False)
     console.print(f"\n  hub      {hub_url}   (webhooks: user {WORD}, password {WORD})")
     console.print(f"  sandbox  {sandbox_url}   (client id, secret and target id: {WORD})")
 

@@ -4,6 +4,7 @@ What a command needs beyond its options is imported when it runs, so that the ot
 """
 
 import base64
+import os
 import random
 import time
 from typing import TYPE_CHECKING, Annotated, Any
@@ -45,7 +46,8 @@ def trigger(
     ] = False,
     to: Annotated[str | None, typer.Option("--to", help="Post one straight to this handler.")] = None,
     sandbox: Annotated[
-        str | None, typer.Option("--sandbox", help="Make this sandbox's world cause it (the default).")
+        str | None,
+        typer.Option("--sandbox", help="Make this sandbox's world cause it (MILEPOST_SANDBOX_URL)."),
     ] = None,
     username: Annotated[str | None, typer.Option("--username", help="With --to: Basic user name.")] = None,
     password: Annotated[str | None, typer.Option("--password", help="With --to: Basic password.")] = None,
@@ -73,15 +75,17 @@ def trigger(
             "businessProductId": business_product,
         }
         given = {key: value for key, value in body.items() if value is not None}
-        answer = HubClient(sandbox or DEFAULT_SANDBOX_URL).post("/sandbox/events", given)
+        url = sandbox or os.environ.get("MILEPOST_SANDBOX_URL") or DEFAULT_SANDBOX_URL
+        answer = HubClient(url, api_key="").post("/sandbox/events", given)
     if json:
         print_json(answer)
         return
     for published in answer["events"]:
         resources = escape(", ".join(published["resources"]))
-        console.print(f"[bold]{escape(published['type'])}[/] {resources}", soft_wrap=True)
+        console.print(f"[bold]{escape(published['eventDescriptor'])}[/] {resources}", soft_wrap=True)
         console.print(
-            f"  eventId {escape(published['eventId'])}  {escape(str(published.get('answer') or ''))}"
+            f"  eventId {escape(published['eventId'])}  {escape(published.get('answer') or 'stored for publishing')}",
+            soft_wrap=True,
         )
 
 
@@ -111,7 +115,7 @@ def _post_to(
         "events": [
             {
                 "eventId": published.event.event_id,
-                "type": published.event.descriptor,
+                "eventDescriptor": published.event.descriptor,
                 "resources": [str(resource) for resource in published.event.resources],
                 "answer": f"{response.status_code} {response.text[:500]}",
             }
@@ -146,10 +150,24 @@ def list_quarantine(
 
 @quarantine_app.command("show", epilog="Example: milepost quarantine show 12")
 def show_quarantine(
-    id: Annotated[int, typer.Argument(help="The entry's number.")], url: Url = None, api_key: Key = None
+    id: Annotated[int, typer.Argument(help="The entry's number.")],
+    url: Url = None,
+    api_key: Key = None,
+    json: Json = False,
 ) -> None:
-    """Show one entry as JSON, with the body as received."""
-    print_json(HubClient(url, api_key).get(f"/v1/quarantine/{id}"))
+    """Show one entry, with the reason and the body as received."""
+    entry = HubClient(url, api_key).get(f"/v1/quarantine/{id}")
+    if json:
+        print_json(entry)
+        return
+    console.print(
+        f"[bold]{entry['id']}[/] {local(entry['receivedAt'])} by {escape(entry['road'])}, {entry['size']} bytes"
+    )
+    console.print(f"[yellow]{entry['code']}[/] {escape(entry['reason'])}", soft_wrap=True)
+    if entry["releasedAt"]:
+        console.print(f"released {local(entry['releasedAt'])}, position {entry['position']}")
+    body = entry["body"] if entry["body"] is not None else f"(base64) {entry['bodyBase64']}"
+    console.print(body, markup=False, soft_wrap=True)
 
 
 @quarantine_app.command("release", epilog="Example: milepost quarantine release 12")

@@ -1,11 +1,17 @@
-"""Commands that show what a running hub knows: tail, orders, track, explain. They read; nothing is changed."""
+"""Commands that show what a running hub knows: tail, orders, track. They read; nothing is changed.
 
+`explain`, which reads too, has a module of its own.
+"""
+
+from collections import deque
+from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 from rich.tree import Tree
 
 from milepost.cli.client import HubClient, console, fail, print_json
@@ -37,33 +43,32 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: milepost tail --type PACKAGE_DELIVERED")(tail)
     app.command(epilog="Example: milepost orders --search ada@example.com")(orders)
     app.command(epilog="Example: milepost track ups 1Z679A7B0000000001")(track)
-    app.command(epilog="Example: milepost explain 322-ABCD-EFGH12 --as-of 2025-01-21T09:00:00Z")(explain)
 
 
 def tail(
     type: Annotated[str | None, typer.Option("--type", help="Only this event type.")] = None,
     after: Annotated[int | None, typer.Option("--after", help="Start behind this position.")] = None,
     follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Keep following.")] = True,
-    limit: Annotated[int, typer.Option("--limit", help="With --no-follow: how many.")] = 100,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="With --no-follow: the newest so many.")] = 100,
     url: Url = None,
     api_key: Key = None,
     json: Json = False,
 ) -> None:
-    """Show events as they are journalled."""
+    """Show events as they are journalled; with --json one document a line, or one list with --no-follow."""
     import msgspec
 
     hub = HubClient(url, api_key)
     if not follow:
-        items = list(hub.every("/v1/events", limit, type=type, businessProductId=None))
-        items = [item for item in items if after is None or item["position"] > after]
+        items = list(deque(hub.every("/v1/events", None, after, type=type), maxlen=limit))
         print_json(items) if json else _print_events(items)
         return
-    for sent in hub.stream("/v1/stream", after=after):
-        if sent.get("event", "event") != "event":
-            continue
-        item = msgspec.json.decode(sent["data"])
-        if type is None or type in (item.get("type"), item.get("eventDescriptor")):
-            print(sent["data"], flush=True) if json else _print_events([item])
+    with suppress(KeyboardInterrupt):  # how a person ends it
+        for sent in hub.stream("/v1/stream", after=after):
+            if sent.get("event", "event") != "event":
+                continue
+            item = msgspec.json.decode(sent["data"])
+            if type is None or type in (item.get("type"), item.get("eventDescriptor")):
+                print(sent["data"], flush=True) if json else _print_events([item])
 
 
 def _print_events(items: list[Any]) -> None:
@@ -112,14 +117,21 @@ def orders(
     if json:
         print_json(items)
         return
-    table = Table("order", "state", "deliveries", "customer", "worst condition", box=None, pad_edge=False)
+    if not items:
+        console.print("no order is known yet")
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("order", "state", "deliveries", "condition"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("customer")
     for item in items:
         table.add_row(
             escape(item["id"]),
             state(item["state"]),
             counts(item["summary"]),
-            escape(str((item.get("customer") or {}).get("name") or "")),
             escape(str(item["summary"].get("worstCondition") or "")),
+            # The last column gives way in a narrow terminal, by being cut and not by a second line.
+            Text(str((item.get("customer") or {}).get("name") or ""), no_wrap=True, overflow="ellipsis"),
         )
     console.print(table)
 
@@ -140,41 +152,6 @@ def track(
     print_json(tracker) if json else console.print(_tracker_tree(tracker))
 
 
-def explain(
-    id: Annotated[str, typer.Argument(help="An order id, a delivery id, or CARRIER/TRACKING-NUMBER.")],
-    as_of: AsOf = None,
-    business_product: Product = None,
-    url: Url = None,
-    api_key: Key = None,
-    json: Json = False,
-) -> None:
-    """Show which facts made the state, and which were set aside by which rule."""
-    hub = HubClient(url, api_key)
-    kind, path = _explained(hub, id)
-    answer = hub.get(f"/v1/{kind}/{path}/explain", asOf=as_of, businessProductId=business_product)
-    if json:
-        print_json(answer)
-        return
-    console.print(f"[bold]{escape(id)}[/]: {escape(str(answer['state']))}")
-    for fact in answer["facts"]:
-        mark = "[green]✓[/]" if fact["used"] else "[yellow]–[/]"
-        when = local(fact.get("publishedAt") or fact.get("receivedAt"))
-        console.print(
-            f" {mark} [dim]{fact['position']:>6}[/] {when} [cyan]{escape(fact['what'])}[/]"
-            f" [dim]{escape(fact['rule'])}[/] {escape(fact['text'])}",
-            soft_wrap=True,
-        )
-
-
-def _explained(hub: HubClient, id: str) -> tuple[str, str]:
-    if "/" in id:
-        return "trackers", id
-    for item in hub.get("/v1/search", q=id, limit=10)["items"]:
-        if item["kind"] in ("order", "delivery") and item["id"] == id:
-            return ("orders" if item["kind"] == "order" else "deliveries"), id
-    return "orders", id
-
-
 def state(name: str | None) -> str:
     """A state, coloured."""
     colour = STATE_COLOURS.get(name or "", "white")
@@ -182,19 +159,14 @@ def state(name: str | None) -> str:
 
 
 def counts(summary: dict[str, Any]) -> str:
-    """`2 of 3 delivered` and the like."""
-    total = summary.get("deliveries") or 0
-    parts = [
-        f"{summary[key]} {word}"
-        for key, word in (
-            ("delivered", "delivered"),
-            ("inTransit", "in transit"),
-            ("pending", "pending"),
-            ("cancelled", "cancelled"),
-        )
-        if summary.get(key)
-    ]
-    return f"{total}: {', '.join(parts)}" if parts else str(total)
+    """`2 delivered, 1 cancelled` and the like."""
+    words = (
+        ("delivered", "delivered"),
+        ("inTransit", "in transit"),
+        ("pending", "pending"),
+        ("cancelled", "cancelled"),
+    )
+    return ", ".join(f"{summary[key]} {word}" for key, word in words if summary.get(key)) or "none known"
 
 
 def local(text: str | None) -> str:
@@ -202,6 +174,12 @@ def local(text: str | None) -> str:
     if not text:
         return "                   "
     return f"{datetime.fromisoformat(text).astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def place(milestone: dict[str, Any]) -> str:
+    """`Austin, TX`, as far as it is known."""
+    address = milestone.get("address") or {}
+    return ", ".join(filter(None, (address.get("locality"), address.get("region"))))
 
 
 def _order_tree(order: dict[str, Any]) -> Tree:
@@ -239,11 +217,15 @@ def _add_tracker(branch: Tree, tracker: dict[str, Any]) -> None:
         branch.add(
             f"estimated {escape(str(first or last))}" + (f" – {last}" if first and last != first else "")
         )
-    for milestone in tracker.get("milestones") or ():
-        address = milestone.get("address") or {}
-        place = ", ".join(filter(None, (address.get("locality"), address.get("region"))))
-        text = milestone.get("message") or milestone["code"]
-        branch.add(f"{local(milestone.get('occurredAt'))}  {escape(text)}  [dim]{escape(place)}[/]")
+    milestones = tracker.get("milestones") or ()
+    width = max((len(place(milestone)) for milestone in milestones), default=0)
+    for milestone in milestones:
+        line = Text(local(milestone.get("occurredAt")), no_wrap=True, overflow="ellipsis")
+        line.append(f"  {place(milestone):<{width}}", "dim")
+        line.append(f"  {milestone.get('message') or milestone['code']}")
+        if milestone.get("standing", "counts") != "counts":
+            line.append(f"  ({milestone['standing']})", "yellow")
+        branch.add(line)
     for condition in tracker.get("conditions") or ():
         _add_condition(branch, condition)
 

@@ -256,8 +256,17 @@ def why_order(order: dict[str, Any]) -> str:
         ("pending", "PENDING"),
         ("cancelled", "CANCELLED"),
     )
-    parts = ", ".join(f"{counts[key]} {state}" for key, state in states if counts[key])
-    return f"The order is {order['state']} because its deliveries are: {parts}."
+    known = [(counts[key], state) for key, state in states if counts[key]]
+    said = f"The order is {order['state']} because"
+    if len(known) == 1:
+        total, state = known[0]
+        return (
+            f"{said} its only delivery is {state}."
+            if total == 1
+            else f"{said} all {total} deliveries are {state}."
+        )
+    parts = [f"{count} {'is' if count == 1 else 'are'} {state}" for count, state in known]
+    return f"{said} of its {counts['deliveries']} deliveries {', '.join(parts[:-1])} and {parts[-1]}."
 
 
 def why_delivery(delivery: dict[str, Any]) -> str:
