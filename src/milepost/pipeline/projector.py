@@ -31,8 +31,8 @@ from milepost.store import FailedFold, Store, Transaction, View, ViewKind
 NAME = "projector"
 """The consumer's name: its checkpoint says how far the views are."""
 
-MOST_KNOWN = 1_500
-"""Facts that are kept between batches; a few kilobytes each."""
+KNOWN_BYTES = 2_000_000
+"""Bodies whose facts are kept between batches; decoded, an order answer takes some ten times its bytes."""
 
 KEY_REUSE = "keyReuse"
 CONFLICT = "conflict"
@@ -68,19 +68,35 @@ class Projector:
         self._store = store
         self._policy = policy
         self._clock = clock
-        self._known: dict[int, Fact] = {}
-        """Facts of late, by position: parcels under way are folded again and again from the same ones."""
+        self._known = _Known()
 
     async def prepare(self, records: Sequence[Record]) -> Effects:
         """Fold everything the records touch; the effects write index, views, flags and failures."""
 
         def load_and_fold(tx: Transaction) -> Effects:
-            effects = _Batch(tx, records, self._policy, self._clock(), self._known).fold()
-            while len(self._known) > MOST_KNOWN:
-                del self._known[next(iter(self._known))]
-            return effects
+            return _Batch(tx, records, self._policy, self._clock(), self._known).fold()
 
         return await self._store.read(load_and_fold)
+
+
+class _Known:
+    """Facts of late, by position: parcels under way are folded again and again from the same ones."""
+
+    def __init__(self) -> None:
+        self._facts: dict[int, tuple[Fact, int]] = {}
+        self._bytes = 0
+
+    def fact(self, record: Record) -> Fact:
+        """The record's fact. Raises what `fact_of` raises."""
+        found = self._facts.get(record.position)
+        if found is not None:
+            return found[0]
+        fact, size = fact_of(record), len(record.body)
+        self._facts[record.position] = fact, size
+        self._bytes += size
+        while self._bytes > KNOWN_BYTES and len(self._facts) > 1:
+            self._bytes -= self._facts.pop(next(iter(self._facts)))[1]
+        return fact
 
 
 class _Batch:
@@ -92,7 +108,7 @@ class _Batch:
         records: Sequence[Record],
         policy: Policy,
         now: Instant,
-        known: dict[int, Fact],
+        known: "_Known",
     ) -> None:
         self._tx = tx
         self._known = known
@@ -158,14 +174,14 @@ class _Batch:
             self._loaded[key] = [about(fact, key[1]) for fact in facts if fact is not None]
 
     def _fact(self, record: Record) -> Fact | None:
-        fact = self._known.get(record.position)
-        if fact is None and record.position not in self._unreadable:
-            try:
-                fact = self._known[record.position] = fact_of(record)
-            except Exception as e:
-                self._fail(record.position, record.business_product_id, "", e)
-                self._unreadable.add(record.position)
-        return fact
+        if record.position in self._unreadable:
+            return None
+        try:
+            return self._known.fact(record)
+        except Exception as e:
+            self._fail(record.position, record.business_product_id, "", e)
+            self._unreadable.add(record.position)
+            return None
 
     def _fold_tracker(self, key: Key, trackers: dict[Key, Tracker]) -> None:
         facts = self._loaded[key]

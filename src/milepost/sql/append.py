@@ -5,9 +5,10 @@ a transaction that the caller commits. Nothing here is async: `writer` batches, 
 """
 
 from collections.abc import Callable, Sequence
+from functools import cache
 
 from msgspec import Struct
-from sqlalchemy import Connection, Select, bindparam, select, update
+from sqlalchemy import Connection, Dialect, Select, bindparam, literal_column, select, update
 
 from milepost.domain.record import Record, canonical_data, conflict_hash, identity_hashes
 from milepost.sql import schema
@@ -39,7 +40,7 @@ _BY_EVENT = select(_c.event_hash, _c.position).where(_c.event_hash.in_(bindparam
 _COUNTED = ("records", "events", "duplicates", "conflicts", "quarantined")
 _COUNT = (
     update(schema.counters)
-    .where(schema.counters.c.id == 1)
+    .where(schema.counters.c.id == literal_column("1"))
     .values({name: schema.counters.c[name] + bindparam(f"more_{name}") for name in _COUNTED})
 )
 _INSERT_ARRIVAL = schema.arrivals.insert()
@@ -91,8 +92,17 @@ def record_of(row: Sequence[object]) -> Record:
 
 
 def count(connection: Connection, **more: int) -> None:
-    """Move the counters by so much."""
-    connection.execute(_COUNT, {f"more_{name}": more.get(name, 0) for name in _COUNTED})
+    """Move the counters by so much. Handed to the driver as text: this is part of every batch."""
+    text, names = _count_text(connection.dialect)
+    connection.exec_driver_sql(text, tuple(more.get(name, 0) for name in names))
+
+
+@cache
+def _count_text(dialect: Dialect) -> tuple[str, tuple[str, ...]]:
+    """The statement in a driver's own words, and the counters in the order of its parameters."""
+    compiled = _COUNT.compile(dialect=dialect)
+    order = compiled.positiontup or ()
+    return str(compiled), tuple(name.removeprefix("more_") for name in order if name.startswith("more_"))
 
 
 def records_at(connection: Connection, positions: Sequence[int]) -> dict[int, Record]:

@@ -20,7 +20,7 @@ from milepost.sql.append import Row
 BUSY_TIMEOUT = 5_000
 """Milliseconds to wait for somebody else's lock (a backup, a shell) before giving up."""
 
-WAL_PAGES = 4_000
+WAL_PAGES = 12_000
 """Pages after which a commit copies the log into the database. 16 MB: an index page that many commits changed
 is copied once, which saves a quarter of the processor time per event against SQLite's own 4 MB."""
 
