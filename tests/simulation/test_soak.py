@@ -71,6 +71,5 @@ async def _watch(hub: HubProcess, sending: asyncio.Task[None]) -> list[int]:
             folded, pending = number["milepost_folded_total"], number["milepost_pending"]
             assert number["milepost_records_total"] == folded + pending
             memory.append(process.memory_info().rss)
-            print(len(memory), memory[-1] // 10**6, flush=True)
             await asyncio.wait([sending], timeout=1.0)
     return memory
