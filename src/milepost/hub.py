@@ -149,7 +149,7 @@ class Hub:
                 stop=stop,
                 ready=listening,
                 limits=limits,
-                whole=frozenset({WEBHOOK.encode(), TOKEN.encode()}),
+                whole={WEBHOOK.encode(): self._webhook, TOKEN.encode(): self._token},
             )
         finally:
             halt.set()

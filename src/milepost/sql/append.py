@@ -21,6 +21,9 @@ Row = tuple[str, str, str, int, int, str, str, int | None, bytes, bytes | None, 
 InsertRecords = Callable[[Connection, Sequence[Row]], list[int | None]]
 """Insert rows at the journal's end; the position of each, None for one whose hash is there already."""
 
+InsertNew = Callable[[Connection, Sequence[Row]], int | None]
+"""Insert rows in a transaction of their own if all are new; the first one's position, else None and nothing."""
+
 _c = schema.records.c
 RECORD_COLUMNS = (
     _c.position,
@@ -37,7 +40,7 @@ RECORD_COLUMNS = (
 _BY_POSITION = select(*RECORD_COLUMNS).where(_c.position.in_(bindparam("positions", expanding=True)))
 _BY_KEY = select(_c.key_hash, _c.position).where(_c.key_hash.in_(bindparam("hashes", expanding=True)))
 _BY_EVENT = select(_c.event_hash, _c.position).where(_c.event_hash.in_(bindparam("hashes", expanding=True)))
-_COUNTED = ("records", "events", "duplicates", "conflicts", "quarantined")
+_COUNTED = ("others", "duplicates", "conflicts", "quarantined")
 _COUNT = (
     update(schema.counters)
     .where(schema.counters.c.id == literal_column("1"))
@@ -120,7 +123,6 @@ def append(
     """Journal arrivals (`rows` are theirs), count every duplicate; the caller commits."""
     positions = insert(connection, rows)
     if None not in positions:
-        count(connection, records=len(rows), events=len(rows))
         receipts = [Receipt("accepted", position) for position in positions if position]
         return Appended(receipts, len(rows), receipts[-1].position)
     duplicates = [i for i, position in enumerate(positions) if position is None]
@@ -130,8 +132,7 @@ def append(
     connection.execute(_INSERT_ARRIVAL, [_arrival_values(arrivals[i], answers[i]) for i in duplicates])
     count(
         connection,
-        records=events + len(kept),
-        events=events,
+        others=len(kept),
         duplicates=len(duplicates),
         conflicts=sum(answers[i].conflict for i in duplicates),
     )

@@ -48,7 +48,6 @@ _ARRIVALS = (
     .order_by(_arrivals.id)
 )
 _CHECKPOINT = select(schema.checkpoints.c.position).where(schema.checkpoints.c.consumer == bindparam("name"))
-_ABOVE = select(func.count()).select_from(schema.records).where(_records.position > bindparam("after"))
 _FAILED = (
     select(func.count()).select_from(schema.failures).where(schema.failures.c.consumer == bindparam("name"))
 )
@@ -83,7 +82,7 @@ class SqlJournal:
             for r in records
         ]
         positions = [p for p in self._insert(self._connection, rows) if p is not None]
-        appending.count(self._connection, records=len(positions))
+        appending.count(self._connection, others=len(positions))
         self.added += len(positions)
         return positions
 
@@ -229,20 +228,19 @@ class SqlJournal:
 
     def counts(self, projector: str) -> Counts:
         row = self._connection.execute(select(schema.counters)).one()
-        last, checkpoint = self.last_position(), self.checkpoint(projector)
-        if row.records == last:  # no gaps, as SQLite keeps it: nothing to count
-            pending = max(0, last - checkpoint)
-        else:
-            pending = self._connection.execute(_ABOVE, {"after": checkpoint}).scalar_one()
+        # Positions have no gaps: there are as many records as the last one says.
+        last = self.last_position()
+        events = last - row.others
+        pending = max(0, last - self.checkpoint(projector))
         return Counts(
-            row.events + row.duplicates + row.quarantined,
-            row.events,
+            events + row.duplicates + row.quarantined,
+            events,
             row.duplicates,
             row.conflicts,
             row.quarantined,
-            row.records,
             last,
-            row.records - pending,
+            last,
+            last - pending,
             pending,
             self._connection.execute(_FAILED, {"name": projector}).scalar_one(),
         )

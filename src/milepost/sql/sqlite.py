@@ -57,9 +57,9 @@ _ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 @cache
-def _insert(rows: int) -> str:
+def _insert(rows: int, conflicting: str) -> str:
     """The INSERT of so many rows; there are few, so that every one stays prepared."""
-    return f"{_INTO}{', '.join([_ROW] * rows)} ON CONFLICT DO NOTHING"
+    return f"{_INTO}{', '.join([_ROW] * rows)}{conflicting}"
 
 
 def path_of(url: str) -> Path:
@@ -139,6 +139,22 @@ def _engine(path: Path, mode: str, begin: str, busy_timeout: int, pragmas: Seque
     return engine
 
 
+def insert_new(connection: Connection, rows: Sequence[Row]) -> int | None:
+    """All rows by one statement that is a transaction of its own; the first one's position. None when one of
+    them is there already, or too many for one statement: then nothing was inserted."""
+    if len(rows) > _ROWS_A_STATEMENT:
+        return None
+    cursor = connection.connection.cursor()
+    try:
+        cursor.execute(_insert(len(rows), ""), [*chain.from_iterable(rows)])
+        last: int = cursor.lastrowid
+    except sqlite3.IntegrityError:
+        return None
+    finally:
+        cursor.close()
+    return last - len(rows) + 1
+
+
 def insert_records(connection: Connection, rows: Sequence[Row]) -> list[int | None]:
     """As few statements as possible for all rows; SQLite gives each the position behind the last, without gaps."""
     cursor = connection.connection.cursor()
@@ -146,7 +162,7 @@ def insert_records(connection: Connection, rows: Sequence[Row]) -> list[int | No
         inserted = 0
         for start in range(0, len(rows), _ROWS_A_STATEMENT):
             some = rows[start : start + _ROWS_A_STATEMENT]
-            cursor.execute(_insert(len(some)), [*chain.from_iterable(some)])
+            cursor.execute(_insert(len(some), " ON CONFLICT DO NOTHING"), [*chain.from_iterable(some)])
             inserted += cursor.rowcount
         if not inserted:
             return [None] * len(rows)

@@ -12,7 +12,14 @@ from sqlalchemy import Connection
 from milepost.domain.errors import StoreUnavailable
 from milepost.sql.append import row_of
 from milepost.sql.lock import Lock
-from milepost.sql.sqlite import BUSY_TIMEOUT, insert_records, read_engine, storage_failure, write_engine
+from milepost.sql.sqlite import (
+    BUSY_TIMEOUT,
+    insert_new,
+    insert_records,
+    read_engine,
+    storage_failure,
+    write_engine,
+)
 from milepost.sql.transaction import SqlTransaction
 from milepost.sql.writer import AppendCall, WriteCall, Writer
 from milepost.store import Arrival, Receipt, Transaction
@@ -39,7 +46,7 @@ class SqliteStore:
         self._writer: Writer | None = None
         if lock is not None:
             engine = write_engine(path, busy_timeout)
-            self._writer = Writer(path, engine, insert_records, self._loop, self._committed)
+            self._writer = Writer(path, engine, insert_new, insert_records, self._loop, self._committed)
 
     async def append(self, arrivals: Sequence[Arrival]) -> list[Receipt]:
         """Journal arrivals durably, each once, and count every duplicate. Returns after the commit."""

@@ -16,7 +16,8 @@ not believed.
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, cast
 
 import msgspec
@@ -51,7 +52,7 @@ class _Refusal(Exception):
 class Connections(ServerState):
     """The server's connections, and the check that closes those out of time."""
 
-    def __init__(self, limits: Limits, whole: frozenset[bytes] = frozenset()) -> None:
+    def __init__(self, limits: Limits, whole: Mapping[bytes, App]) -> None:
         super().__init__()
         self.limits = limits
         self.whole = whole
@@ -173,7 +174,9 @@ class Connection(HttpToolsProtocol):
         scope["raw_path"] = self.url
         scope["query_string"] = b""
         keep_alive = version != "1.0" and self.parser.should_keep_alive()
-        return WholeRequest(scope, self.transport, keep_alive, self.on_response_complete)
+        return WholeRequest(
+            self._whole[self.url], scope, self.transport, keep_alive, self.on_response_complete
+        )
 
     def _header_size(self) -> int:
         return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
@@ -193,7 +196,7 @@ class Connection(HttpToolsProtocol):
             super().on_message_complete()
             return
         request.more_body = False
-        task = self.loop.create_task(request.run(self.app))
+        task = self.loop.create_task(request.run())
         task.add_done_callback(self.tasks.discard)
         self.tasks.add(task)
 
@@ -244,10 +247,10 @@ async def serve(
     stop: asyncio.Event,
     ready: Callable[[int], None],
     limits: Limits | None = None,
-    whole: frozenset[bytes] = frozenset(),
+    whole: Mapping[bytes, App] = MappingProxyType({}),
 ) -> None:
     """Serve `app` until `stop` is set, then finish what is in flight and return. Small requests to the paths in
-    `whole` are taken whole: their endpoints answer in one message.
+    `whole` are taken whole and go straight to their endpoints, which answer in one message.
 
     Runs in the running loop and leaves signals alone. Port 0 takes a free one; `ready` gets the port once
     connections are accepted. Raises OSError: the address cannot be bound.

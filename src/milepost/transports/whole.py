@@ -36,6 +36,7 @@ class WholeRequest:
     """One request and its answer. `complete` is called when the answer was written."""
 
     __slots__ = (
+        "_app",
         "_complete",
         "_head",
         "_taken",
@@ -51,8 +52,14 @@ class WholeRequest:
     )
 
     def __init__(
-        self, scope: Scope, transport: asyncio.Transport, keep_alive: bool, complete: Callable[[], None]
+        self,
+        app: App,
+        scope: Scope,
+        transport: asyncio.Transport,
+        keep_alive: bool,
+        complete: Callable[[], None],
     ) -> None:
+        self._app = app
         self.scope = scope
         self.body = bytearray()
         self.more_body = True
@@ -66,10 +73,10 @@ class WholeRequest:
         self._head = b""
         self._taken = False
 
-    async def run(self, app: App) -> None:
+    async def run(self) -> None:
         """Let the app answer. One that doesn't, or fails before it did, closes the connection."""
         try:
-            await app(self.scope, self._receive, self._send)
+            await self._app(self.scope, self._receive, self._send)
         except Exception as e:  # noqa: BLE001 - a bug must cost one request, not the server
             _log.error("request failed", error=type(e).__name__)
         finally:

@@ -1,7 +1,7 @@
 """What the transport tests share: a clock that is set by hand, and the real server on a free port."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from milepost.domain.instant import Instant
@@ -46,18 +46,26 @@ class Served:
             writer.close()
 
 
-WHOLE = frozenset({b"/webhooks/buy-with-prime", b"/oauth/token"})
+WHOLE = (b"/webhooks/buy-with-prime", b"/oauth/token")
 """Taken whole by default, as the hub has it; what is chunked or large goes uvicorn's way all the same."""
 
 
 @asynccontextmanager
 async def serving(
-    app: App, limits: Limits | None = None, whole: frozenset[bytes] = WHOLE
+    app: App, limits: Limits | None = None, whole: Sequence[bytes] = WHOLE
 ) -> AsyncIterator[Served]:
     stop = asyncio.Event()
     port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(
-        serve(app, "127.0.0.1", 0, stop=stop, ready=port.set_result, limits=limits, whole=whole)
+        serve(
+            app,
+            "127.0.0.1",
+            0,
+            stop=stop,
+            ready=port.set_result,
+            limits=limits,
+            whole=dict.fromkeys(whole, app),
+        )
     )
     try:
         yield Served(await asyncio.wait_for(port, 5), stop, task)

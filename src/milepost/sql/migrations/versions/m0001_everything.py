@@ -50,8 +50,7 @@ def _journal() -> None:
     op.create_table(
         "counters",
         sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("records", sa.BigInteger(), nullable=False),
-        sa.Column("events", sa.BigInteger(), nullable=False),
+        sa.Column("others", sa.BigInteger(), nullable=False),
         sa.Column("duplicates", sa.BigInteger(), nullable=False),
         sa.Column("conflicts", sa.BigInteger(), nullable=False),
         sa.Column("quarantined", sa.BigInteger(), nullable=False),
@@ -105,7 +104,7 @@ def _journal() -> None:
     op.create_index(
         "records_key_hash", "records", ["key_hash"], unique=True, sqlite_where=_KEYED, postgresql_where=_KEYED
     )
-    op.execute("INSERT INTO counters VALUES (1, 0, 0, 0, 0, 0)")
+    op.execute("INSERT INTO counters VALUES (1, 0, 0, 0, 0)")
 
 
 def _views() -> None:
