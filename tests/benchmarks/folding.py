@@ -19,7 +19,7 @@ from tests.benchmarks.report import Row, Table
 
 from milepost import sql
 from milepost.config import Config
-from milepost.hub import now, projector_handler
+from milepost.hub import calm_collector, now, projector_handler
 from milepost.pipeline.consumer import Consumer
 from milepost.pipeline.projector import NAME
 from milepost.pipeline.rebuild import rebuild
@@ -92,6 +92,7 @@ async def _measure(mode: str, path: Path) -> dict[str, float]:
     store = await sql.open_store(f"sqlite:///{path}", clock=now, owner="bench")
     handler = projector_handler(Config(), store, now)
     records = await store.read(lambda tx: tx.journal.counts(NAME).records)
+    calm_collector()
     started, cpu = time.perf_counter(), time.process_time()
     if mode == "rebuild":
         await rebuild(store, handler, now)

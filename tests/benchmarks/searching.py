@@ -90,6 +90,10 @@ def _view(n: int) -> View:
         "orderId": f"322-{n:08d}",
         "state": "IN_TRANSIT",
         "reason": None,
+        "shippedAt": None,
+        "deliveredAt": None,
+        "estimatedDelivery": None,
+        "lineItems": [],
         "trackers": [
             {
                 "carrierCode": "ups",

@@ -81,8 +81,12 @@ def rebuild_views(
 
 async def _rebuild(config: "Config") -> int:
     from milepost import sql
-    from milepost.hub import now, projector_handler
+    from milepost.cli.serve import start_logging
+    from milepost.hub import calm_collector, now, projector_handler
     from milepost.pipeline.rebuild import rebuild
+
+    start_logging("warning")
+    calm_collector()
 
     store = await sql.open_store(config.database_url, clock=now, owner="milepost rebuild")
     try:
@@ -101,9 +105,13 @@ async def _rebuild(config: "Config") -> int:
 
 async def _verify(config: "Config") -> "tuple[list[Difference], int]":
     from milepost import sql
-    from milepost.hub import now, projector_handler
+    from milepost.cli.serve import start_logging
+    from milepost.hub import calm_collector, now, projector_handler
     from milepost.pipeline.projector import NAME
     from milepost.pipeline.rebuild import verify
+
+    start_logging("warning")
+    calm_collector()
 
     with tempfile.TemporaryDirectory(prefix="milepost-verify-") as folder:
         url = f"sqlite:///{Path(folder) / 'copy.db'}"

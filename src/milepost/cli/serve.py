@@ -4,7 +4,6 @@ What a command needs beyond its options is imported when it runs, so that the ot
 """
 
 import asyncio
-import gc
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -61,25 +60,17 @@ def serve(
 
 
 async def _serve(config: "Config") -> None:
-    from milepost.hub import Hub
+    from milepost.hub import Hub, calm_collector
 
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     hub = Hub(config)
     stop = stop_on_signal()
     await hub.open()
-    _calm_collector()
+    calm_collector()
     try:
         await hub.run(stop, lambda port: say_ready("hub", config.host, port))
     finally:
         await hub.close()
-
-
-def _calm_collector() -> None:
-    """What was built to start with stays, so the garbage collector need not look at it again and again; and a
-    request's few objects are gone before it looks: next to nothing here makes cycles."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 20, 20)
 
 
 def sandbox(

@@ -18,7 +18,7 @@ import asyncio
 import socket
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 import structlog
@@ -119,7 +119,10 @@ class Connection(HttpToolsProtocol):
                 self.transport.abort()
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
+        # As uvicorn's, but for the scope, which a whole request has a smaller one of.
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
         if not self._since:  # pipelined behind the request that ended in the same bytes
             self._since = self.loop.time()
 
@@ -148,6 +151,7 @@ class Connection(HttpToolsProtocol):
             # What uvicorn's protocol looks at in its cycle, a whole request has, too.
             self.cycle = self._request  # type: ignore[assignment]
             return
+        self._begin_scope()
         super().on_headers_complete()
         if upgrade:  # ignored, but the parser reads nothing more on this connection
             self.cycle.keep_alive = False
@@ -164,15 +168,23 @@ class Connection(HttpToolsProtocol):
                 return False
         return length.isdigit() and len(length) < 6 and int(length) <= LARGEST
 
+    def _begin_scope(self) -> None:
+        url, headers, expected = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expected
+        self.headers.extend(headers)
+
     def _whole_request(self) -> WholeRequest:
         version = self.parser.get_http_version()
-        path = self.url.decode("ascii")
-        scope = cast("Scope", self.scope)
-        scope["method"] = self.parser.get_method().decode("ascii")
-        scope["http_version"] = version
-        scope["path"] = path
-        scope["raw_path"] = self.url
-        scope["query_string"] = b""
+        scope: Scope = {
+            "type": "http",
+            "http_version": version,
+            "method": self.parser.get_method().decode("ascii"),
+            "path": self.url.decode("ascii"),
+            "query_string": b"",
+            "headers": self.headers,
+            "client": self.client,
+        }
         keep_alive = version != "1.0" and self.parser.should_keep_alive()
         return WholeRequest(
             self._whole[self.url], scope, self.transport, keep_alive, self.on_response_complete
