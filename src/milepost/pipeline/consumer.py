@@ -44,7 +44,7 @@ class Consumer:
         prepare: Prepare,
         clock: Callable[[], Instant],
         *,
-        batch: int = 1_000,
+        batch: int = 1_500,
         until: int | None = None,
         probe: Callable[[str], None] = lambda point: None,
     ) -> None:
