@@ -24,6 +24,10 @@ Effects = Callable[[Transaction], None]
 
 Prepare = Callable[[Sequence[Record]], Awaitable[Effects]]
 
+BATCH = 2_000
+"""Most records of one step. Only a backlog makes batches that large; then it saves folding an order that is under
+way again for every few of its records."""
+
 WAIT_S = 5.0
 """The longest wait for a signal before the journal is looked at anyway, in seconds."""
 
@@ -44,7 +48,7 @@ class Consumer:
         prepare: Prepare,
         clock: Callable[[], Instant],
         *,
-        batch: int = 1_500,
+        batch: int = BATCH,
         until: int | None = None,
         probe: Callable[[str], None] = lambda point: None,
     ) -> None:

@@ -10,12 +10,9 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from milepost.domain.instant import Instant
-from milepost.pipeline.consumer import Consumer, Prepare
+from milepost.pipeline.consumer import BATCH, Consumer, Prepare
 from milepost.pipeline.projector import NAME
 from milepost.store import Store, Transaction
-
-BATCH = 2_000
-"""Records a step: larger than when serving, since nobody waits for a view."""
 
 
 class Difference(Struct, frozen=True):
@@ -31,6 +28,7 @@ async def rebuild(
     prepare: Prepare,
     clock: Callable[[], Instant],
     *,
+    batch: int = BATCH,
     until: int | None = None,
     progress: Callable[[int], None] = lambda position: None,
 ) -> int:
@@ -41,7 +39,7 @@ async def rebuild(
         tx.journal.set_checkpoint(NAME, 0)
 
     await store.write(forget)
-    consumer = Consumer(store, NAME, prepare, clock, batch=BATCH, until=until)
+    consumer = Consumer(store, NAME, prepare, clock, batch=batch, until=until)
     await consumer.catch_up(progress)
     return consumer.position
 

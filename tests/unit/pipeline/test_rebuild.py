@@ -10,7 +10,6 @@ from tests.unit.pipeline.projecting import clock, dump, handler, keep, project, 
 from tests.unit.pipeline.test_projector import HISTORY
 
 from milepost import sql
-from milepost.pipeline import rebuild as rebuilding
 from milepost.pipeline.projector import NAME
 from milepost.pipeline.rebuild import rebuild, verify
 from milepost.store import Store, Transaction
@@ -72,18 +71,15 @@ async def test_verify_finds_a_lost_view_a_lost_flag_and_one_too_many(store: Stor
     assert [d.row for d in found if d.only_in == "live"] == [("flag", "1", "conflict")]
 
 
-async def test_an_interrupted_rebuild_goes_on_from_its_checkpoint(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_interrupted_rebuild_goes_on_from_its_checkpoint(store: Store) -> None:
     live = await dump(store)
-    monkeypatch.setattr(rebuilding, "BATCH", 3)
 
     def interrupt(position: int) -> None:
         if position >= 6:
             raise Interrupted
 
     with pytest.raises(Interrupted):
-        await rebuild(store, handler(store), clock, progress=interrupt)
+        await rebuild(store, handler(store), clock, batch=3, progress=interrupt)
     half = await store.read(lambda tx: tx.journal.checkpoint(NAME))
     assert half == 6
     assert await dump(store) != live
