@@ -1,269 +1,46 @@
-"""The sandbox over HTTP: Amazon's `/token` and `/graphql`, and `/sandbox/…` to drive the world from any language.
+"""The sandbox over HTTP: Amazon's `/token` and `/graphql` as at api.buywithprime.amazon.com, beside `/healthz`.
 
-    POST /token               client credentials, as at api.buywithprime.amazon.com
-    POST /graphql             order, packageTracker
-    POST /sandbox/scenarios   {"scenario", "orders", "packages"}: start orders that live a scenario
-    POST /sandbox/orders      {"businessProductId", "order"}: put an order document into the world as given
-    POST /sandbox/packages    {"orderId", "deliveryId", "state", "reason"} or {…, "milestone"}: one step now
-    POST /sandbox/events      {"type", …}: cause an event, prerequisites included, waits skipped
-    POST /sandbox/faults      the faults to turn on or off; answers those that are on
-    GET  /sandbox/orders      ids and states of the world's orders
+    POST /token      client credentials
+    POST /graphql    queries and mutations
     GET  /healthz
 
-A raw ASGI app with a table of routes. `/sandbox/…` needs no key: the sandbox listens on loopback. What a request
-does is `keeper`'s and `queries`'; errors are problem documents, but for `/graphql`, whose errors are Amazon's.
+The routes that drive the world are in `driving`; how requests are routed and refused is `http`'s. Errors of
+`/graphql` are Amazon's.
 """
 
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
-
-import msgspec
-import structlog
-from msgspec import UNSET, Struct, UnsetType
-from msgspec.structs import asdict, replace
-
-from milepost.domain.errors import Invalid, MilepostError, NotFound, UpstreamUnavailable
-from milepost.domain.event import canonical_type
-from milepost.sandbox.clock import WorldClock
-from milepost.sandbox.faults import Faults
-from milepost.sandbox.keeper import Keeper
+from milepost.domain.errors import UpstreamUnavailable
+from milepost.sandbox.faults import ActiveFaults
+from milepost.sandbox.http import Request, Response, Routes, json_response
 from milepost.sandbox.queries import GraphApi
-from milepost.sandbox.reading import home_of
 from milepost.sandbox.tokens import Tokens
-from milepost.sandbox.world import Step
-from milepost.transports.asgi import (
-    JSON_TYPE,
-    Disconnected,
-    Receive,
-    Scope,
-    Send,
-    read_body,
-    respond,
-    respond_problem,
-)
-
-BODY_LIMIT = 1024 * 1024
-MOST_ORDERS = 1_000
-"""Orders one scenario request may start."""
-
-T = TypeVar("T")
-log = structlog.get_logger()
 
 
-class StartScenario(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    scenario: str = "mixed"
-    orders: int = 1
-    packages: int | None = None
-    business_product_id: str | None = None
+class AmazonRoutes:
+    """What Amazon has at these addresses, too."""
 
-
-class PutOrder(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    order: dict[str, Any]
-    business_product_id: str | None = None
-
-
-class MovePackage(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    delivery_id: str
-    order_id: str | None = None
-    state: str = ""
-    reason: str = ""
-    milestone: str = ""
-    locality: str = ""
-    region: str = ""
-    business_product_id: str | None = None
-
-
-class CauseEvent(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """Without any id a new order is made for the event."""
-
-    type: str
-    order_id: str | None = None
-    delivery_id: str | None = None
-    carrier_code: str | None = None
-    tracking_number: str | None = None
-    reason: str = ""
-    milestone: str = ""
-    business_product_id: str | None = None
-    eventbridge: bool = False
-    """The form it is to be published in; this sandbox has one, so the other is refused."""
-
-
-class SetFaults(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    api_down: bool | UnsetType = UNSET
-    throttling: bool | UnsetType = UNSET
-    tracker_null_seconds: float | UnsetType = UNSET
-    order_behind_seconds: float | UnsetType = UNSET
-
-
-Handler = Callable[[Scope, bytes], Awaitable[Any]]
-
-
-class SandboxApp:
-    """The ASGI app."""
-
-    def __init__(
-        self, keeper: Keeper, tokens: Tokens, clock: WorldClock, *, eventbridge: bool = False
-    ) -> None:
-        """`eventbridge` says in which form this sandbox publishes."""
-        self._eventbridge = eventbridge
-        self.faults = Faults()
-        self._keeper = keeper
+    def __init__(self, graph: GraphApi, tokens: Tokens, faults: ActiveFaults) -> None:
+        self._graph = graph
         self._tokens = tokens
-        self._clock = clock
-        self._graph = GraphApi(keeper, tokens, clock)
-        self._routes: dict[tuple[str, str], Handler] = {
+        self._faults = faults
+
+    def routes(self) -> Routes:
+        return {
             ("POST", "/token"): self._token,
             ("POST", "/graphql"): self._graphql,
-            ("POST", "/sandbox/scenarios"): self._scenarios,
-            ("POST", "/sandbox/orders"): self._put_order,
-            ("GET", "/sandbox/orders"): self._orders,
-            ("POST", "/sandbox/packages"): self._packages,
-            ("POST", "/sandbox/events"): self._events,
-            ("POST", "/sandbox/faults"): self._set_faults,
             ("GET", "/healthz"): self._health,
         }
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return
-        try:
-            handler = self._routes.get((scope["method"], scope["path"]))
-            if handler is None:
-                raise NotFound(f"there is no {scope['method']} {scope['path']} here")
-            answer = await handler(scope, await read_body(receive, BODY_LIMIT))
-        except Disconnected:
-            return
-        except MilepostError as e:
-            await respond_problem(send, e)
-            return
-        except Exception:
-            log.exception("sandbox.request_failed", method=scope["method"], path=scope["path"])
-            await respond_problem(send, MilepostError("the sandbox failed; its log says why"))
-            return
-        await respond(send, 200, [JSON_TYPE], msgspec.json.encode(answer))
-
-    # ── Amazon's ───────────────────────────────────────────────────────────────────────────────────────────
-
-    async def _token(self, scope: Scope, body: bytes) -> dict[str, object]:
+    async def _token(self, request: Request) -> Response:
         self._check_up()
-        return self._tokens.issue(body)
+        return json_response(self._tokens.issue(request.body))
 
-    async def _graphql(self, scope: Scope, body: bytes) -> dict[str, Any]:
+    async def _graphql(self, request: Request) -> Response:
         self._check_up()
-        headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
-        return await self._graph.answer(headers, body, self.faults)
+        return json_response(await self._graph.answer(request.headers, request.body, self._faults.now))
+
+    async def _health(self, request: Request) -> Response:
+        return json_response({"status": "ok"})
 
     def _check_up(self) -> None:
-        if self.faults.api_down:
+        if self._faults.now.api_down:
             raise UpstreamUnavailable("the fault apiDown is on")
-
-    # ── The world ──────────────────────────────────────────────────────────────────────────────────────────
-
-    async def _scenarios(self, scope: Scope, body: bytes) -> dict[str, Any]:
-        asked = _decoded(body, StartScenario)
-        if not 1 <= asked.orders <= MOST_ORDERS:
-            raise Invalid(f"orders must be 1 to {MOST_ORDERS}", field="orders")
-        if asked.packages is not None and not 1 <= asked.packages <= 3:
-            raise Invalid("packages must be 1 to 3", field="packages")
-        made = await self._keeper.start(
-            asked.orders, asked.scenario, asked.packages, asked.business_product_id
-        )
-        return {"orderIds": made}
-
-    async def _put_order(self, scope: Scope, body: bytes) -> dict[str, Any]:
-        asked = _decoded(body, PutOrder)
-        product = asked.business_product_id or self._keeper.business_product_id
-        await self._keeper.put(product, asked.order)
-        return {"orderId": asked.order["id"], "businessProductId": product}
-
-    async def _orders(self, scope: Scope, body: bytes) -> dict[str, Any]:
-        items: list[dict[str, Any]] = []
-        after: tuple[int, str, str] | None = None
-        while page := await self._keeper.page(after, 500):
-            items.extend(
-                {
-                    "orderId": world.id,
-                    "businessProductId": world.business_product_id,
-                    "state": world.order["packageInformation"]["summary"]["state"],
-                    "deliveryIds": [d["id"] for d in world.order["packageInformation"]["details"]],
-                }
-                for _, world in page
-            )
-            number, last = page[-1]
-            after = (number, last.business_product_id, last.id)
-        return {"items": items, "next": None}
-
-    async def _packages(self, scope: Scope, body: bytes) -> dict[str, Any]:
-        asked = _decoded(body, MovePackage)
-        if bool(asked.state) == bool(asked.milestone):
-            raise Invalid("give either a state or a milestone", field="state")
-        order_id = await self._order_id(asked.order_id, asked.delivery_id, asked.business_product_id)
-        world = await self._keeper.order(order_id, asked.business_product_id)
-        home = home_of(world.order) if world is not None else None
-        step = Step(
-            self._clock.now(),
-            asked.delivery_id,
-            asked.milestone,
-            asked.state,
-            asked.reason,
-            asked.locality or (home.locality if home else ""),
-            asked.region or (home.region if home else ""),
-        )
-        published = await self._keeper.act(order_id, step, asked.business_product_id)
-        return {"orderId": order_id, "events": published}
-
-    async def _events(self, scope: Scope, body: bytes) -> dict[str, Any]:
-        asked = _decoded(body, CauseEvent)
-        if asked.eventbridge and not self._eventbridge:
-            raise Invalid(
-                "this sandbox publishes webhook bodies; start it with --eventbridge", field="eventbridge"
-            )
-        product, delivery_id = asked.business_product_id, asked.delivery_id
-        order_id = asked.order_id
-        if asked.tracking_number is not None:
-            order_id, delivery_id = await self._by_tracker(asked)
-        elif order_id is None and delivery_id is None:
-            (order_id,) = await self._keeper.start(1, None, 1, product)
-        else:
-            order_id = await self._order_id(order_id, delivery_id, product)
-        published = await self._keeper.trigger(
-            canonical_type(asked.type),
-            order_id=order_id,
-            delivery_id=delivery_id,
-            business_product_id=product,
-            reason=asked.reason,
-            milestone=asked.milestone,
-        )
-        return {"orderId": order_id, "events": published}
-
-    async def _by_tracker(self, asked: CauseEvent) -> tuple[str, str]:
-        carrier, number = asked.carrier_code or "", asked.tracking_number or ""
-        world = await self._keeper.by_tracker(carrier, number, asked.business_product_id)
-        for detail in world.order["packageInformation"]["details"] if world is not None else ():
-            identifier = (detail.get("packageTracker") or {}).get("packageTrackerIdentifier") or {}
-            if world is not None and identifier.get("trackingNumber") == number:
-                return world.id, detail["id"]
-        raise NotFound(f"the world has no tracker {carrier} {number}")
-
-    async def _order_id(self, order_id: str | None, delivery_id: str | None, product: str | None) -> str:
-        if order_id is not None:
-            return order_id
-        world = await self._keeper.by_delivery(delivery_id or "", product)
-        if world is None:
-            raise NotFound(f"the world has no delivery {delivery_id}", deliveryId=delivery_id)
-        return world.id
-
-    async def _set_faults(self, scope: Scope, body: bytes) -> Faults:
-        asked = _decoded(body, SetFaults)
-        self.faults = replace(self.faults, **{k: v for k, v in asdict(asked).items() if v is not UNSET})
-        return self.faults
-
-    async def _health(self, scope: Scope, body: bytes) -> dict[str, str]:
-        return {"status": "ok"}
-
-
-def _decoded(body: bytes, type: type[T]) -> T:
-    try:
-        return msgspec.json.decode(body, type=type)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
-        raise Invalid(f"the body is not what this takes: {e}", field="body") from e

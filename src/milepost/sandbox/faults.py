@@ -14,3 +14,10 @@ class Faults(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
     """For so long after a package went in transit its tracker is null, in both queries."""
     order_behind_seconds: float = 0.0
     """For so long after a change the order query answers the order as it was before."""
+
+
+class ActiveFaults:
+    """The faults that are on `now`, for everybody who asks."""
+
+    def __init__(self, faults: Faults | None = None) -> None:
+        self.now = faults or Faults()

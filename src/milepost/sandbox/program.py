@@ -19,9 +19,13 @@ from milepost.domain.record import Record
 from milepost.domain.retry import STANDARD, Schedule
 from milepost.pipeline.consumer import Consumer
 from milepost.pipeline.publisher import Publisher, Spread
-from milepost.sandbox.api import SandboxApp
+from milepost.sandbox.api import AmazonRoutes
 from milepost.sandbox.clock import WorldClock, real_now
+from milepost.sandbox.driving import DrivingRoutes
+from milepost.sandbox.faults import ActiveFaults
+from milepost.sandbox.http import RoutedApp
 from milepost.sandbox.keeper import Keeper
+from milepost.sandbox.queries import GraphApi
 from milepost.sandbox.tokens import Tokens
 from milepost.sandbox.world import dice
 from milepost.sql import open_store
@@ -81,6 +85,8 @@ class SandboxConfig(Struct, frozen=True, kw_only=True):
     """The part of events that is sent twice (0 to 1)."""
     shuffle_rate: float = 0.0
     """The part of events that is held back, so that later ones overtake it (0 to 1)."""
+    open_to_all: bool = False
+    """Let anybody who reaches this sandbox drive it, not only callers on loopback."""
     egress_allow: tuple[str, ...] = ()
     """CIDRs of private addresses beside loopback that may be published to."""
     schedule: Schedule = STANDARD
@@ -128,7 +134,15 @@ class Sandbox:
             self.store, CONSUMER, self.publisher.prepare, self.clock.now, probe=self._probe
         )
         tokens = Tokens(config.client_id, config.client_secret)
-        self.app = SandboxApp(self.keeper, tokens, self.clock, eventbridge=config.eventbridge)
+        self.faults = ActiveFaults()
+        self.graph = GraphApi(self.keeper, tokens, self.clock)
+        self.app = RoutedApp(
+            [
+                AmazonRoutes(self.graph, tokens, self.faults),
+                DrivingRoutes(self.keeper, self.clock, self.faults, eventbridge=config.eventbridge),
+            ],
+            open_to_all=config.open_to_all,
+        )
         await self.keeper.populate(config.orders, config.scenario)
         await self.sender.open()
 

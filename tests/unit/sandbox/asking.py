@@ -36,7 +36,7 @@ class Asking:
         self.token = ""
         self._http = httpx.AsyncClient(
             transport=httpx.ASGITransport(sandbox.app),  # type: ignore[arg-type]
-            base_url="http://sandbox",
+            base_url="http://127.0.0.1:8481",
         )
 
     async def close(self) -> None:

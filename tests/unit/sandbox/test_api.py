@@ -223,7 +223,7 @@ async def test_no_bytes_make_graphql_fail(asking: Asking, body: bytes) -> None:
     if not asking.token:
         await asking.log_in()
     headers = {"authorization": f"Bearer {asking.token}", "x-api-target-id": "sandbox"}
-    answer = await asking.sandbox.app._graph.answer(headers, body, asking.sandbox.app.faults)
+    answer = await asking.sandbox.graph.answer(headers, body, asking.sandbox.faults.now)
     assert "errors" in answer
 
 
