@@ -375,11 +375,11 @@ class Attempts(Protocol):
         limit: int,
         *,
         share: int,
-        taken: Mapping[str, int],
+        room: Mapping[str, int],
     ) -> list[Message]:
         """Take due messages that nobody holds: first tries ahead of late ones, then earliest; `fence` goes up.
 
-        A lane gives at most `share`, less what is `taken` of it already; one whose breaker is open gives
+        A lane gives at most its `room`, or `share` where that names none; one whose breaker is open gives
         nothing, or, once its pause is over, one message as the probe, which is noted in the breaker."""
         ...
 

@@ -26,7 +26,7 @@ def attempt(message_id: str, number: int, at: int = 0, **more: Any) -> Attempt:
     return Attempt(message_id, number, Instant(T0 + at), 12, more.pop("outcome", "failed"), **more)
 
 
-OPEN: dict[str, Any] = {"share": 100, "taken": {}}
+OPEN: dict[str, Any] = {"share": 100, "room": {}}
 """Claiming where no lane is full."""
 
 

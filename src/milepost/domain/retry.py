@@ -48,17 +48,25 @@ def next_due(
     failed_at: Instant,
     retry_after: int | None,
     random: Callable[[], float],
+    *,
+    since: Instant | None = None,
 ) -> Instant | None:
     """When the next attempt is due after `tries` failed ones, the last at `failed_at`; None when that was the
     last. `retry_after` is what the destination asked for in milliseconds: honoured up to `RETRY_AFTER_CAP`,
-    never to come sooner than the schedule says. `random` gives numbers from 0 up to 1."""
+    never to come sooner than the schedule says. `random` gives numbers from 0 up to 1.
+
+    `since` is when the message was made: however its delays were spread, nothing is given up before the whole
+    span of the schedule has passed (one message in five would otherwise miss the end of a 72 hours' outage)."""
     if tries >= len(schedule.delays):
         return None
     spread = 1 + schedule.jitter * (2 * random() - 1)
     delay = round(schedule.delays[tries] * spread)
     if retry_after is not None:
         delay = max(delay, min(retry_after, RETRY_AFTER_CAP))
-    return Instant(failed_at + delay)
+    due = failed_at + delay
+    if since is not None and tries == len(schedule.delays) - 1:
+        due = max(due, since + sum(schedule.delays))
+    return Instant(due)
 
 
 def parse_retry_after(text: str, now: Instant) -> int | None:

@@ -61,10 +61,10 @@ class SqlAttempts(SqlDestinations):
         limit: int,
         *,
         share: int,
-        taken: Mapping[str, int],
+        room: Mapping[str, int],
     ) -> list[Message]:
         breakers = self.breakers()
-        rows, probing = ready(self._connection, at, limit, share, taken, breakers)
+        rows, probing = ready(self._connection, at, limit, share, room, breakers)
         claimed = [replace(m, lease_until=lease_until, fence=m.fence + 1) for m in map(_message, rows)]
         if claimed:
             self._connection.execute(

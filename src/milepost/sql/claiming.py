@@ -104,26 +104,27 @@ def ready(
     at: Instant,
     limit: int,
     share: int,
-    taken: Mapping[str, int],
+    room: Mapping[str, int],
     breakers: Mapping[str, Breaker],
 ) -> tuple[Rows, set[str]]:
     """The rows to claim, and the lanes whose one row is a probe: first tries ahead of late ones."""
-    room = {lane: share - count for lane, count in taken.items()}
+    left = dict(room)
     probing: set[str] = set()
     for lane, breaker in breakers.items():
         allowed = allows(breaker, at)
         if allowed == "probe":
             probing.add(lane)
         if allowed != "all":
-            room[lane] = 1 if allowed == "probe" else 0
+            left[lane] = 1 if allowed == "probe" else 0
+    most = max((share, *left.values()))
     rows: Rows = []
     for late in (False, True):
         if len(rows) >= limit:
             break
-        values = {"late": late, "at": at, "share": share, "count": limit - len(rows)}
-        full = [lane for lane, left in room.items() if left <= 0]
+        values = {"late": late, "at": at, "share": most, "count": limit - len(rows)}
+        full = [lane for lane, count in left.items() if count <= 0]
         found = connection.execute(_READY, {**values, "exclude": full}).all()
-        rows.extend(_fitting(found, room, share))
+        rows.extend(_fitting(found, left, share))
     return rows, probing & {row.lane for row in rows}
 
 

@@ -13,7 +13,9 @@ from milepost.domain.envelope import parse_event
 from milepost.domain.instant import DAY, HOUR, MINUTE, SECOND, Instant, parse_instant
 from milepost.domain.retry import STANDARD, Schedule
 from milepost.pipeline.consumer import Consumer
-from milepost.pipeline.publisher import Outcome, Parcel, Publisher, Sender, message_id, settle
+from milepost.pipeline.lanes import Claimed, Done
+from milepost.pipeline.publisher import Outcome, Parcel, Publisher, Sender, message_id
+from milepost.pipeline.settling import settle
 from milepost.sandbox.clock import WorldClock
 from milepost.sql import open_store
 from milepost.store import Arrival, Store
@@ -453,9 +455,9 @@ async def test_a_destination_that_was_down_for_days_gets_everything(rig: Rig, ho
 
 def test_settling_keeps_the_fence_and_the_id() -> None:
     message = Message("m", "d", 7, "pending", 2, START, Instant(START + 1), 5)
-    attempt, after = settle(
-        message, START, Outcome(None, "timeout"), START, schedule=STANDARD, random=lambda: 0.5
-    )
+    done = Done(Claimed(message, None, None), START, Outcome(None, "timeout"))
+    settled = settle(done, START, schedule=STANDARD, random=lambda: 0.5)
+    attempt, after = settled.attempt, settled.message
     assert (attempt.number, attempt.outcome, attempt.status, attempt.error) == (3, "unknown", None, "timeout")
     assert (after.id, after.fence, after.state, after.lease_until) == ("m", 5, "pending", None)
     assert after.due_at == START + 30 * MINUTE

@@ -1,0 +1,244 @@
+"""Lanes: what is claimed and not settled yet, by endpoint, and the workers that send it.
+
+Destinations that share an endpoint share a lane, and at most `concurrency` sends run at once in it, so that one
+that hangs holds up nobody else. A lane asks for more ahead of time (`room`), as much as it lately got rid of:
+a fast one is never idle while the store is asked, a hanging one holds little. What need not be sent after all
+(its lease ran low while it waited, its endpoint's breaker opened, its destination is gone, we are stopping) is
+given back unsent. Storing what came of it is the publisher's.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+import structlog
+from msgspec import Struct
+
+from milepost.domain.attempt import Destination, Message
+from milepost.domain.instant import Instant
+from milepost.domain.record import Record
+from milepost.pipeline.sending import GONE, Outcome, Parcel, Render, Sender
+
+log = structlog.get_logger()
+
+MOST_AHEAD = 64
+"""Times its concurrency that the fastest lane may hold."""
+
+
+class Claimed(Struct, frozen=True):
+    """A claimed message with all that sending it takes; None for what is not there any more."""
+
+    message: Message
+    destination: Destination | None
+    record: Record | None
+
+    @property
+    def lane(self) -> str:
+        return self.message.destination_id if self.destination is None else self.destination.lane
+
+
+class Done(Struct, frozen=True):
+    """An attempt that was made, and what came of it. `tried`: the endpoint had a part in it."""
+
+    claimed: Claimed
+    started_at: Instant
+    outcome: Outcome
+    tried: bool = True
+
+
+class _Lane:
+    __slots__ = ("held", "queue", "settled", "workers")
+
+    def __init__(self) -> None:
+        self.queue: deque[Claimed] = deque()
+        self.workers = 0
+        self.held = 0
+        """Claimed and neither taken back nor taken as done yet."""
+        self.settled = 0
+        """Done since room was last asked for."""
+
+
+class Lanes:
+    """`news` is called whenever something is done, given back or broken."""
+
+    def __init__(
+        self,
+        senders: Mapping[str, Sender],
+        clock: Callable[[], Instant],
+        *,
+        render: Render,
+        concurrency: int,
+        reserve: int,
+        news: Callable[[], None],
+        probe: Callable[[str], None],
+    ) -> None:
+        """No send begins with less than `reserve` milliseconds of its lease left."""
+        self._senders = senders
+        self._clock = clock
+        self._render = render
+        self._concurrency = concurrency
+        self._reserve = reserve
+        self._news = news
+        self._probe = probe
+        self._lanes: dict[str, _Lane] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._done: list[Done] = []
+        self._returned: list[Message] = []
+        self._failure: BaseException | None = None
+        self.held = 0
+        """Claimed and not settled, in all lanes."""
+
+    @property
+    def share(self) -> int:
+        """What a lane may take that holds nothing."""
+        return 2 * self._concurrency
+
+    def room(self) -> dict[str, int]:
+        """What each lane that holds something, or did of late, may take more."""
+        room: dict[str, int] = {}
+        for key, lane in [*self._lanes.items()]:
+            ahead = min(max(self.share, 2 * lane.settled), MOST_AHEAD * self._concurrency)
+            room[key] = max(0, ahead - lane.held)
+            if not lane.held and not lane.settled:
+                del self._lanes[key]
+            lane.settled = 0
+        return room
+
+    def add(self, claimed: Sequence[Claimed]) -> None:
+        """Send these as their lanes come to them."""
+        for item in claimed:
+            lane = self._lanes.setdefault(item.lane, _Lane())
+            lane.queue.append(item)
+            lane.held += 1
+            self.held += 1
+            if lane.workers < min(self._concurrency, len(lane.queue) + lane.workers):
+                lane.workers += 1
+                task = asyncio.create_task(self._work(lane))
+                self._tasks.add(task)
+                task.add_done_callback(self._ended)
+
+    def take(self) -> tuple[list[Done], list[Message]]:
+        """What was done and what is to be given back, since this was last asked. Raises what broke a worker."""
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
+        done, self._done = self._done, []
+        returned, self._returned = self._returned, []
+        return done, returned
+
+    @property
+    def has_news(self) -> bool:
+        return bool(self._done or self._returned or self._failure)
+
+    def drop(self, lanes: Collection[str]) -> None:
+        """Give back what waits in these lanes: nothing is to be tried there now."""
+        for key in lanes:
+            if (lane := self._lanes.get(key)) is not None:
+                while lane.queue:
+                    self._give_back(lane, lane.queue.popleft())
+
+    async def stop(self) -> None:
+        """Give back what waits and finish what is under way."""
+        self.drop([*self._lanes])
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # ── Sending ────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _work(self, lane: _Lane) -> None:
+        """Send until the lane is empty."""
+        try:
+            while lane.queue:
+                first = lane.queue.popleft()
+                if self._clock() > (first.message.lease_until or 0) - self._reserve:
+                    # It waited too long; whoever claims it next sends it.
+                    self._give_back(lane, first)
+                    continue
+                await self._attempt(lane, first)
+        finally:
+            lane.workers -= 1
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failure = error
+            self._news()
+
+    async def _attempt(self, lane: _Lane, first: Claimed) -> None:
+        started_at = self._clock()
+        destination, sender = first.destination, None
+        if destination is not None:
+            sender = self._senders.get(destination.kind)
+        batch, parcels = [first], []
+        if destination is None:
+            self._settle(lane, first, started_at, Outcome(None, "the destination was removed", ends=True))
+            return
+        if sender is None:
+            words = f"nothing here sends to a {destination.kind} destination"
+            self._settle(lane, first, started_at, Outcome(None, words))
+            return
+        while len(batch) < sender.batch and lane.queue and _goes_with(lane.queue[0], destination):
+            batch.append(lane.queue.popleft())
+        for item in batch.copy():
+            body = self._rendered(item, destination)
+            if isinstance(body, bytes):
+                parcels.append(Parcel(item.message, body))
+            else:
+                batch.remove(item)
+                self._settle(lane, item, started_at, body)
+        if not parcels:
+            return
+        outcomes = await self._send(sender, destination, parcels)
+        self._probe("after-send")
+        for item, outcome in zip(batch, outcomes, strict=True):
+            self._settle(lane, item, started_at, outcome, tried=True)
+            if outcome.status == GONE:
+                self._drop_destination(lane, destination.id)
+
+    def _rendered(self, item: Claimed, destination: Destination) -> bytes | Outcome:
+        if item.record is None:
+            return Outcome(None, "the record was erased", ends=True)
+        try:
+            return self._render(item.record, destination, item.message)
+        except Exception as e:
+            log.exception("publisher.render_failed", destination=destination.id, message=item.message.id)
+            return Outcome(None, f"could not be rendered: {type(e).__name__}")
+
+    async def _send(
+        self, sender: Sender, destination: Destination, parcels: Sequence[Parcel]
+    ) -> Sequence[Outcome]:
+        try:
+            outcomes = await sender.send(destination, parcels)
+            if len(outcomes) == len(parcels):
+                return outcomes
+            error = f"the sender answered {len(outcomes)} outcomes for {len(parcels)} parcels"
+        except Exception as e:
+            log.exception("publisher.sender_failed", destination=destination.id)
+            error = f"{type(e).__name__}: {e}"
+        return [Outcome(None, error)] * len(parcels)
+
+    def _settle(
+        self, lane: _Lane, item: Claimed, started_at: Instant, outcome: Outcome, *, tried: bool = False
+    ) -> None:
+        lane.settled += 1
+        self._forget(lane)
+        self._done.append(Done(item, started_at, outcome, tried))
+        self._news()
+
+    def _give_back(self, lane: _Lane, item: Claimed) -> None:
+        self._forget(lane)
+        self._returned.append(item.message)
+        self._news()
+
+    def _forget(self, lane: _Lane) -> None:
+        lane.held -= 1
+        self.held -= 1
+
+    def _drop_destination(self, lane: _Lane, destination_id: str) -> None:
+        for item in [i for i in lane.queue if i.message.destination_id == destination_id]:
+            lane.queue.remove(item)
+            self._give_back(lane, item)
+
+
+def _goes_with(item: Claimed, destination: Destination) -> bool:
+    """Whether it may travel in one call with others for this destination, as that was when they were claimed."""
+    return item.destination == destination

@@ -1,0 +1,84 @@
+"""What the publisher, its senders and those who shape its messages tell each other. No behaviour lives here.
+
+A transport implements `Sender`; whoever publishes may say how many copies of a record there are (`Copies`) and
+which bytes one is (`Render`).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from milepost.domain.attempt import Destination, Message
+from milepost.domain.record import Record
+from milepost.store import Transaction
+
+GONE = 410
+"""The one status by which a destination says that it never wants this again."""
+
+EXCERPT = 1_024
+"""Bytes of an answer's body that are kept with an attempt."""
+
+
+class Outcome(Struct, frozen=True):
+    """What came of sending: an HTTP status, or an error in words where no answer came."""
+
+    status: int | None
+    error: str = ""
+    retry_after: int | None = None
+    """What the destination asked us to wait, in milliseconds."""
+    duration_ms: int = 0
+    reached: bool = True
+    """False when the destination certainly did not get it (no connection, no token, address refused)."""
+    target: str = ""
+    """Where it went."""
+    response: str = ""
+    """The beginning of the answer's body, at most `EXCERPT` bytes."""
+    ends: bool = False
+    """Another attempt can be of no use (larger than the destination takes): the message has failed."""
+
+
+class Parcel(Struct, frozen=True):
+    """A message with the bytes to send for it."""
+
+    message: Message
+    body: bytes
+
+
+class Sender(Protocol):
+    """Sends parcels to their destination. Answers an `Outcome` a parcel, in their order, for whatever happens
+    within its own deadline; an exception counts as an unknown outcome of each."""
+
+    @property
+    def batch(self) -> int:
+        """The most parcels that one call takes."""
+        ...
+
+    async def send(self, destination: Destination, parcels: Sequence[Parcel]) -> Sequence[Outcome]: ...
+
+
+class Copy(Struct, frozen=True):
+    """One message to be made of a record: due so many milliseconds from now, and rendered in this form."""
+
+    delay: int = 0
+    form: str = ""
+
+
+Copies = Callable[[Transaction, Record, Destination], Sequence[Copy]]
+"""What a destination gets of a record that it wants: one copy, at once, unless a publisher is made to
+misbehave. Called inside a read of the store."""
+
+Render = Callable[[Record, Destination, Message], bytes]
+"""The bytes to send. The same message is rendered the same at every attempt."""
+
+_ONE = (Copy(),)
+
+
+def one_copy(tx: Transaction, record: Record, destination: Destination) -> Sequence[Copy]:
+    """A `Copies`: the usual one."""
+    return _ONE
+
+
+def as_journalled(record: Record, destination: Destination, message: Message) -> bytes:
+    """A `Render`: the bytes of the record."""
+    return record.body

@@ -1,0 +1,99 @@
+"""What becomes of a message after an attempt, and the write that keeps it: attempts, states, breakers.
+
+2xx is delivered; 410 ends the message and disables its destination (Standard Webhooks); everything else waits
+for the schedule (`domain.retry`), and what the schedule gives up is `failed` and stays visible.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from milepost.domain import breaker as breakers
+from milepost.domain.attempt import Attempt, Message
+from milepost.domain.breaker import Breaker, Policy
+from milepost.domain.instant import Instant
+from milepost.domain.retry import Schedule, next_due
+from milepost.pipeline.lanes import Done
+from milepost.pipeline.sending import GONE, Outcome
+from milepost.store import Transaction
+
+
+class Settled(Struct, frozen=True):
+    """An attempt to keep, its message afterwards, and what it says of its lane's endpoint."""
+
+    attempt: Attempt
+    message: Message
+    lane: str
+    failed: bool | None
+    """Whether the endpoint failed; None when it had no part in it."""
+    at: Instant
+    gone: bool = False
+
+
+def settle(done: Done, now: Instant, *, schedule: Schedule, random: Callable[[], float]) -> Settled:
+    """What to keep of an attempt that ended at `now`."""
+    message, outcome = done.claimed.message, done.outcome
+    attempt = attempt_of(done)
+    due = None
+    if attempt.outcome != "delivered" and not outcome.ends and outcome.status != GONE:
+        since = message.created_at
+        due = next_due(schedule, attempt.number, now, outcome.retry_after, random, since=since)
+    after = replace(
+        message,
+        state="delivered" if attempt.outcome == "delivered" else "failed" if due is None else "pending",
+        tries=attempt.number,
+        due_at=due if due is not None else message.due_at,
+        lease_until=None,
+        manual=False,
+    )
+    failed = breakers.is_failure(outcome.status) if done.tried else None
+    return Settled(attempt, after, done.claimed.lane, failed, now, gone=done.tried and outcome.status == GONE)
+
+
+def attempt_of(done: Done) -> Attempt:
+    """The fact that is kept of it, whatever becomes of the message."""
+    message, outcome = done.claimed.message, done.outcome
+    reached = outcome.reached and done.tried
+    return Attempt(
+        message.id,
+        message.tries + 1,
+        done.started_at,
+        outcome.duration_ms,
+        _named(outcome, reached),
+        outcome.status if reached else None,
+        outcome.error,
+        outcome.target,
+        outcome.response,
+        outcome.retry_after,
+        message.manual,
+    )
+
+
+def _named(outcome: Outcome, reached: bool) -> Literal["delivered", "failed", "unknown"]:
+    if outcome.status is not None and 200 <= outcome.status < 300:
+        return "delivered"
+    return "unknown" if outcome.status is None and reached else "failed"
+
+
+def keep(tx: Transaction, settled: Sequence[Settled], policy: Policy) -> list[bool]:
+    """Store them; False where the lease was taken over meanwhile, and the result dropped."""
+    kept = tx.attempts.record([(s.attempt, s.message) for s in settled])
+    good = [s for s, is_kept in zip(settled, kept, strict=True) if is_kept]
+    tx.attempts.put_breakers(moved(tx.attempts.breakers(), good, policy))
+    for message in {s.message.destination_id: s.message for s in good if s.gone}.values():
+        tx.attempts.disable(message.destination_id, f"it answered {GONE} to message {message.id}")
+    return kept
+
+
+def moved(known: dict[str, Breaker], settled: Sequence[Settled], policy: Policy) -> list[Breaker]:
+    """The breakers that these results move, as they are afterwards."""
+    changed: dict[str, Breaker] = {}
+    for result in settled:
+        before = changed.get(result.lane) or known.get(result.lane) or Breaker(result.lane)
+        if result.failed:
+            changed[result.lane] = breakers.failed(before, policy, result.at, result.attempt.retry_after)
+        elif result.failed is False and not before.is_plain:
+            changed[result.lane] = breakers.answered(before)
+    return [after for lane, after in changed.items() if after != known.get(lane)]
