@@ -182,7 +182,10 @@ def _there(owner: Any, name: str) -> Any:
 def _fault_of(entry: dict[str, Any], partner: EventsBackend) -> tuple[str, str] | None:
     for field in ("Source", "DetailType", "Detail"):
         if not entry.get(field):
-            return "InvalidArgument", f"Parameter {field} is not valid. Reason: {field} is a required argument."
+            return (
+                "InvalidArgument",
+                f"Parameter {field} is not valid. Reason: {field} is a required argument.",
+            )
     if not SOURCE.fullmatch(entry["Source"]) or len(entry["Source"]) > 256:
         return "InvalidArgument", "Parameter Source is not valid. Reason: it does not match the pattern."
     if len(entry["DetailType"]) > 128:
@@ -230,7 +233,8 @@ def _send(customer: EventsBackend, target: dict[str, Any], document: dict[str, A
 
     changed = {"Input", "InputPath", "InputTransformer"} & target.keys()
     service, region, account, name = target["Arn"].split(":")[2:6]
-    assert service == "sqs" and not changed, f"this bus delivers to SQS, unchanged: {target}"
+    assert service == "sqs", f"this bus delivers to SQS only: {target}"
+    assert not changed, f"this bus delivers documents as they are: {target}"
     group = target.get("SqsParameters", {}).get("MessageGroupId")
     queues = sqs_backends[account][region]
     queues.send_message(queue_name=name, message_body=json.dumps(document), group_id=group)

@@ -113,9 +113,7 @@ def test_twenty_entries_are_taken_and_twenty_one_are_not(bus: PartnerBus, events
         ({"Detail": "{"}, "MalformedDetail"),
     ],
 )
-def test_a_bad_entry_fails_alone(
-    bus: PartnerBus, events: Any, changed: dict[str, Any], code: str
-) -> None:
+def test_a_bad_entry_fails_alone(bus: PartnerBus, events: Any, changed: dict[str, Any], code: str) -> None:
     queue = bus.queue(SOURCE)
     answer = events.put_partner_events(Entries=[ENTRY, {**ENTRY, **changed}, ENTRY])
     assert answer["FailedEntryCount"] == 1

@@ -30,14 +30,15 @@ from milepost.domain.attempt import Destination
 from milepost.domain.errors import Misconfigured
 from milepost.domain.instant import Instant, parse_instant, to_datetime
 from milepost.domain.retry import parse_retry_after
-from milepost.pipeline.publisher import Outcome, Parcel
+from milepost.pipeline.sending import EXCERPT, Outcome, Parcel
 
 MOST_ENTRIES = 20
 MOST_BYTES = 1024 * 1024
 """What the entries of one request may have together."""
 TIME_BYTES = 14
 DEADLINE_S = 10.0
-EXCERPT = 1024
+REFUSED = 400
+"""The status of what is refused here before it is sent: no outage of the endpoint, and no answer of it either."""
 DUMMY = "sandbox"
 AMAZON_HOSTS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
 THROTTLED = ("Throttling", "TooManyRequests", "RequestLimitExceeded", "LimitExceeded")
@@ -258,9 +259,7 @@ class PartnerEventsSender:
 
     batch = MOST_ENTRIES
 
-    def __init__(
-        self, client: EventBridgeClient, *, monotonic: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, client: EventBridgeClient, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._client = client
         self._monotonic = monotonic
 
@@ -278,7 +277,7 @@ class PartnerEventsSender:
                 entry = entry_of(parcel.body, settings.source)
                 entries[number] = entry, check_size(entry)
             except ValueError as e:
-                outcomes[number] = Outcome(None, str(e), reached=False, ends=True)
+                outcomes[number] = Outcome(REFUSED, str(e), reached=False)
         until = asyncio.get_running_loop().time() + self._client.deadline_s
         for request in _requests(entries):
             given = list(request.values())

@@ -167,6 +167,8 @@ class WebhookSettings(Struct, frozen=True):
     auth: AuthConfig = AuthConfig()
     auth_profile_id: str | None = msgspec.field(default=None, name="authProfileId")
     signature: Literal["amazon"] | StandardSignature | None = None
+    headers: tuple[Pair, ...] = ()
+    """Headers to send beside ours, or in their place."""
 
 
 class _Refused(MilepostError):
@@ -275,7 +277,11 @@ class WebhookSender:
             settings.method,
             settings.url,
             data=payload,
-            headers={"content-type": "application/json", **headers},
+            headers={
+                "content-type": "application/json",
+                **{pair.key.lower(): pair.value for pair in settings.headers},
+                **headers,
+            },
             allow_redirects=False,
         ) as response:
             await self._read(response)
