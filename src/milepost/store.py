@@ -7,7 +7,7 @@ failed commit, so it must not have effects outside the transaction. Nothing is s
 - **Journal**: records, arrivals, quarantine, checkpoints. The only source of truth.
 - **Views**: what the folds produced, and the indexes that reading needs. Remade by `rebuild` at any time.
 - **Work**: hydration asks: what must still be asked of the API, and when.
-- **Attempts**: messages to destinations and every try to send them.
+- **Attempts**: destinations, messages to them, every try to send one, and which endpoints are left alone.
 - **Credentials**: API keys, hashed.
 
 Every list is bounded by a `limit`. Times are passed in; nothing here reads a clock. Implementations live in
@@ -20,7 +20,8 @@ from typing import Literal, Protocol, TypeVar
 
 from msgspec import Struct
 
-from milepost.domain.attempt import Attempt, Destination, Message
+from milepost.domain.attempt import Attempt, Destination, Message, MessageState
+from milepost.domain.breaker import Breaker
 from milepost.domain.envelope import Event
 from milepost.domain.instant import Instant
 from milepost.domain.record import Kind, Record
@@ -184,7 +185,11 @@ class Journal(Protocol):
 
 # ── Views ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-ViewKind = Literal["order", "delivery", "tracker", "world"]
+ViewKind = Literal[
+    "order", "delivery", "tracker", "world", "credential", "authProfile", "subscription", "eventSource"
+]
+"""The first three are the journal's views; the others are JSON documents of the sandbox, where the business
+product is the target id, or empty where an id is unique all over the world."""
 
 
 class View(Struct, frozen=True):
@@ -272,7 +277,7 @@ class Views(Protocol):
         ...
 
     def clear(self) -> None:
-        """Forget every view of the journal, index and flag (not the sandbox's world): a rebuild starts so."""
+        """Forget every view of the journal (order, delivery, tracker), index and flag: a rebuild starts so."""
         ...
 
     def dump(self) -> list[tuple[str, ...]]:
@@ -337,30 +342,84 @@ class Work(Protocol):
 
 
 class Attempts(Protocol):
-    def put_destination(self, destination: Destination) -> None: ...
+    """A message of a disabled destination is never pending: whatever would make it so makes it `held`."""
+
+    def put_destination(self, destination: Destination) -> None:
+        """Insert or replace; its pending messages become held when it is disabled, and the other way round."""
+        ...
+
+    def destination(self, id: str) -> Destination | None: ...
 
     def destinations(self, after: str, limit: int) -> list[Destination]: ...
 
+    def destinations_of(self, ids: Collection[str]) -> dict[str, Destination]: ...
+
     def remove_destination(self, id: str) -> None: ...
+
+    def disable(self, id: str, reason: str) -> bool:
+        """Keep its messages held, the reason beside it. False when there is no such destination."""
+        ...
+
+    def enable(self, id: str) -> bool:
+        """Make its held messages pending again. False when there is no such destination."""
+        ...
 
     def enqueue(self, messages: Sequence[Message]) -> None:
         """Add messages; one that is there already (same id) stays as it is."""
         ...
 
     def claim(
-        self, at: Instant, lease_until: Instant, limit: int, exclude: Collection[str] = ()
+        self,
+        at: Instant,
+        lease_until: Instant,
+        limit: int,
+        *,
+        share: int,
+        taken: Mapping[str, int],
     ) -> list[Message]:
         """Take due messages that nobody holds: first tries ahead of late ones, then earliest; `fence` goes up.
-        Those of the destinations in `exclude` stay where they are: their lanes are full."""
+
+        A lane gives at most `share`, less what is `taken` of it already; one whose breaker is open gives
+        nothing, or, once its pause is over, one message as the probe, which is noted in the breaker."""
         ...
 
-    def record(self, attempt: Attempt, message: Message) -> bool:
-        """Keep an attempt and its message's new state; False when `message.fence` is no longer the newest."""
+    def release(self, messages: Sequence[Message]) -> None:
+        """Give claimed messages back unsent; those whose fence is no longer the newest stay as they are."""
         ...
 
-    def next_due(self) -> Instant | None: ...
+    def record(self, results: Sequence[tuple[Attempt, Message]]) -> list[bool]:
+        """Keep attempts, each with its message's new state. False, and nothing kept, where `message.fence` is
+        no longer the newest. At most one result a message."""
+        ...
+
+    def next_due(self) -> Instant | None:
+        """When the next message can be claimed: leases and breakers considered, lanes' shares not."""
+        ...
+
+    def breakers(self) -> dict[str, Breaker]:
+        """Those that are not plain, by lane."""
+        ...
+
+    def put_breakers(self, breakers: Sequence[Breaker]) -> None: ...
 
     def message(self, id: str) -> Message | None: ...
+
+    def messages(
+        self,
+        after: tuple[int, str] | None,
+        limit: int,
+        *,
+        position: int | None = None,
+        destination_id: str | None = None,
+        state: MessageState | None = None,
+    ) -> list[Message]:
+        """Messages, oldest first; `after` is (position, id)."""
+        ...
+
+    def resend(self, id: str, at: Instant) -> Message | None:
+        """Make a message due at once, by hand: whatever became of it, ahead of the schedule, as its endpoint's
+        probe if that is left alone. A result that is still under way is dropped. None: no such message."""
+        ...
 
     def attempts(
         self, after: tuple[int, int] | tuple[int, int, str], limit: int, message_id: str | None = None

@@ -26,6 +26,10 @@ def attempt(message_id: str, number: int, at: int = 0, **more: Any) -> Attempt:
     return Attempt(message_id, number, Instant(T0 + at), 12, more.pop("outcome", "failed"), **more)
 
 
+OPEN: dict[str, Any] = {"share": 100, "taken": {}}
+"""Claiming where no lane is full."""
+
+
 class WorkContract:
     async def test_an_ask_comes_back_as_it_was_put(self, store: Store) -> None:
         full = ask(
@@ -94,7 +98,7 @@ class WorkContract:
 
     async def test_a_message_is_enqueued_once(self, store: Store) -> None:
         await store.write(lambda tx: tx.attempts.enqueue([message("m-1"), message("m-1", position=5)]))
-        taken = await store.write(lambda tx: tx.attempts.claim(T0, Instant(T0 + 9), 10))
+        taken = await store.write(lambda tx: tx.attempts.claim(T0, Instant(T0 + 9), 10, **OPEN))
         await store.write(lambda tx: tx.attempts.enqueue([message("m-1"), message("m-2")]))
         assert await store.read(lambda tx: tx.attempts.message("m-1")) == taken[0]
         assert await store.read(lambda tx: tx.attempts.message("m-3")) is None
@@ -112,34 +116,36 @@ class WorkContract:
         await store.write(lambda tx: tx.attempts.enqueue(given))
         assert await store.read(lambda tx: tx.attempts.next_due()) == T0 - 9
         until = Instant(T0 + 30)
-        taken = await store.write(lambda tx: tx.attempts.claim(T0, until, 3))
+        taken = await store.write(lambda tx: tx.attempts.claim(T0, until, 3, **OPEN))
         assert [m.id for m in taken] == ["first", "second", "retry early"]
         assert {(m.fence, m.lease_until) for m in taken} == {(1, until)}
-        taken = await store.write(lambda tx: tx.attempts.claim(T0, until, 3))
+        taken = await store.write(lambda tx: tx.attempts.claim(T0, until, 3, **OPEN))
         assert [m.id for m in taken] == ["retry"]
-        assert await store.write(lambda tx: tx.attempts.claim(T0, until, 3)) == []
+        assert await store.write(lambda tx: tx.attempts.claim(T0, until, 3, **OPEN)) == []
         assert await store.read(lambda tx: tx.attempts.next_due()) == T0 + 1
 
     async def test_a_lease_runs_out_and_the_fence_holds(self, store: Store) -> None:
         await store.write(lambda tx: tx.attempts.enqueue([message("m-1")]))
         until, later = Instant(T0 + 30), Instant(T0 + 60)
-        (mine,) = await store.write(lambda tx: tx.attempts.claim(T0, until, 1))
+        (mine,) = await store.write(lambda tx: tx.attempts.claim(T0, until, 1, **OPEN))
         assert await store.read(lambda tx: tx.attempts.next_due()) == until
-        assert await store.write(lambda tx: tx.attempts.claim(Instant(until - 1), later, 1)) == []
-        (theirs,) = await store.write(lambda tx: tx.attempts.claim(until, later, 1))
+        assert await store.write(lambda tx: tx.attempts.claim(Instant(until - 1), later, 1, **OPEN)) == []
+        (theirs,) = await store.write(lambda tx: tx.attempts.claim(until, later, 1, **OPEN))
         assert (mine.fence, theirs.fence) == (1, 2)
         sent = replace(mine, state="delivered", tries=1, lease_until=None)
-        assert await store.write(lambda tx: tx.attempts.record(attempt("m-1", 1), sent)) is False
+        assert await store.write(lambda tx: tx.attempts.record([(attempt("m-1", 1), sent)])) == [False]
         assert await store.read(lambda tx: tx.attempts.attempts((0, 0), 10)) == []
         retried = replace(theirs, tries=1, lease_until=None, due_at=Instant(T0 + 90))
         failed = attempt("m-1", 1, 31, status=503, error="busy")
-        assert await store.write(lambda tx: tx.attempts.record(failed, retried)) is True
+        assert await store.write(lambda tx: tx.attempts.record([(failed, retried)])) == [True]
         assert await store.read(lambda tx: tx.attempts.message("m-1")) == retried
         assert await store.read(lambda tx: tx.attempts.next_due()) == T0 + 90
-        (last,) = await store.write(lambda tx: tx.attempts.claim(Instant(T0 + 90), Instant(T0 + 99), 1))
+        (last,) = await store.write(
+            lambda tx: tx.attempts.claim(Instant(T0 + 90), Instant(T0 + 99), 1, **OPEN)
+        )
         sent = replace(last, state="delivered", tries=2, lease_until=None)
         assert await store.write(
-            lambda tx: tx.attempts.record(attempt("m-1", 2, 91, outcome="delivered", status=204), sent)
+            lambda tx: tx.attempts.record([(attempt("m-1", 2, 91, outcome="delivered", status=204), sent)])
         )
         assert await store.read(lambda tx: tx.attempts.next_due()) is None
         assert await store.read(lambda tx: tx.attempts.count()) == {"delivered": 1}
@@ -150,9 +156,9 @@ class WorkContract:
     async def test_attempts_are_paged_without_gaps(self, store: Store) -> None:
         names = [f"m-{n}" for n in range(5)]
         await store.write(lambda tx: tx.attempts.enqueue([message(name) for name in names]))
-        taken = await store.write(lambda tx: tx.attempts.claim(T0, Instant(T0 + 9), 10))
+        taken = await store.write(lambda tx: tx.attempts.claim(T0, Instant(T0 + 9), 10, **OPEN))
         for held in taken:  # all at the same millisecond, each its message's first
-            await store.write(lambda tx, m=held: tx.attempts.record(attempt(m.id, 1), m))  # type: ignore[misc]
+            await store.write(lambda tx, m=held: tx.attempts.record([(attempt(m.id, 1), m)]))  # type: ignore[misc]
         seen: list[str] = []
         after: tuple[int, int] | tuple[int, int, str] = (0, 0)
         while page := await store.read(lambda tx, at=after: tx.attempts.attempts(at, 2)):  # type: ignore[misc]
@@ -179,7 +185,7 @@ class WorkContract:
     async def test_work_and_attempts_survive_a_crash(self, harness: Harness, store: Store) -> None:
         await store.write(lambda tx: tx.work.put([ask("order/o-1", waiting=(1,))]))
         await store.write(lambda tx: tx.attempts.enqueue([message("m-1")]))
-        (held,) = await store.write(lambda tx: tx.attempts.claim(T0, Instant(T0 + 9), 1))
+        (held,) = await store.write(lambda tx: tx.attempts.claim(T0, Instant(T0 + 9), 1, **OPEN))
         left = await harness.crash()
         try:
             assert await left.read(lambda tx: tx.work.count()) == {"open": 1}

@@ -19,6 +19,7 @@ from typing import Protocol
 
 import structlog
 from msgspec import Struct
+from msgspec.structs import replace
 
 from milepost.domain.attempt import Attempt, Destination, Message
 from milepost.domain.errors import StoreUnavailable
@@ -48,38 +49,71 @@ class Outcome(Struct, frozen=True):
     duration_ms: int = 0
     reached: bool = True
     """False when the destination certainly did not get it (no connection, no token, address refused)."""
+    target: str = ""
+    """Where it went."""
+    response: str = ""
+    """The beginning of the answer's body, at most 1 KiB."""
+    ends: bool = False
+    """Another attempt can be of no use (larger than the destination takes): the message has failed."""
+
+
+class Parcel(Struct, frozen=True):
+    """A message with the bytes to send for it."""
+
+    message: Message
+    body: bytes
 
 
 class Sender(Protocol):
-    """Sends one message's body to its destination. Answers an `Outcome` for whatever happens within its own
-    deadline; an exception counts as an unknown outcome."""
+    """Sends parcels to their destination. Answers an `Outcome` a parcel, in their order, for whatever happens
+    within its own deadline; an exception counts as an unknown outcome of each."""
 
-    async def send(self, destination: Destination, message: Message, body: bytes) -> Outcome: ...
+    @property
+    def batch(self) -> int:
+        """The most parcels that one call takes."""
+        ...
+
+    async def send(self, destination: Destination, parcels: Sequence[Parcel]) -> Sequence[Outcome]: ...
 
 
 Wait = Callable[[Instant, asyncio.Event], Awaitable[None]]
 """Return when the clock has reached the instant, or when the event is set, whichever is first."""
 
-Spread = Callable[[Record, Destination], Sequence[int]]
-"""Milliseconds after now at which each copy of a record is due at a destination: one copy, at once, unless a
-publisher is made to misbehave."""
+
+class Copy(Struct, frozen=True):
+    """One message to be made of a record: due so many milliseconds from now, and rendered in this form."""
+
+    delay: int = 0
+    form: str = ""
 
 
-def one_copy(record: Record, destination: Destination) -> Sequence[int]:
-    return (0,)
+Copies = Callable[[Transaction, Record, Destination], Sequence[Copy]]
+"""What a destination gets of a record that it wants: one copy, at once, unless a publisher is made to
+misbehave. Called inside a read of the store."""
+
+Render = Callable[[Record, Destination, Message], bytes]
+"""The bytes to send. The same message is rendered the same at every attempt."""
+
+_ONE = (Copy(),)
+
+
+def one_copy(tx: Transaction, record: Record, destination: Destination) -> Sequence[Copy]:
+    return _ONE
+
+
+def as_journalled(record: Record, destination: Destination, message: Message) -> bytes:
+    return record.body
 
 
 def message_id(position: int, destination_id: str, copy: int = 0) -> str:
     """The same record for the same destination always has the same id."""
-    return f"{position}.{destination_id}" + (f"~{copy}" if copy else "")
+    return f"{position}-{destination_id}" + (f"~{copy}" if copy else "")
 
 
 def wants(destination: Destination, record: Record) -> bool:
     """Whether an event record is for this destination."""
-    return (
-        destination.enabled
-        and (not destination.event_types or record.type in destination.event_types)
-        and destination.business_product_id in ("", record.business_product_id)
+    return (not destination.event_types or record.type in destination.event_types) and (
+        destination.business_product_id in ("", record.business_product_id)
     )
 
 
@@ -87,6 +121,10 @@ class _Claimed(Struct, frozen=True):
     message: Message
     destination: Destination | None
     record: Record | None
+
+    @property
+    def lane(self) -> str:
+        return self.message.destination_id if self.destination is None else self.destination.lane
 
 
 class Publisher:
@@ -110,7 +148,8 @@ class Publisher:
         look_again: int = 5 * SECOND,
         concurrency: int = 8,
         in_flight: int = 1_024,
-        spread: Spread = one_copy,
+        copies: Copies = one_copy,
+        render: Render = as_journalled,
         probe: Callable[[str], None] = lambda point: None,
     ) -> None:
         self._store = store
@@ -122,7 +161,8 @@ class Publisher:
         self._lease = lease
         self._look_again = look_again
         self._in_flight = in_flight
-        self._spread = spread
+        self._copies = copies
+        self._render = render
         self._probe = probe
         self._wake = asyncio.Event()
         self._lanes: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(concurrency))
@@ -134,22 +174,19 @@ class Publisher:
     async def prepare(self, records: Sequence[Record]) -> Effects:
         """A consumer's handler: what must be enqueued for these records."""
         events = [r for r in records if r.kind == "event"]
-        destinations = await self._store.read(_destinations) if events else {}
         now = self._clock()
-        messages = [
-            Message(
-                message_id(record.position, destination.id, copy),
-                destination.id,
-                record.position,
-                "pending",
-                0,
-                Instant(now + delay),
-            )
-            for record in events
-            for destination in destinations.values()
-            if wants(destination, record)
-            for copy, delay in enumerate(self._spread(record, destination))
-        ]
+
+        def matching(tx: Transaction) -> list[Message]:
+            destinations = _destinations(tx).values()
+            return [
+                _message(record, destination, number, copy, now)
+                for record in events
+                for destination in destinations
+                if wants(destination, record)
+                for number, copy in enumerate(self._copies(tx, record, destination))
+            ]
+
+        messages = await self._store.read(matching) if events else []
         loop = asyncio.get_running_loop()
 
         def enqueue(tx: Transaction) -> None:
@@ -200,15 +237,15 @@ class Publisher:
         room = min(CLAIM, self._in_flight - len(self._tasks))
         if room <= 0:
             return 0
-        full = [destination for destination, held in self._held.items() if held >= self._lane_cap]
+        taken = dict(self._held)
         now = self._clock()
         until = Instant(now + self._lease)
 
         def claim(tx: Transaction) -> list[_Claimed]:
-            messages = tx.attempts.claim(now, until, room, full)
+            messages = tx.attempts.claim(now, until, room, share=self._lane_cap, taken=taken)
             if not messages:
                 return []
-            destinations = _destinations(tx)
+            destinations = tx.attempts.destinations_of({m.destination_id for m in messages})
             records = tx.journal.records({m.position for m in messages})
             return [
                 _Claimed(m, destinations.get(m.destination_id), records.get(m.position)) for m in messages
@@ -219,13 +256,13 @@ class Publisher:
         for item in claimed:
             task = asyncio.create_task(self._attempt(item, until))
             self._tasks.add(task)
-            self._held[item.message.destination_id] += 1
-            task.add_done_callback(partial(self._finished, item.message.destination_id))
+            self._held[item.lane] += 1
+            task.add_done_callback(partial(self._finished, item.lane))
         return len(claimed)
 
-    def _finished(self, destination_id: str, task: asyncio.Task[None]) -> None:
+    def _finished(self, lane: str, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        self._held[destination_id] -= 1
+        self._held[lane] -= 1
         self._wake.set()
 
     async def _look_at(self) -> Instant:
@@ -237,26 +274,28 @@ class Publisher:
 
     async def _attempt(self, claimed: _Claimed, lease_until: Instant) -> None:
         message, destination = claimed.message, claimed.destination
-        async with self._lanes[message.destination_id]:
+        async with self._lanes[claimed.lane]:
             # The wait for this lane may have eaten the lease; whoever claims it next sends it.
             if self._clock() > lease_until - self._lease // 2:
                 return
             started_at = self._clock()
-            if destination is None or not destination.enabled:
-                outcome = Outcome(GONE, "the destination was removed or disabled", reached=False)
+            if destination is None:
+                outcome = Outcome(None, "the destination was removed", reached=False, ends=True)
             elif claimed.record is None:
-                outcome = Outcome(GONE, "the record was erased", reached=False)
+                outcome = Outcome(None, "the record was erased", reached=False, ends=True)
             else:
-                outcome = await self._send(destination, message, claimed.record.body)
+                outcome = await self._send(destination, message, claimed.record)
             self._probe("after-send")
             await self._record(message, started_at, outcome)
 
-    async def _send(self, destination: Destination, message: Message, body: bytes) -> Outcome:
+    async def _send(self, destination: Destination, message: Message, record: Record) -> Outcome:
         sender = self._senders.get(destination.kind)
         if sender is None:
             return Outcome(None, f"nothing here sends to a {destination.kind} destination", reached=False)
         try:
-            return await sender.send(destination, message, body)
+            parcel = Parcel(message, self._render(record, destination, message))
+            (outcome,) = await sender.send(destination, [parcel])
+            return outcome
         except Exception as e:
             log.exception("publisher.sender_failed", destination=destination.id, message=message.id)
             return Outcome(None, f"{type(e).__name__}: {e}")
@@ -266,7 +305,7 @@ class Publisher:
             message, started_at, outcome, self._clock(), schedule=self._schedule, random=self._random
         )
         try:
-            kept = await self._store.write(lambda tx: tx.attempts.record(attempt, after))
+            (kept,) = await self._store.write(lambda tx: self._keep(tx, attempt, after))
         except StoreUnavailable as e:
             # Not recorded, so not known: the lease runs out and it is sent again.
             log.warning("publisher.attempt_not_recorded", message=message.id, error=e.detail)
@@ -284,6 +323,12 @@ class Publisher:
             state=after.state,
             fenced=not kept,
         )
+
+    def _keep(self, tx: Transaction, attempt: Attempt, after: Message) -> list[bool]:
+        kept = tx.attempts.record([(attempt, after)])
+        if kept[0] and attempt.status == GONE:
+            tx.attempts.disable(after.destination_id, f"answered {GONE}")
+        return kept
 
 
 def settle(
@@ -307,21 +352,36 @@ def settle(
         "delivered" if delivered else "unknown" if unknown else "failed",
         outcome.status if outcome.reached else None,
         outcome.error,
+        outcome.target,
+        outcome.response,
+        outcome.retry_after,
+        message.manual,
     )
     due = None
-    if not delivered and outcome.status != GONE:
+    if not delivered and not outcome.ends and outcome.status != GONE:
         due = next_due(schedule, number, now, outcome.retry_after, random)
-    after = Message(
-        message.id,
-        message.destination_id,
-        message.position,
-        "delivered" if delivered else "failed" if due is None else "pending",
-        number,
-        due if due is not None else message.due_at,
-        None,
-        message.fence,
+    after = replace(
+        message,
+        state="delivered" if delivered else "failed" if due is None else "pending",
+        tries=number,
+        due_at=due if due is not None else message.due_at,
+        lease_until=None,
+        manual=False,
     )
     return attempt, after
+
+
+def _message(record: Record, destination: Destination, number: int, copy: Copy, now: Instant) -> Message:
+    return Message(
+        message_id(record.position, destination.id, number),
+        destination.id,
+        record.position,
+        "pending",
+        0,
+        Instant(now + copy.delay),
+        form=copy.form,
+        created_at=now,
+    )
 
 
 def _destinations(tx: Transaction) -> dict[str, Destination]:

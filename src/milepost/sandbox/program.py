@@ -12,13 +12,14 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from milepost.domain.attempt import Destination
+from milepost.domain.attempt import Destination, Message
+from milepost.domain.envelope import Bridge, format_eventbridge
 from milepost.domain.errors import Misconfigured
 from milepost.domain.instant import DAY, SECOND, Instant
 from milepost.domain.record import Record
 from milepost.domain.retry import STANDARD, Schedule
 from milepost.pipeline.consumer import Consumer
-from milepost.pipeline.publisher import Publisher, Spread
+from milepost.pipeline.publisher import Copies, Copy, Publisher, as_journalled
 from milepost.sandbox.api import AmazonRoutes
 from milepost.sandbox.clock import WorldClock, real_now
 from milepost.sandbox.driving import DrivingRoutes
@@ -34,7 +35,6 @@ from milepost.transports.server import serve
 from milepost.transports.webhook_sender import (
     AuthConfig,
     BasicAuthConfig,
-    BridgeConfig,
     ClientParameters,
     OAuthConfig,
     WebhookSender,
@@ -127,7 +127,8 @@ class Sandbox:
             # Sending takes real time, so the lease is as long by the real clock however fast the world's is.
             lease=round(LEASE * pace),
             look_again=round(5 * SECOND * pace),
-            spread=spread(config.seed, config.duplicate_rate, config.shuffle_rate),
+            render=as_eventbridge if config.eventbridge else as_journalled,
+            copies=copies(config.seed, config.duplicate_rate, config.shuffle_rate),
             probe=self._probe,
         )
         self._consumer = Consumer(
@@ -238,27 +239,42 @@ def destination_settings(config: SandboxConfig) -> WebhookSettings | None:
         raise Misconfigured("a user name and a password go together")
     elif config.username is not None and config.password is not None:
         auth = AuthConfig(basic=BasicAuthConfig(config.username, config.password))
-    bridge = None
-    if config.eventbridge:
-        bridge = BridgeConfig("aws.partner/buywithprime/sandbox", "000000000000")
-    return WebhookSettings(config.hub_url, auth=auth, bridge=bridge)
+    return WebhookSettings(config.hub_url, auth=auth)
 
 
 def _subscribe(tx: Transaction, settings: WebhookSettings | None) -> None:
     if settings is None:
         tx.attempts.remove_destination(DESTINATION)
     else:
-        tx.attempts.put_destination(Destination(DESTINATION, "webhook", msgspec.json.encode(settings)))
+        tx.attempts.put_destination(
+            Destination(DESTINATION, "webhook", msgspec.json.encode(settings), endpoint=settings.url)
+        )
 
 
-def spread(seed: int, duplicate_rate: float, shuffle_rate: float) -> Spread:
+def as_eventbridge(record: Record, destination: Destination, message: Message) -> bytes:
+    """The EventBridge document around a webhook body; `id` equals `eventId`, as the seeds say."""
+    event = record.event()
+    bridge = Bridge(
+        "0",
+        event.event_id,
+        event.descriptor,
+        "aws.partner/buywithprime/sandbox",
+        "000000000000",
+        event.event_time,
+        "us-east-1",
+        tuple(map(str, event.resources)),
+    )
+    return format_eventbridge(event, bridge)
+
+
+def copies(seed: int, duplicate_rate: float, shuffle_rate: float) -> Copies:
     """When each copy of an event is sent: by the seed, some twice and some held back behind later ones."""
 
-    def delays(record: Record, destination: Destination) -> Sequence[int]:
+    def made(tx: Transaction, record: Record, destination: Destination) -> Sequence[Copy]:
         draw = dice(seed, "spread", record.event().event_id, destination.id)
         first = draw.randrange(SHUFFLE_SPREAD) if draw.random() < shuffle_rate else 0
         if draw.random() < duplicate_rate:
-            return (first, first + draw.randrange(SHUFFLE_SPREAD))
-        return (first,)
+            return (Copy(first), Copy(first + draw.randrange(SHUFFLE_SPREAD)))
+        return (Copy(first),)
 
-    return delays
+    return made

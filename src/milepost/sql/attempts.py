@@ -1,129 +1,153 @@
-"""Destinations, messages and every attempt to send one, on one connection. When to try again is `retry`'s."""
+"""Messages, every attempt to send one, and breakers, on one connection. When to try again is `retry`'s."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from msgspec.structs import replace
-from sqlalchemy import Connection, Row, bindparam, delete, func, select, tuple_, update
+from msgspec.structs import asdict, replace
+from sqlalchemy import Row, bindparam, delete, func, select, tuple_, update
 
-from milepost.domain.attempt import Attempt, Destination, Message
+from milepost.domain.attempt import Attempt, Message, MessageState
+from milepost.domain.breaker import Breaker, probed
 from milepost.domain.instant import Instant
 from milepost.sql import schema
-from milepost.sql.statements import insert_new, pack, unpack_texts, upsert
+from milepost.sql.claiming import next_ready, ready
+from milepost.sql.destinations import SqlDestinations
+from milepost.sql.statements import chunks, insert_new, upsert
 
-_m, _a, _d = schema.messages.c, schema.attempts.c, schema.destinations.c
-_READY = (
-    select(schema.messages)
-    .where(
-        _m.state == "pending",
-        _m.late == bindparam("late"),
-        _m.ready_at <= bindparam("at"),
-        _m.destination_id.not_in(bindparam("exclude", expanding=True)),
-    )
-    .order_by(_m.ready_at, _m.position, _m.id)
-    .limit(bindparam("count"))
-)
-_NEXT = select(func.min(_m.ready_at)).where(_m.state == "pending", _m.late == bindparam("late"))
+_m, _a, _b = schema.messages.c, schema.attempts.c, schema.breakers.c
 _CLAIM = (
     update(schema.messages)
     .where(_m.id == bindparam("claimed"))
     .values(fence=_m.fence + 1, lease_until=bindparam("lease"), ready_at=bindparam("ready"))
 )
-_ATTEMPT_FIELDS = (
-    _a.message_id,
-    _a.number,
-    _a.started_at,
-    _a.duration_ms,
-    _a.outcome,
-    _a.status,
-    _a.error,
+_RELEASE = (
+    update(schema.messages)
+    .where(_m.id == bindparam("claimed"), _m.fence == bindparam("held_by"))
+    .values(lease_until=None, ready_at=bindparam("ready"))
 )
+_STATE_FIELDS = ("state", "tries", "due_at", "lease_until", "late", "ready_at", "manual")
+_SETTLE = (
+    update(schema.messages)
+    .where(_m.id == bindparam("settled"))
+    .values({name: bindparam(f"new_{name}") for name in _STATE_FIELDS})
+)
+_FENCES = select(_m.id, _m.fence).where(_m.id.in_(bindparam("ids", expanding=True)))
+_BREAKERS = select(schema.breakers)
 
 
-class SqlAttempts:
+class SqlAttempts(SqlDestinations):
     """`milepost.store.Attempts` in one transaction."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    def put_destination(self, destination: Destination) -> None:
-        row = {
-            "id": destination.id,
-            "kind": destination.kind,
-            "settings": destination.settings,
-            "event_types": pack(destination.event_types),
-            "business_product_id": destination.business_product_id,
-            "enabled": destination.enabled,
-        }
-        upsert(self._connection, schema.destinations, [row], ("id",))
-
-    def destinations(self, after: str, limit: int) -> list[Destination]:
-        statement = select(schema.destinations).where(_d.id > after).order_by(_d.id).limit(limit)
-        return [
-            Destination(
-                row.id,
-                row.kind,
-                row.settings,
-                unpack_texts(row.event_types),
-                row.business_product_id,
-                row.enabled,
-            )
-            for row in self._connection.execute(statement).all()
-        ]
-
-    def remove_destination(self, id: str) -> None:
-        """Forget a destination; its messages and attempts are a history and stay."""
-        self._connection.execute(delete(schema.destinations).where(_d.id == id))
-
     def enqueue(self, messages: Sequence[Message]) -> None:
-        rows = [{"id": m.id, "destination_id": m.destination_id, **_state(m)} for m in messages]
+        disabled = self._disabled() if messages else set()
+        rows = [
+            {
+                "id": m.id,
+                "destination_id": m.destination_id,
+                "position": m.position,
+                "fence": m.fence,
+                "form": m.form,
+                "created_at": m.created_at,
+                **_state(m, disabled),
+            }
+            for m in messages
+        ]
         insert_new(self._connection, schema.messages, rows)
 
     def claim(
-        self, at: Instant, lease_until: Instant, limit: int, exclude: Collection[str] = ()
+        self,
+        at: Instant,
+        lease_until: Instant,
+        limit: int,
+        *,
+        share: int,
+        taken: Mapping[str, int],
     ) -> list[Message]:
-        """Take due messages that nobody holds: first tries ahead of late ones, then earliest."""
-        rows: list[Row[*tuple[Any, ...]]] = []
-        for late in (False, True):
-            values = {"late": late, "at": at, "count": limit - len(rows), "exclude": list(exclude)}
-            if len(rows) < limit:
-                rows.extend(self._connection.execute(_READY, values).all())
-        taken = [replace(m, lease_until=lease_until, fence=m.fence + 1) for m in map(_message, rows)]
-        if taken:
+        breakers = self.breakers()
+        rows, probing = ready(self._connection, at, limit, share, taken, breakers)
+        claimed = [replace(m, lease_until=lease_until, fence=m.fence + 1) for m in map(_message, rows)]
+        if claimed:
             self._connection.execute(
                 _CLAIM,
-                [{"claimed": m.id, "lease": lease_until, "ready": max(m.due_at, lease_until)} for m in taken],
+                [
+                    {"claimed": m.id, "lease": lease_until, "ready": max(m.due_at, lease_until)}
+                    for m in claimed
+                ],
             )
-        return taken
+        self.put_breakers([probed(breakers[lane], lease_until) for lane in sorted(probing)])
+        return claimed
 
-    def record(self, attempt: Attempt, message: Message) -> bool:
-        """Keep an attempt and its message's new state; nothing at all when the fence is no longer the newest."""
-        changed = self._connection.execute(
-            update(schema.messages)
-            .where(_m.id == message.id, _m.fence == message.fence)
-            .values(**_state(message))
-        )
-        if changed.rowcount != 1:
-            return False
-        row = {
-            "message_id": attempt.message_id,
-            "number": attempt.number,
-            "started_at": attempt.started_at,
-            "duration_ms": attempt.duration_ms,
-            "outcome": attempt.outcome,
-            "status": attempt.status,
-            "error": attempt.error,
-        }
-        upsert(self._connection, schema.attempts, [row], ("message_id", "number"))
-        return True
+    def release(self, messages: Sequence[Message]) -> None:
+        if messages:
+            rows = [{"claimed": m.id, "held_by": m.fence, "ready": _ready_at(m, None)} for m in messages]
+            self._connection.execute(_RELEASE, rows)
+
+    def record(self, results: Sequence[tuple[Attempt, Message]]) -> list[bool]:
+        fences: dict[str, int] = {}
+        for ids in chunks(message.id for _, message in results):
+            fences.update((row.id, row.fence) for row in self._connection.execute(_FENCES, {"ids": ids}))
+        held = [fences.get(message.id) == message.fence for _, message in results]
+        kept = [result for result, good in zip(results, held, strict=True) if good]
+        if kept:
+            disabled = self._disabled()
+            rows = [
+                {"settled": m.id, **{f"new_{name}": value for name, value in _state(m, disabled).items()}}
+                for _, m in kept
+            ]
+            self._connection.execute(_SETTLE, rows)
+            attempts = [asdict(attempt) for attempt, _ in kept]
+            upsert(self._connection, schema.attempts, attempts, ("message_id", "number"))
+        return held
 
     def next_due(self) -> Instant | None:
-        times = [self._connection.execute(_NEXT, {"late": late}).scalar() for late in (False, True)]
-        return min((time for time in times if time is not None), default=None)
+        return next_ready(self._connection, self.breakers())
+
+    def breakers(self) -> dict[str, Breaker]:
+        return {row.lane: Breaker(*row) for row in self._connection.execute(_BREAKERS).all()}
+
+    def put_breakers(self, breakers: Sequence[Breaker]) -> None:
+        upsert(self._connection, schema.breakers, [asdict(b) for b in breakers if not b.is_plain], ("lane",))
+        for plain in chunks(b.lane for b in breakers if b.is_plain):
+            self._connection.execute(delete(schema.breakers).where(_b.lane.in_(plain)))
 
     def message(self, id: str) -> Message | None:
         row = self._connection.execute(select(schema.messages).where(_m.id == id)).one_or_none()
         return None if row is None else _message(row)
+
+    def messages(
+        self,
+        after: tuple[int, str] | None,
+        limit: int,
+        *,
+        position: int | None = None,
+        destination_id: str | None = None,
+        state: MessageState | None = None,
+    ) -> list[Message]:
+        statement = select(schema.messages)
+        if after is not None:
+            # The first condition is what an index can be entered by.
+            statement = statement.where(_m.position >= after[0], tuple_(_m.position, _m.id) > tuple_(*after))
+        wanted = ((_m.position, position), (_m.destination_id, destination_id), (_m.state, state))
+        for column, value in wanted:
+            if value is not None:
+                statement = statement.where(column == value)
+        rows = self._connection.execute(statement.order_by(_m.position, _m.id).limit(limit)).all()
+        return [_message(row) for row in rows]
+
+    def resend(self, id: str, at: Instant) -> Message | None:
+        found = self.message(id)
+        if found is None:
+            return None
+        again = replace(
+            found, state="pending", due_at=at, lease_until=None, fence=found.fence + 1, manual=True
+        )
+        values = {**_state(again, self._disabled()), "fence": again.fence}
+        self._connection.execute(update(schema.messages).where(_m.id == id).values(values))
+        destination = self.destination(found.destination_id)
+        breaker = None if destination is None else self.breakers().get(destination.lane)
+        if breaker is not None and breaker.state == "open":
+            self.put_breakers([replace(breaker, until=min(breaker.until, at))])
+        return self.message(id)
 
     def attempts(
         self,
@@ -134,7 +158,7 @@ class SqlAttempts:
         key = tuple_(_a.started_at, _a.number, _a.message_id)
         if len(after) == 2:
             key = tuple_(_a.started_at, _a.number)
-        statement = select(*_ATTEMPT_FIELDS).where(key > tuple_(*after))
+        statement = select(*(_a[name] for name in Attempt.__struct_fields__)).where(key > tuple_(*after))
         if message_id is not None:
             statement = statement.where(_a.message_id == message_id)
         ordered = statement.order_by(_a.started_at, _a.number, _a.message_id).limit(limit)
@@ -145,17 +169,24 @@ class SqlAttempts:
         return dict(self._connection.execute(statement).all())
 
 
-def _state(message: Message) -> dict[str, object]:
+def _state(message: Message, disabled: set[str]) -> dict[str, object]:
+    state = message.state
+    if state in ("pending", "held"):
+        state = "held" if message.destination_id in disabled else "pending"
     return {
-        "position": message.position,
-        "state": message.state,
+        "state": state,
         "tries": message.tries,
         "due_at": message.due_at,
         "lease_until": message.lease_until,
-        "fence": message.fence,
-        "late": message.tries > 0,
-        "ready_at": max(message.due_at, message.lease_until or message.due_at),
+        "late": message.tries > 0 and not message.manual,
+        "ready_at": _ready_at(message, message.lease_until),
+        "manual": message.manual,
     }
+
+
+def _ready_at(message: Message, lease_until: Instant | None) -> int:
+    """What was asked for by hand goes ahead of everything else that is due."""
+    return max(0 if message.manual else message.due_at, lease_until or 0)
 
 
 def _message(row: Row[*tuple[Any, ...]]) -> Message:
@@ -168,4 +199,7 @@ def _message(row: Row[*tuple[Any, ...]]) -> Message:
         row.due_at,
         row.lease_until,
         row.fence,
+        row.form,
+        row.created_at,
+        row.manual,
     )

@@ -202,6 +202,8 @@ destinations = Table(
     Column("event_types", Text, nullable=False),
     Column("business_product_id", Text, nullable=False),
     Column("enabled", Boolean, nullable=False),
+    Column("endpoint", Text, nullable=False),
+    Column("reason", Text, nullable=False),
 )
 
 messages = Table(
@@ -217,9 +219,24 @@ messages = Table(
     Column("fence", BigInteger, nullable=False),
     Column("late", Boolean, nullable=False),
     Column("ready_at", BigInteger, nullable=False),
+    Column("form", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("manual", Boolean, nullable=False),
 )
-"""`late` is tries > 0 and `ready_at` the later of `due_at` and `lease_until`: claiming is one index range each."""
-Index("messages_ready", messages.c.state, messages.c.late, messages.c.ready_at, messages.c.position)
+"""`late` is a retry by the schedule, `ready_at` the later of `due_at` and `lease_until`: claiming steps from one
+destination to the next in one index of what is pending, so that a pile for one costs the others nothing."""
+_PENDING = text("state = 'pending'")
+Index(
+    "messages_ready",
+    messages.c.late,
+    messages.c.destination_id,
+    messages.c.ready_at,
+    messages.c.position,
+    sqlite_where=_PENDING,
+    postgresql_where=_PENDING,
+)
+Index("messages_position", messages.c.position)
+Index("messages_destination", messages.c.destination_id, messages.c.position)
 
 attempts = Table(
     "attempts",
@@ -231,9 +248,26 @@ attempts = Table(
     Column("outcome", Text, nullable=False),
     Column("status", Integer),
     Column("error", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("response", Text, nullable=False),
+    Column("retry_after", BigInteger),
+    Column("manual", Boolean, nullable=False),
     PrimaryKeyConstraint("message_id", "number"),
 )
 Index("attempts_started_at", attempts.c.started_at, attempts.c.number, attempts.c.message_id)
+
+breakers = Table(
+    "breakers",
+    metadata,
+    Column("lane", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("opened", Integer, nullable=False),
+    Column("until", BigInteger, nullable=False),
+    PrimaryKeyConstraint("lane"),
+    sqlite_with_rowid=False,
+)
+"""Only those that are not closed, or closed after failures: a handful."""
 
 api_keys = Table(
     "api_keys",

@@ -1,6 +1,6 @@
 """Views, the indexes that reading needs, flags and failed folds, on one connection.
 
-Everything here but the sandbox's world is remade from the journal by a rebuild: `clear` forgets it, `dump`
+Everything here but the sandbox's own documents is remade from the journal by a rebuild: `clear` forgets it, `dump`
 writes it out for comparing. Folding is the domain's, deciding what to fold the projector's.
 """
 
@@ -51,7 +51,8 @@ _RECHECK = (
     .where(_v.id == bindparam("d_id"))
     .values(check_at=bindparam("d_check_at"))
 )
-_WORLD = "world"
+_FOLDED = ("order", "delivery", "tracker")
+"""The kinds that a rebuild remakes; the others are the sandbox's own documents."""
 _END = "\U0010ffff"
 """Sorts behind every character that a term can go on with."""
 
@@ -207,9 +208,9 @@ class SqlViews:
         return [FailedFold(*row) for row in self._connection.execute(statement).all()]
 
     def clear(self, consumer: str = "projector") -> None:
-        """Forget every view of the journal, index, flag and this consumer's failures (not the world)."""
-        self._connection.execute(delete(schema.views).where(_v.kind != _WORLD))
-        self._connection.execute(delete(schema.search_terms).where(_t.kind != _WORLD))
+        """Forget every view of the journal, index, flag and this consumer's failures."""
+        self._connection.execute(delete(schema.views).where(_v.kind.in_(_FOLDED)))
+        self._connection.execute(delete(schema.search_terms).where(_t.kind.in_(_FOLDED)))
         self._connection.execute(delete(schema.record_subjects))
         self._connection.execute(delete(schema.record_flags))
         self._connection.execute(delete(schema.failures).where(_f.consumer == consumer))
@@ -218,8 +219,8 @@ class SqlViews:
         """Everything `clear` would forget, as sorted text rows; without the numbers pages go by and the
         times of failures, which no second build could have."""
         selected: tuple[tuple[str, Select[*tuple[object, ...]]], ...] = (
-            ("view", select(*_COMPARED).where(_v.kind != _WORLD)),
-            ("term", select(_t.term, _t.kind, _t.business_product_id, _t.id).where(_t.kind != _WORLD)),
+            ("view", select(*_COMPARED).where(_v.kind.in_(_FOLDED))),
+            ("term", select(_t.term, _t.kind, _t.business_product_id, _t.id).where(_t.kind.in_(_FOLDED))),
             ("subject", select(schema.record_subjects)),
             ("flag", select(schema.record_flags)),
             (

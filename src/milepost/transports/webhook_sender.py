@@ -8,13 +8,14 @@ A destination of kind `webhook` has these settings (JSON, Amazon's names; buy-wi
            | {"oAuthConfig": {"clientParameters": {"clientId", "clientSecret"},
                               "authEndpoint", "httpMethod": "POST",
                               "httpParameters": {"bodyParameters": [{"key", "value"}], "headerParameters": […]}}},
-     "eventBridge": null | {"source", "account", "region"}}
+     "authProfileId": null | "…",
+     "signature": null | "amazon" | {"standardWebhooks": {"secrets": ["whsec_…", …]}}}
 
-With `eventBridge` the body is wrapped as the EventBridge document that an API destination would post. Every
-attempt ends within one total deadline and reads a bounded answer; redirects are not followed; the address is
-checked where the socket is made, so a literal address, a name that resolves to one and a name that resolves
-differently the second time are all the same to it. An OAuth token is fetched once for all who wait for it,
-kept until shortly before it expires, and fetched anew once after a 401.
+Other keys are somebody else's and ignored. What is posted is rendered before it comes here. Every attempt ends
+within one total deadline and reads a bounded answer; redirects are not followed; the address is checked where
+the socket is made, so a literal address, a name that resolves to one and a name that resolves differently the
+second time are all the same to it. An OAuth token is fetched once for all who wait for it, kept until shortly
+before it expires, and fetched anew once after a 401.
 
 When an attempt is due, and what its outcome means, is `pipeline.publisher`'s.
 """
@@ -32,12 +33,11 @@ import aiohttp
 import msgspec
 from msgspec import Struct
 
-from milepost.domain.attempt import Destination, Message
-from milepost.domain.envelope import Bridge, format_eventbridge, parse_event
+from milepost.domain.attempt import Destination
 from milepost.domain.errors import MilepostError, Misconfigured
 from milepost.domain.instant import Instant
 from milepost.domain.retry import parse_retry_after
-from milepost.pipeline.publisher import Outcome
+from milepost.pipeline.publisher import Outcome, Parcel
 
 DEADLINE_S = 10.0
 RESPONSE_CAP = 64 * 1024
@@ -149,10 +149,14 @@ class AuthConfig(Struct, frozen=True):
     oauth: OAuthConfig | None = msgspec.field(default=None, name="oAuthConfig")
 
 
-class BridgeConfig(Struct, frozen=True):
-    source: str
-    account: str
-    region: str = "us-east-1"
+class StandardWebhooks(Struct, frozen=True):
+    """Secrets to sign with (`whsec_…`): during a rotation the old one beside the new."""
+
+    secrets: tuple[str, ...]
+
+
+class StandardSignature(Struct, frozen=True):
+    standard: StandardWebhooks = msgspec.field(name="standardWebhooks")
 
 
 class WebhookSettings(Struct, frozen=True):
@@ -161,7 +165,8 @@ class WebhookSettings(Struct, frozen=True):
     url: str
     method: Literal["POST"] = "POST"
     auth: AuthConfig = AuthConfig()
-    bridge: BridgeConfig | None = msgspec.field(default=None, name="eventBridge")
+    auth_profile_id: str | None = msgspec.field(default=None, name="authProfileId")
+    signature: Literal["amazon"] | StandardSignature | None = None
 
 
 class _Refused(MilepostError):
@@ -178,6 +183,8 @@ class _Token(Struct, frozen=True):
 
 class WebhookSender:
     """Sends to `webhook` destinations. Open it inside a running loop, close it after the publisher."""
+
+    batch = 1
 
     def __init__(
         self,
@@ -225,9 +232,12 @@ class WebhookSender:
     async def __aexit__(self, *exc: object) -> None:
         await self.close()
 
-    async def send(self, destination: Destination, message: Message, body: bytes) -> Outcome:
-        """POST `body` once (twice when a cached token turned out to be refused). Never raises for what the
+    async def send(self, destination: Destination, parcels: Sequence[Parcel]) -> Sequence[Outcome]:
+        """POST each body once (twice when a cached token turned out to be refused). Never raises for what the
         destination does."""
+        return [await self._send(destination, parcel) for parcel in parcels]
+
+    async def _send(self, destination: Destination, parcel: Parcel) -> Outcome:
         started = self._monotonic()
         reached = False
 
@@ -236,14 +246,13 @@ class WebhookSender:
 
         try:
             settings = msgspec.json.decode(destination.settings, type=WebhookSettings)
-            payload = body if settings.bridge is None else _wrapped(body, settings.bridge)
             async with asyncio.timeout(self._deadline_s):
                 headers = await self._authorization(settings.auth, fresh=False)
                 reached = True
-                status, retry_after = await self._post(settings, payload, headers)
+                status, retry_after = await self._post(settings, parcel.body, headers)
                 if status == 401 and settings.auth.oauth is not None:
                     headers = await self._authorization(settings.auth, fresh=True, refused=headers)
-                    status, retry_after = await self._post(settings, payload, headers)
+                    status, retry_after = await self._post(settings, parcel.body, headers)
             good = 200 <= status < 300
             return outcome(status, "" if good else f"answered {status}", retry_after)
         except TimeoutError:
@@ -356,22 +365,6 @@ def _token(body: bytes, now: float) -> _Token:
     lifetime = answer.get("expires_in")
     seconds = float(lifetime) if isinstance(lifetime, int | float) else 0.0
     return _Token(value, now + max(0.0, seconds - TOKEN_MARGIN_S))
-
-
-def _wrapped(body: bytes, config: BridgeConfig) -> bytes:
-    """The EventBridge document around a webhook body; `id` equals `eventId`, as the seeds say."""
-    event = parse_event(body)
-    bridge = Bridge(
-        "0",
-        event.event_id,
-        event.descriptor,
-        config.source,
-        config.account,
-        event.event_time,
-        config.region,
-        tuple(map(str, event.resources)),
-    )
-    return format_eventbridge(event, bridge)
 
 
 def _words(error: BaseException) -> str:

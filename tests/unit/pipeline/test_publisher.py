@@ -1,7 +1,7 @@
 """The publisher with the real store and a real receiver: at least once, one id, one body, whatever happens."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -13,7 +13,7 @@ from milepost.domain.envelope import parse_event
 from milepost.domain.instant import DAY, HOUR, MINUTE, SECOND, Instant, parse_instant
 from milepost.domain.retry import STANDARD, Schedule
 from milepost.pipeline.consumer import Consumer
-from milepost.pipeline.publisher import Outcome, Publisher, Sender, message_id, settle
+from milepost.pipeline.publisher import Outcome, Parcel, Publisher, Sender, message_id, settle
 from milepost.sandbox.clock import WorldClock
 from milepost.sql import open_store
 from milepost.store import Arrival, Store
@@ -376,10 +376,12 @@ async def test_a_result_after_the_lease_was_taken_over_is_dropped(rig: Rig) -> N
     frozen, thaw = asyncio.Event(), asyncio.Event()
 
     class Frozen:
-        async def send(self, destination: Destination, message: Message, body: bytes) -> Outcome:
+        batch = 1
+
+        async def send(self, destination: Destination, parcels: Sequence[Parcel]) -> Sequence[Outcome]:
             frozen.set()
             await thaw.wait()
-            return Outcome(500)
+            return [Outcome(500)]
 
     async with Receiver() as receiver:
         await rig.to(receiver.url)
@@ -401,7 +403,9 @@ async def test_a_result_after_the_lease_was_taken_over_is_dropped(rig: Rig) -> N
 
 async def test_a_sender_that_raises_is_an_unknown_outcome_and_stops_nothing(rig: Rig) -> None:
     class Broken:
-        async def send(self, destination: Destination, message: Message, body: bytes) -> Outcome:
+        batch = 1
+
+        async def send(self, destination: Destination, parcels: Sequence[Parcel]) -> Sequence[Outcome]:
             raise RuntimeError("no")
 
     rig.publisher = Publisher(

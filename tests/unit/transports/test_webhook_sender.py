@@ -14,14 +14,12 @@ from hypothesis import strategies as st
 from tests.unit.transports.receiver import Received, Receiver, accept, answering
 
 from milepost.domain.attempt import Destination, Message
-from milepost.domain.envelope import parse_event
 from milepost.domain.errors import Misconfigured
 from milepost.domain.instant import Instant, parse_instant
-from milepost.pipeline.publisher import Outcome
+from milepost.pipeline.publisher import Outcome, Parcel
 from milepost.transports.webhook_sender import (
     AuthConfig,
     BasicAuthConfig,
-    BridgeConfig,
     ClientParameters,
     HttpParameters,
     OAuthConfig,
@@ -61,9 +59,14 @@ async def sender(monotonic: Monotonic) -> AsyncIterator[WebhookSender]:
         yield made
 
 
+async def one(sender: WebhookSender, destination: Destination) -> Outcome:
+    (outcome,) = await sender.send(destination, [Parcel(MESSAGE, BODY)])
+    return outcome
+
+
 async def send(sender: WebhookSender, settings: WebhookSettings | dict[str, Any]) -> Outcome:
     destination = Destination("d", "webhook", msgspec.json.encode(settings))
-    return await sender.send(destination, MESSAGE, BODY)
+    return await one(sender, destination)
 
 
 class TokenServer:
@@ -194,20 +197,6 @@ async def test_no_token_is_a_failure_that_never_reached_the_webhook(
         assert [r.path for r in receiver.received] == ["/token"]
 
 
-async def test_the_eventbridge_form_is_the_document_of_the_seed(sender: WebhookSender) -> None:
-    async with Receiver() as receiver:
-        bridge = BridgeConfig("aws.partner/buywithprime/name", "123456789012")
-        await send(sender, WebhookSettings(receiver.url, bridge=bridge))
-        document = msgspec.json.decode(receiver.received[0].body)
-        assert list(document) == [
-            "version", "id", "detail-type", "source", "account", "time", "region", "resources", "detail",
-        ]  # fmt: skip
-        assert document["id"] == document["detail"]["eventId"]
-        assert document["time"] == document["detail"]["eventTime"]
-        assert document["detail"] == msgspec.json.decode(BODY)
-        assert parse_event(receiver.received[0].body).bridge is not None
-
-
 async def test_a_redirect_is_not_followed(sender: WebhookSender) -> None:
     async with Receiver() as target, Receiver(answering(302, location=target.url)) as receiver:
         assert (await send(sender, WebhookSettings(receiver.url))).status == 302
@@ -274,7 +263,7 @@ async def test_nobody_there_never_reached(sender: WebhookSender) -> None:
     [b"{", b"{}", b'{"url": 5}', b'{"url": "ftp://127.0.0.1/"}', b'{"url": "http://"}', b'{"url": "no"}'],
 )
 async def test_settings_that_cannot_be_used_are_a_failure(sender: WebhookSender, settings: bytes) -> None:
-    outcome = await sender.send(Destination("d", "webhook", settings), MESSAGE, BODY)
+    outcome = await one(sender, Destination("d", "webhook", settings))
     assert (outcome.status, outcome.reached) == (None, False)
     assert outcome.error
 

@@ -14,7 +14,7 @@ from milepost.domain.errors import Misconfigured
 if TYPE_CHECKING:
     from alembic.config import Config
 
-_NEWEST = "0001"
+_NEWEST = "0002"
 
 
 def newest() -> str:
