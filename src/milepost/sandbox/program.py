@@ -12,17 +12,17 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from milepost.domain.attempt import Destination, Message
-from milepost.domain.envelope import Bridge, format_eventbridge
+from milepost.domain.attempt import Destination
 from milepost.domain.errors import Misconfigured
 from milepost.domain.instant import DAY, SECOND, Instant
 from milepost.domain.record import Record
 from milepost.domain.retry import STANDARD, Schedule
 from milepost.pipeline.consumer import Consumer
-from milepost.pipeline.publisher import Copies, Copy, Publisher, as_journalled
+from milepost.pipeline.publisher import Copies, Copy, Publisher
 from milepost.sandbox.api import AmazonRoutes
 from milepost.sandbox.clock import WorldClock, real_now
 from milepost.sandbox.driving import DrivingRoutes
+from milepost.sandbox.events import render
 from milepost.sandbox.faults import ActiveFaults
 from milepost.sandbox.http import RoutedApp
 from milepost.sandbox.keeper import Keeper
@@ -127,8 +127,13 @@ class Sandbox:
             # Sending takes real time, so the lease is as long by the real clock however fast the world's is.
             lease=round(LEASE * pace),
             look_again=round(5 * SECOND * pace),
-            render=as_eventbridge if config.eventbridge else as_journalled,
-            copies=copies(config.seed, config.duplicate_rate, config.shuffle_rate),
+            render=render,
+            copies=copies(
+                config.seed,
+                config.duplicate_rate,
+                config.shuffle_rate,
+                "bridge" if config.eventbridge else "",
+            ),
             probe=self._probe,
         )
         self._consumer = Consumer(
@@ -251,30 +256,14 @@ def _subscribe(tx: Transaction, settings: WebhookSettings | None) -> None:
         )
 
 
-def as_eventbridge(record: Record, destination: Destination, message: Message) -> bytes:
-    """The EventBridge document around a webhook body; `id` equals `eventId`, as the seeds say."""
-    event = record.event()
-    bridge = Bridge(
-        "0",
-        event.event_id,
-        event.descriptor,
-        "aws.partner/buywithprime/sandbox",
-        "000000000000",
-        event.event_time,
-        "us-east-1",
-        tuple(map(str, event.resources)),
-    )
-    return format_eventbridge(event, bridge)
-
-
-def copies(seed: int, duplicate_rate: float, shuffle_rate: float) -> Copies:
+def copies(seed: int, duplicate_rate: float, shuffle_rate: float, form: str = "") -> Copies:
     """When each copy of an event is sent: by the seed, some twice and some held back behind later ones."""
 
     def made(tx: Transaction, record: Record, destination: Destination) -> Sequence[Copy]:
         draw = dice(seed, "spread", record.event().event_id, destination.id)
         first = draw.randrange(SHUFFLE_SPREAD) if draw.random() < shuffle_rate else 0
         if draw.random() < duplicate_rate:
-            return (Copy(first), Copy(first + draw.randrange(SHUFFLE_SPREAD)))
-        return (Copy(first),)
+            return (Copy(first, form), Copy(first + draw.randrange(SHUFFLE_SPREAD), form))
+        return (Copy(first, form),)
 
     return made
