@@ -105,7 +105,12 @@ def create(tx: Transaction, name: str, account: str, region: str, target_id: str
         raise Invalid("that is not the name of an AWS region", field="region")
     known = get(tx, whole)
     if known is not None and not (known.deleted and known.call is None):
-        raise DestinationNameTaken(f"a partner event source named {whole} is there already", name=whole)
+        why = (
+            "is there already"
+            if not known.deleted
+            else "is gone, which the EventBridge endpoint is not told yet"
+        )
+        raise DestinationNameTaken(f"a partner event source named {whole} {why}", name=whole)
     source = EventSource(whole, account, region, target_id)
     put(tx, source)
     return source

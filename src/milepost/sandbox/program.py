@@ -26,6 +26,7 @@ from milepost.sandbox.events import render
 from milepost.sandbox.faults import ActiveFaults
 from milepost.sandbox.http import RoutedApp
 from milepost.sandbox.keeper import Keeper
+from milepost.sandbox.playing import WORLD_TIME
 from milepost.sandbox.queries import GraphApi
 from milepost.sandbox.tokens import Tokens
 from milepost.sandbox.world import dice
@@ -44,8 +45,6 @@ from milepost.transports.webhook_sender import (
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 DESTINATION = "hub"
 CONSUMER = "publisher"
-WORLD_TIME = "world"
-"""The checkpoint that holds the time up to which the world was played."""
 START_DAYS = 21
 """A faster world begins so many days back, so that it stays in the past while it hurries."""
 LEASE = 60 * SECOND

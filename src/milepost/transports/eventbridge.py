@@ -5,9 +5,9 @@ A destination of kind `eventbridge` has these settings (JSON):
     {"source": "aws.partner/buywithprime/NAME", "account": "123456789012", "region": "us-east-1"}
 
 A call takes up to 20 entries and one MiB of them (14 bytes for Time, and the UTF-8 bytes of the rest); what is
-larger alone fails alone. The answer is entry by entry: only those it names have failed. An entry's error code
-stands as the HTTP status that AWS gives it for a whole request, so that it counts as a refusal or as an outage
-like any other answer. AWS's client does not retry here: when to try again is `pipeline.publisher`'s.
+larger alone fails alone. The answer is entry by entry: only those it names have failed. Of an entry as of a whole
+request, an error that means throttling counts as 429 and one that means an outage as 500, whatever status AWS
+sent with it. AWS's client does not retry here: when to try again is `pipeline.publisher`'s.
 
 The client is aiobotocore, the extra `aws`, imported when it is opened. The endpoint is a setting, so its address
 is not checked. Away from AWS (a fake), credentials that nobody gave are made up. Which event sources there are,
@@ -38,7 +38,7 @@ MOST_BYTES = 1024 * 1024
 TIME_BYTES = 14
 DEADLINE_S = 10.0
 REFUSED = 400
-"""The status of what is refused here before it is sent: no outage of the endpoint, and no answer of it either."""
+"""The status of an entry that was refused, by the endpoint or here before it was sent: no outage."""
 DUMMY = "sandbox"
 AMAZON_HOSTS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
 THROTTLED = ("Throttling", "TooManyRequests", "RequestLimitExceeded", "LimitExceeded")
@@ -183,7 +183,7 @@ class EventBridgeClient:
             header = headers.get("retry-after")
             after = None if header is None else parse_retry_after(str(header), self._clock())
             words = f"{code}: {told.get('Message', '')}"[:500]
-            return Answer(None, _status(error.response), code, words, after)
+            return Answer(None, _status_of(code, _status(error.response)), code, words, after)
         # The request went out, or may have: a read timeout, a connection that broke, an unreadable answer.
         sent = (exceptions.HTTPClientError, parsers.ResponseParserError)
         unsent = (exceptions.ConnectTimeoutError, exceptions.EndpointConnectionError, exceptions.SSLError)
@@ -237,7 +237,7 @@ def check_size(entry: Mapping[str, Any]) -> int:
     return size
 
 
-def _requests(entries: Mapping[int, tuple[dict[str, Any], int]]) -> Iterator[dict[int, dict[str, Any]]]:
+def requests_of(entries: Mapping[int, tuple[dict[str, Any], int]]) -> Iterator[dict[int, dict[str, Any]]]:
     """Entries by number, with their sizes, as the fewest requests that keep their order."""
     request: dict[int, dict[str, Any]] = {}
     total = 0
@@ -279,7 +279,7 @@ class PartnerEventsSender:
             except ValueError as e:
                 outcomes[number] = Outcome(REFUSED, str(e), reached=False)
         until = asyncio.get_running_loop().time() + self._client.deadline_s
-        for request in _requests(entries):
+        for request in requests_of(entries):
             given = list(request.values())
             answer = await self._client.call(
                 settings.region, "put_partner_events", until=until, Entries=given
@@ -310,12 +310,14 @@ def _outcome(entry: Any, status: int | None) -> Outcome:
     code = entry.get("ErrorCode")
     if not code:
         return Outcome(status, response=response)
-    return Outcome(_status_of(str(code)), f"{code}: {entry.get('ErrorMessage', '')}"[:500], response=response)
+    return Outcome(
+        _status_of(str(code), REFUSED), f"{code}: {entry.get('ErrorMessage', '')}"[:500], response=response
+    )
 
 
-def _status_of(code: str) -> int:
-    """The HTTP status of an error code: throttled, broken, or refused."""
-    return 429 if code.startswith(THROTTLED) else 500 if code.startswith(BROKEN) else 400
+def _status_of(code: str, sent: int | None) -> int | None:
+    """The status that an error counts as: throttled, broken, or as it was sent."""
+    return 429 if code.startswith(THROTTLED) else 500 if code.startswith(BROKEN) else sent
 
 
 def _words(error: BaseException) -> str:

@@ -27,6 +27,8 @@ class Receiver:
     def __init__(self, answer: Answer = accept) -> None:
         self.answer = answer
         self.received: list[Received] = []
+        self.requests: list[web.Request] = []
+        """The same as the server has them: what an answer in parts is written to."""
         self.url = ""
         self._came = asyncio.Condition()
 
@@ -56,6 +58,7 @@ class Receiver:
         headers = {name.lower(): value for name, value in request.headers.items()}
         received = Received(request.path, headers, await request.read())
         self.received.append(received)
+        self.requests.append(request)
         async with self._came:
             self._came.notify_all()
         return await self.answer(received)

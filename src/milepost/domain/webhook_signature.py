@@ -1,0 +1,133 @@
+"""Standard Webhooks signatures: making them, and a verifier that is total (event-delivery.md 6).
+
+What is signed is `{id}.{timestamp}.` and the raw body; the header lists `version,base64` entries parted by
+spaces, of which one good one is enough. `v1` is HMAC-SHA256 under the decoded bytes of a `whsec_` secret, `v1a`
+ed25519. During a rotation there are several secrets, hence several entries.
+
+For any headers and any bytes `verify` accepts or raises `Unauthenticated`, nothing else. It refuses what lets a
+signature mean something else than it says: an id with a full stop (it could move the border to the timestamp),
+a timestamp that is not plain digits, a header given twice, a secret shorter than the standard's.
+
+Ed25519 keys come from outside, as whatever signs and checks bytes: no key format is known here.
+"""
+
+import binascii
+import re
+from base64 import b64encode
+from collections.abc import Callable, Iterable, Sequence
+from hmac import compare_digest
+from hmac import digest as hmac_digest
+
+from milepost.domain.errors import Misconfigured, Unauthenticated
+from milepost.domain.instant import MINUTE, SECOND, Instant
+
+ID, TIMESTAMP, SIGNATURE = "webhook-id", "webhook-timestamp", "webhook-signature"
+
+TOLERANCE = 5 * MINUTE
+"""How far a timestamp may be from now, either way."""
+LEAST_SECRET, MOST_SECRET = 24, 64
+"""Bytes of an HMAC secret."""
+MAX_HEADER = 8_192
+"""Bytes of a header that are looked at; ten entries take less than a thousand."""
+
+_PREFIX = "whsec_"
+_ID = re.compile(rb"[!-\-/-~]{1,256}")
+"""Visible ASCII, but no full stop."""
+_TIMESTAMP = re.compile(rb"[0-9]{1,12}")
+
+Sign = Callable[[bytes], bytes]
+"""An ed25519 private key's signature of bytes."""
+Check = Callable[[bytes, bytes], bool]
+"""Whether a signature of bytes is an ed25519 public key's: (signature, signed). It raises for nothing."""
+
+
+def parse_secret(text: str) -> bytes:
+    """The key that a `whsec_…` secret stands for. Raises `Misconfigured`."""
+    encoded = text.removeprefix(_PREFIX)
+    try:
+        if not text.startswith(_PREFIX):
+            raise ValueError
+        key = binascii.a2b_base64(encoded.encode("ascii"), strict_mode=True)
+    except ValueError as e:
+        raise Misconfigured("a webhook secret is whsec_ and base64") from e
+    if not LEAST_SECRET <= len(key) <= MOST_SECRET:
+        raise Misconfigured(f"a webhook secret has {LEAST_SECRET} to {MOST_SECRET} bytes, not {len(key)}")
+    return key
+
+
+def webhook_id(message_id: str) -> str:
+    """A message's id as a header may hold it: without full stops, and two are never the same."""
+    if message_id.isascii() and message_id.isprintable() and not set(message_id) & {".", "%", " "}:
+        return message_id
+    return "".join(
+        c if "!" <= c <= "~" and c not in ".%" else "".join(f"%{b:02X}" for b in c.encode(errors="replace"))
+        for c in message_id
+    )
+
+
+def sign(
+    id: str, at: Instant, body: bytes, secrets: Sequence[bytes], private: Sequence[Sign] = ()
+) -> dict[str, str]:
+    """The three headers for this attempt: `secrets` sign `v1`, ed25519 keys `v1a`."""
+    timestamp = str(at // SECOND)
+    signed = b"%b.%b.%b" % (id.encode("ascii"), timestamp.encode(), body)
+    entries = [f"v1,{_text(hmac_digest(secret, signed, 'sha256'))}" for secret in secrets]
+    entries.extend(f"v1a,{_text(key(signed))}" for key in private)
+    return {ID: id, TIMESTAMP: timestamp, SIGNATURE: " ".join(entries)}
+
+
+def verify(
+    headers: Iterable[tuple[bytes, bytes]],
+    body: bytes,
+    now: Instant,
+    secrets: Sequence[bytes],
+    public: Sequence[Check] = (),
+) -> None:
+    """Raises `Unauthenticated` unless one entry is a signature by one of the keys, made about now."""
+    found = _three(headers)
+    name, timestamp, signatures = found[ID], found[TIMESTAMP], found[SIGNATURE]
+    if not _ID.fullmatch(name):
+        raise Unauthenticated(f"{ID} is not visible ASCII without a full stop")
+    if not _TIMESTAMP.fullmatch(timestamp):
+        raise Unauthenticated(f"{TIMESTAMP} is not a number of seconds")
+    if abs(now - int(timestamp) * SECOND) > TOLERANCE:
+        raise Unauthenticated(f"{TIMESTAMP} is more than {TOLERANCE // MINUTE} minutes from now")
+    signed = b"%b.%b.%b" % (name, timestamp, body)
+    expected = [hmac_digest(s, signed, "sha256") for s in secrets if len(s) >= LEAST_SECRET]
+    for version, given in _entries(signatures):
+        if version == b"v1" and any(compare_digest(given, e) for e in expected):
+            return
+        if version == b"v1a" and any(check(given, signed) for check in public):
+            return
+    raise Unauthenticated(f"{SIGNATURE} does not fit the body")
+
+
+def _three(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    for name, value in headers:
+        key = name.decode("latin-1").lower()
+        if key not in (ID, TIMESTAMP, SIGNATURE):
+            continue
+        if key in found:
+            raise Unauthenticated(f"{key} is given twice")
+        if len(value) > MAX_HEADER:
+            raise Unauthenticated(f"{key} is too long")
+        found[key] = value
+    for key in (ID, TIMESTAMP, SIGNATURE):
+        if key not in found:
+            raise Unauthenticated(f"{key} is missing")
+    return found
+
+
+def _entries(header: bytes) -> Iterable[tuple[bytes, bytes]]:
+    """(version, signature) of each entry that can be read; others are for somebody else."""
+    for entry in header.split(b" "):
+        version, _, encoded = entry.partition(b",")
+        try:
+            yield version, binascii.a2b_base64(encoded, strict_mode=True)
+        except ValueError:
+            continue
+
+
+def _text(signature: bytes) -> str:
+    return b64encode(signature).decode()
