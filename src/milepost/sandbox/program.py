@@ -21,14 +21,16 @@ from milepost.pipeline.consumer import Consumer
 from milepost.pipeline.publisher import Copies, Copy, Publisher
 from milepost.sandbox.api import AmazonRoutes
 from milepost.sandbox.clock import WorldClock, real_now
+from milepost.sandbox.credential_routes import CredentialRoutes
+from milepost.sandbox.credentials import Credentials
 from milepost.sandbox.driving import DrivingRoutes
 from milepost.sandbox.events import render
 from milepost.sandbox.faults import ActiveFaults
+from milepost.sandbox.graph import GraphApi
 from milepost.sandbox.http import RoutedApp
 from milepost.sandbox.keeper import Keeper
 from milepost.sandbox.playing import WORLD_TIME
-from milepost.sandbox.queries import GraphApi
-from milepost.sandbox.tokens import Tokens
+from milepost.sandbox.subscriptions import Subscriptions
 from milepost.sandbox.world import dice
 from milepost.sql import open_store
 from milepost.store import Store, Transaction
@@ -138,12 +140,14 @@ class Sandbox:
         self._consumer = Consumer(
             self.store, CONSUMER, self.publisher.prepare, self.clock.now, probe=self._probe
         )
-        tokens = Tokens(config.client_id, config.client_secret)
+        self.credentials = Credentials(self.store, self.clock.now, config.client_id, config.client_secret)
+        self.subscriptions = Subscriptions(self.store, self.clock.now)
         self.faults = ActiveFaults()
-        self.graph = GraphApi(self.keeper, tokens, self.clock)
+        self.graph = GraphApi(self.keeper, self.credentials, self.subscriptions, self.clock)
         self.app = RoutedApp(
             [
-                AmazonRoutes(self.graph, tokens, self.faults),
+                AmazonRoutes(self.graph, self.credentials, self.faults),
+                CredentialRoutes(self.credentials, self.keeper.business_product_id),
                 DrivingRoutes(self.keeper, self.clock, self.faults, eventbridge=config.eventbridge),
             ],
             open_to_all=config.open_to_all,
