@@ -22,6 +22,7 @@ from milepost.pipeline.publisher import Copies, Copy, Publisher
 from milepost.sandbox.api import AmazonRoutes
 from milepost.sandbox.clock import WorldClock, real_now
 from milepost.sandbox.driving import DrivingRoutes
+from milepost.sandbox.eventbridge_road import EventBridgeRoad
 from milepost.sandbox.events import render
 from milepost.sandbox.faults import ActiveFaults
 from milepost.sandbox.http import RoutedApp
@@ -81,6 +82,10 @@ class SandboxConfig(Struct, frozen=True, kw_only=True):
     oauth_client_secret: str | None = None
     eventbridge: bool = False
     """Post the EventBridge document, as an API destination does."""
+    eventbridge_endpoint: str | None = None
+    """Where EventBridge subscriptions publish by PutPartnerEvents: a URL, or "aws"; by default to the local bus."""
+    mint_ids: bool = False
+    """The local bus gives EventBridge documents ids of their own, as AWS does."""
     duplicate_rate: float = 0.0
     """The part of events that is sent twice (0 to 1)."""
     shuffle_rate: float = 0.0
@@ -115,11 +120,23 @@ class Sandbox:
         self.clock = WorldClock(start, config.speed)
         await self.store.write(lambda tx: _subscribe(tx, settings))
         self.keeper = Keeper(self.store, self.clock, config.seed)
+        self.eventbridge = EventBridgeRoad(
+            self.store,
+            self.clock.now,
+            wait=self.clock.wait,
+            random=dice(config.seed, "announcing").random,
+            real_now=real_now,
+            seed=config.seed,
+            endpoint=config.eventbridge_endpoint,
+            mint_ids=config.mint_ids,
+            allow=(*LOOPBACK, *config.egress_allow),
+            schedule=config.schedule,
+        )
         pace = max(1.0, config.speed)
         draw = dice(config.seed, "jitter")
         self.publisher = Publisher(
             self.store,
-            {"webhook": self.sender},
+            {"webhook": self.sender, "eventbridge": self.eventbridge.sender},
             self.clock.now,
             wait=self.clock.wait,
             random=draw.random,
@@ -146,11 +163,13 @@ class Sandbox:
             [
                 AmazonRoutes(self.graph, tokens, self.faults),
                 DrivingRoutes(self.keeper, self.clock, self.faults, eventbridge=config.eventbridge),
+                self.eventbridge.routes,
             ],
             open_to_all=config.open_to_all,
         )
         await self.keeper.populate(config.orders, config.scenario)
         await self.sender.open()
+        await self.eventbridge.open()
 
     async def run(self, stop: asyncio.Event, ready: Callable[[int], None] = lambda port: None) -> None:
         """Serve until `stop` is set, then finish what is in flight. `ready` gets the port."""
@@ -164,6 +183,7 @@ class Sandbox:
             "world": self.keeper.run,
             "consumer": self._consumer.run,
             "publisher": self.publisher.run,
+            "eventbridge": self.eventbridge.run,
         }
         tasks = {name: asyncio.create_task(_keep(name, part, halt)) for name, part in parts.items()}
         tasks["time"] = asyncio.create_task(self._remember_time(halt))
@@ -176,7 +196,8 @@ class Sandbox:
             await asyncio.gather(*tasks.values(), return_exceptions=True)
 
     async def close(self) -> None:
-        """Close the sender and the database, release the lock."""
+        """Close the senders and the database, release the lock."""
+        await self.eventbridge.close()
         await self.sender.close()
         await self.store.close()
 
@@ -184,6 +205,7 @@ class Sandbox:
         """Publish everything that is due now; for those who don't `run`."""
         await self.keeper.play_due()
         await self._consumer.catch_up()
+        await self.eventbridge.announce_due()
         await self.publisher.send_due()
 
     # ── The world's time ───────────────────────────────────────────────────────────────────────────────────
