@@ -7,6 +7,7 @@ the files beside this one.
 from collections.abc import AsyncIterator
 
 import pytest
+from tests.contract.attempts_contract import AttemptsContract
 from tests.contract.books_contract import BooksContract
 from tests.contract.harness import Harness
 from tests.contract.journal_contract import JournalContract
@@ -16,7 +17,7 @@ from tests.contract.work_contract import WorkContract
 from milepost.store import Store
 
 
-class StoreContract(JournalContract, BooksContract, ViewsContract, WorkContract):
+class StoreContract(JournalContract, BooksContract, ViewsContract, WorkContract, AttemptsContract):
     @pytest.fixture
     async def store(self, harness: Harness) -> AsyncIterator[Store]:
         opened = await harness.open()

@@ -15,6 +15,7 @@ import structlog
 from msgspec import Struct
 
 from milepost.domain.attempt import Destination, Message
+from milepost.domain.breaker import is_failure
 from milepost.domain.instant import Instant
 from milepost.domain.record import Record
 from milepost.pipeline.sending import GONE, Outcome, Parcel, Render, Sender
@@ -85,6 +86,10 @@ class Lanes:
         self._done: list[Done] = []
         self._returned: list[Message] = []
         self._failure: BaseException | None = None
+        self._stopping = False
+        self._waiting: list[asyncio.Future[None]] = []
+        """Workers whose send failed: they go on once that is recorded, unless a breaker opened over it."""
+        self._recording: list[asyncio.Future[None]] = []
         self.held = 0
         """Claimed and not settled, in all lanes."""
 
@@ -111,7 +116,7 @@ class Lanes:
             lane.queue.append(item)
             lane.held += 1
             self.held += 1
-            if lane.workers < min(self._concurrency, len(lane.queue) + lane.workers):
+            if lane.workers < self._concurrency:
                 lane.workers += 1
                 task = asyncio.create_task(self._work(lane))
                 self._tasks.add(task)
@@ -124,14 +129,24 @@ class Lanes:
             raise failure
         done, self._done = self._done, []
         returned, self._returned = self._returned, []
+        self._recording.extend(self._waiting)
+        self._waiting.clear()
         return done, returned
+
+    def recorded(self, closed: Collection[str] = ()) -> None:
+        """What was last taken is recorded; nothing is to be tried in these lanes now, and what waits there is
+        given back."""
+        self._drop(closed)
+        for waiting in self._recording:
+            if not waiting.done():
+                waiting.set_result(None)
+        self._recording.clear()
 
     @property
     def has_news(self) -> bool:
         return bool(self._done or self._returned or self._failure)
 
-    def drop(self, lanes: Collection[str]) -> None:
-        """Give back what waits in these lanes: nothing is to be tried there now."""
+    def _drop(self, lanes: Collection[str]) -> None:
         for key in lanes:
             if (lane := self._lanes.get(key)) is not None:
                 while lane.queue:
@@ -139,7 +154,9 @@ class Lanes:
 
     async def stop(self) -> None:
         """Give back what waits and finish what is under way."""
-        self.drop([*self._lanes])
+        self._stopping = True
+        self._recording.extend(self._waiting)
+        self.recorded([*self._lanes])
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     # ── Sending ────────────────────────────────────────────────────────────────────────────────────────────
@@ -152,8 +169,9 @@ class Lanes:
                 if self._clock() > (first.message.lease_until or 0) - self._reserve:
                     # It waited too long; whoever claims it next sends it.
                     self._give_back(lane, first)
-                    continue
-                await self._attempt(lane, first)
+                elif await self._attempt(lane, first) and not self._stopping:
+                    self._waiting.append(waiting := asyncio.get_running_loop().create_future())
+                    await waiting
         finally:
             lane.workers -= 1
 
@@ -163,36 +181,35 @@ class Lanes:
             self._failure = error
             self._news()
 
-    async def _attempt(self, lane: _Lane, first: Claimed) -> None:
+    async def _attempt(self, lane: _Lane, first: Claimed) -> bool:
+        """Send it, with what may travel in the same call; returns whether the endpoint failed."""
         started_at = self._clock()
-        destination, sender = first.destination, None
-        if destination is not None:
-            sender = self._senders.get(destination.kind)
-        batch, parcels = [first], []
+        destination = first.destination
         if destination is None:
             self._settle(lane, first, started_at, Outcome(None, "the destination was removed", ends=True))
-            return
+            return False
+        sender = self._senders.get(destination.kind)
         if sender is None:
             words = f"nothing here sends to a {destination.kind} destination"
             self._settle(lane, first, started_at, Outcome(None, words))
-            return
-        while len(batch) < sender.batch and lane.queue and _goes_with(lane.queue[0], destination):
-            batch.append(lane.queue.popleft())
-        for item in batch.copy():
+            return False
+        batch, parcels = [], []
+        for item in [first, *_companions(lane.queue, destination, sender.batch - 1)]:
             body = self._rendered(item, destination)
             if isinstance(body, bytes):
+                batch.append(item)
                 parcels.append(Parcel(item.message, body))
             else:
-                batch.remove(item)
                 self._settle(lane, item, started_at, body)
         if not parcels:
-            return
+            return False
         outcomes = await self._send(sender, destination, parcels)
         self._probe("after-send")
         for item, outcome in zip(batch, outcomes, strict=True):
             self._settle(lane, item, started_at, outcome, tried=True)
-            if outcome.status == GONE:
-                self._drop_destination(lane, destination.id)
+        if any(outcome.status == GONE for outcome in outcomes):
+            self._drop_destination(lane, destination.id)
+        return all(is_failure(outcome.status) and not outcome.ends for outcome in outcomes)
 
     def _rendered(self, item: Claimed, destination: Destination) -> bytes | Outcome:
         if item.record is None:
@@ -239,6 +256,14 @@ class Lanes:
             self._give_back(lane, item)
 
 
-def _goes_with(item: Claimed, destination: Destination) -> bool:
-    """Whether it may travel in one call with others for this destination, as that was when they were claimed."""
-    return item.destination == destination
+def _companions(queue: deque[Claimed], destination: Destination, most: int) -> list[Claimed]:
+    """Up to so many others for this destination, as that was when they were claimed, taken out of the queue."""
+    if most <= 0 or not queue:
+        return []
+    found: list[Claimed] = []
+    others: list[Claimed] = []
+    for item in queue:
+        (found if len(found) < most and item.destination == destination else others).append(item)
+    queue.clear()
+    queue.extend(others)
+    return found

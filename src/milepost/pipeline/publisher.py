@@ -221,6 +221,7 @@ class Publisher:
         settled = [settle(d, now, schedule=self._schedule, random=self._random) for d in done]
         room = min(CLAIM, self._in_flight - self._lanes.held) if claiming else 0
         if not settled and not returned and room <= 0:
+            self._lanes.recorded()
             return 0, 0
         claim = partial(self._claim, now=now, limit=room, room=self._lanes.room()) if room > 0 else None
 
@@ -235,6 +236,7 @@ class Publisher:
             turned = await self._store.write(turn)
         except StoreUnavailable:
             # Not recorded, so not known: the leases run out and they are sent again.
+            self._lanes.recorded()
             if settled:
                 log.warning("publisher.attempts_not_recorded", messages=len(settled))
             raise
@@ -242,7 +244,7 @@ class Publisher:
             self._probe("after-record")
             _log(settled, turned.kept)
         self._probe("after-claim")
-        self._lanes.drop(turned.blocked)
+        self._lanes.recorded(turned.blocked)
         self._lanes.add(turned.claimed)
         return len(settled), len(turned.claimed)
 

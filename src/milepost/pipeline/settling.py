@@ -48,7 +48,7 @@ def settle(done: Done, now: Instant, *, schedule: Schedule, random: Callable[[],
         lease_until=None,
         manual=False,
     )
-    failed = breakers.is_failure(outcome.status) if done.tried else None
+    failed = breakers.is_failure(outcome.status) if done.tried and not outcome.ends else None
     return Settled(attempt, after, done.claimed.lane, failed, now, gone=done.tried and outcome.status == GONE)
 
 

@@ -116,7 +116,8 @@ def ready(
             probing.add(lane)
         if allowed != "all":
             left[lane] = 1 if allowed == "probe" else 0
-    most = max((share, *left.values()))
+    # A lane may have more room than others, but with many of them no one's pile need be read that deep.
+    most = max(share, min(max(left.values(), default=0), 2 * limit // max(1, len(left))))
     rows: Rows = []
     for late in (False, True):
         if len(rows) >= limit:
