@@ -2,8 +2,9 @@
 
     python -m tests.benchmarks.mock_receiver PORT
 
-`GET /log` answers a line a request it acknowledged: the request's path, its webhook-id (or x-message-id), and
-when it came (nanoseconds of the machine's clock), and forgets them. Nothing is parsed but HTTP.
+Paths that begin with `/hang` are never answered, those with `/fail` by 503. `GET /log` answers a line a request
+it acknowledged (path, webhook-id or x-message-id, and when it came in nanoseconds of the machine's clock) and
+forgets them. Nothing is parsed but HTTP.
 """
 
 import asyncio
@@ -35,13 +36,17 @@ class Protocol(asyncio.Protocol):
             self._id = value.decode()
 
     def on_message_complete(self) -> None:
-        body = b"ok"
+        body, status = b"ok", b"200 OK"
+        if self._path.startswith("/hang"):
+            return
         if self._path == "/log":
             body = "\n".join(LOG).encode()
             LOG.clear()
+        elif self._path.startswith("/fail"):
+            status = b"503 Service Unavailable"
         elif self._path != "/healthz":
             LOG.append(f"{self._path} {self._id} {time.time_ns()}")
-        head = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body)
+        head = b"HTTP/1.1 %b\r\ncontent-length: %d\r\n\r\n" % (status, len(body))
         self._transport.write(head + body)  # type: ignore[attr-defined]
 
 

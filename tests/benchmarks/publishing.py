@@ -149,11 +149,11 @@ async def _bare(url: str, attempts: int, result: Rounds) -> None:
             await asyncio.gather(*(worker() for _ in range(ENDPOINTS * CONCURRENCY)))
 
         await _timed(result, attempts, all_of_them)
-        await _log(url)
+        await received_log(url)
         for number in range(SINGLES):
             began = time.time_ns()
             await post(number)
-            ((_, _, came),) = await _log(url)
+            ((_, _, came),) = await received_log(url)
             result.idle_ms.append((came - began) / 1e6)
 
 
@@ -197,7 +197,7 @@ async def _load(store: Store, url: str, attempts: int, result: Rounds) -> None:
         await _all_delivered(store, len(events) * ENDPOINTS)
 
     await _timed(result, len(events) * ENDPOINTS, publish)
-    came = Counter(path for path, _, _ in await _log(url))
+    came = Counter(path for path, _, _ in await received_log(url))
     result.lost += sum(max(0, len(events) - came[f"/{n}"]) for n in range(ENDPOINTS))
 
 
@@ -211,7 +211,7 @@ async def _singles(store: Store, url: str, attempts: int, result: Rounds) -> Non
         began = time.time_ns()
         await store.append([Arrival(parse_event(payload), payload, real_now(), "bench")])
         await _all_delivered(store, done + number + 1)
-        entries = await _log(url)
+        entries = await received_log(url)
         if not entries:
             result.lost += 1
             continue
@@ -224,7 +224,8 @@ async def _all_delivered(store: Store, count: int) -> None:
             await asyncio.sleep(0.01)
 
 
-async def _log(url: str) -> list[tuple[str, str, int]]:
+async def received_log(url: str) -> list[tuple[str, str, int]]:
+    """(path, message id, nanoseconds) of what the receiver acknowledged since it was last asked."""
     async with httpx.AsyncClient() as client:
         text = (await client.get(f"{url}/log")).text
     return [(path, name, int(at)) for path, name, at in (line.split(" ") for line in text.splitlines())]
