@@ -1,9 +1,9 @@
 """Driving the sandbox's world from any language: `/sandbox/…`.
 
     GET  /sandbox/clock       the world's time, its speed, when something is planned next
-    POST /sandbox/clock       {"advance": "2h"} or {"to": time}, {"speed": n}: let time pass; answers when all is played
+    POST /sandbox/clock       {"advance": "2h"} or {"to": time}, {"speed": n}: let time pass, play what is due
     GET  /sandbox/scenarios   what there is to live
-    POST /sandbox/scenarios   {"scenario": name, "orders", "packages"}, or a scenario document: start orders that live it
+    POST /sandbox/scenarios   {"scenario": name, "orders", "packages"}, or a document: start orders that live it
     GET  /sandbox/orders      ids and states of the world's orders
     POST /sandbox/orders      {"businessProductId", "order"}: put an order document into the world as given; or
                               {"orderId", "do"}: cancel, startFulfilment, completeRefunds

@@ -1,10 +1,12 @@
-"""Publishing gone wrong on purpose: which copies of an event a destination gets, and in which forms.
+"""Faults carried out: which copies of an event a destination gets and in which forms, and what requests run into.
 
-Everything is decided by the seed from the event and the destination, so that the same world is wrong in the same
-way each time. Forms are rendered in `events`; the one form that is not about bytes, wrong credentials, is carried
-out here by `FaultySender`. The settings are `faults`'.
+What publishing does wrong is decided by the seed from the event and the destination, so that the same world is
+wrong in the same way each time. Forms are rendered in `events`; the one form that is not about bytes, wrong
+credentials, is carried out here by `FaultySender`. What queries answer wrongly about an order is decided where they
+answer. The settings are `faults`'.
 """
 
+import asyncio
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +16,7 @@ from msgspec.structs import replace
 
 from milepost.domain.attempt import Destination
 from milepost.domain.envelope import Event
+from milepost.domain.errors import UpstreamUnavailable
 from milepost.domain.event import BY_NAME, canonical_type
 from milepost.domain.instant import SECOND
 from milepost.domain.record import Record, tracker_subject
@@ -76,6 +79,34 @@ class FaultySender:
         return [outcomes[parcel.message.id] for parcel in parcels]
 
 
+class RequestFaults:
+    """What requests to `/token` and `/graphql` run into before anything is answered."""
+
+    def __init__(self, seed: int, faults: ActiveFaults) -> None:
+        self._faults = faults
+        self._draw = dice(seed, "requests")
+
+    def check_up(self) -> None:
+        """Raises `UpstreamUnavailable` while the API is down."""
+        if self._faults.now.api_down:
+            raise UpstreamUnavailable("the fault apiDown is on")
+
+    async def of_query(self) -> Faults:
+        """The faults of one request to `/graphql`, once it has been slow enough: `throttling` says whether it is this
+        one that is throttled. Raises `UpstreamUnavailable`."""
+        self.check_up()
+        now = self._faults.now
+        throttled, failed = (
+            self._draw.random() < now.throttling_rate,
+            self._draw.random() < now.server_error_rate,
+        )
+        if now.slow_seconds:
+            await asyncio.sleep(now.slow_seconds)
+        if failed:
+            raise UpstreamUnavailable("the fault serverErrorRate hit this request")
+        return replace(now, throttling=now.throttling or throttled)
+
+
 def _copies(faults: Faults, event: Event, draw: random.Random) -> list[Copy]:
     # Each fault has a number of its own, drawn whether it is on or not: one does not change what another hits.
     drawn = {
@@ -96,7 +127,8 @@ def _copies(faults: Faults, event: Event, draw: random.Random) -> list[Copy]:
     }
 
     def hits(field: str) -> bool:
-        return drawn[field] < getattr(faults, field.replace("-", "_"))
+        rate: float = getattr(faults, field.replace("-", "_"))
+        return drawn[field] < rate
 
     within = max(1, round(faults.reorder_seconds * SECOND))
     if hits("drop"):

@@ -12,7 +12,6 @@ import inspect
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib import resources
-from itertools import count
 from typing import Any
 
 import msgspec
@@ -57,7 +56,6 @@ from milepost.sandbox.orders import Orders
 from milepost.sandbox.permissions import DEMANDED, Caller
 from milepost.sandbox.scalars import DECIMAL
 from milepost.sandbox.subscriptions import Subscriptions
-from milepost.sandbox.world import dice
 
 TARGET_HEADERS = ("x-api-target-id", "x-omni-targetid", "x-omni-installationid")
 """The business product's header as the documentation spells it, and as older clients do."""
@@ -92,7 +90,6 @@ class GraphApi:
         self._subscriptions = subscriptions
         self._orders = Orders(keeper, clock.now)
         self._clock = clock
-        self._numbers = count()
 
     async def answer(self, headers: Mapping[str, str], body: bytes, faults: Faults) -> dict[str, Any]:
         """The response document of one request; `headers` have lower-case names."""
@@ -132,8 +129,7 @@ class GraphApi:
             raise api_error(e) from e
 
     def _throttle(self, faults: Faults) -> None:
-        draw = dice(self._keeper.seed, "throttled", next(self._numbers))
-        if faults.throttling or draw.random() < faults.throttling_rate:
+        if faults.throttling:
             raise ApiError(THROTTLING, "Rate exceeded.")
 
 
