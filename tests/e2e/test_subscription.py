@@ -19,7 +19,7 @@ from tests.e2e.running import Client, running_hub, served, until
 
 from milepost.domain.envelope import parse_event
 from milepost.domain.retry import Schedule
-from milepost.sandbox.program import Sandbox, SandboxConfig
+from milepost.sandbox.program import CONSUMER, Sandbox, SandboxConfig
 from milepost.store import Transaction
 
 SUBSCRIBED = (
@@ -127,10 +127,11 @@ async def hub(tmp_path: Path, sandbox: str, port: int, *secrets: str) -> AsyncIt
 async def everything_arrived(client: Client, program: Sandbox) -> None:
     """The hub has every event that was caused, each once, through one of the subscriptions."""
 
-    def pending(tx: Transaction) -> bool:
-        return not tx.attempts.count().get("pending") and tx.attempts.count().get("delivered", 0) > 0
+    def settled(tx: Transaction) -> bool:
+        enqueued = tx.journal.checkpoint(CONSUMER) >= tx.journal.last_position()
+        return enqueued and not tx.attempts.count().get("pending")
 
-    await until(lambda: program.store.read(pending), "every message is settled")
+    await until(lambda: program.store.read(settled), "every message is settled")
     caused = await program.store.read(lambda tx: tx.journal.events(0, 500, None, None))
     known = [parse_event(r.body).event_id for r in caused if r.type in SUBSCRIBED]
     await client.settled()
@@ -183,5 +184,5 @@ async def arrivals(client: Client) -> list[dict[str, Any]]:
     found = []
     for event in await client.events():
         whole = await client.get(f"/v1/events/{event['eventId']}")
-        found += whole["arrivals"]
+        found += whole["arrivalLog"]
     return found
