@@ -8,8 +8,7 @@ The routes that drive the world are in `driving`; how requests are routed and re
 `/graphql` are Amazon's.
 """
 
-from milepost.domain.errors import UpstreamUnavailable
-from milepost.sandbox.faults import ActiveFaults
+from milepost.sandbox.faulty import RequestFaults
 from milepost.sandbox.http import Request, Response, Routes, json_response
 from milepost.sandbox.queries import GraphApi
 from milepost.sandbox.tokens import Tokens
@@ -18,7 +17,7 @@ from milepost.sandbox.tokens import Tokens
 class AmazonRoutes:
     """What Amazon has at these addresses, too."""
 
-    def __init__(self, graph: GraphApi, tokens: Tokens, faults: ActiveFaults) -> None:
+    def __init__(self, graph: GraphApi, tokens: Tokens, faults: RequestFaults) -> None:
         self._graph = graph
         self._tokens = tokens
         self._faults = faults
@@ -31,16 +30,12 @@ class AmazonRoutes:
         }
 
     async def _token(self, request: Request) -> Response:
-        self._check_up()
+        self._faults.check_up()
         return json_response(self._tokens.issue(request.body))
 
     async def _graphql(self, request: Request) -> Response:
-        self._check_up()
-        return json_response(await self._graph.answer(request.headers, request.body, self._faults.now))
+        faults = await self._faults.of_query()
+        return json_response(await self._graph.answer(request.headers, request.body, faults))
 
     async def _health(self, request: Request) -> Response:
         return json_response({"status": "ok"})
-
-    def _check_up(self) -> None:
-        if self._faults.now.api_down:
-            raise UpstreamUnavailable("the fault apiDown is on")

@@ -24,7 +24,7 @@ from milepost.domain.event import BY_NAME, canonical_type
 from milepost.domain.instant import MINUTE, SECOND, Instant, format_instant
 from milepost.domain.record import Record
 from milepost.domain.resource import BUSINESS_PRODUCT, Resource
-from milepost.sandbox.transitions import Publication
+from milepost.sandbox.publication import Publication
 from milepost.sandbox.world import WorldOrder, dice, uuid_text
 
 API_VERSION = "2024-11-01"

@@ -6,7 +6,7 @@ publisher that sends them to a handler's webhook. Each of them is a module of it
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 
 import msgspec
 import structlog
@@ -15,18 +15,19 @@ from msgspec import Struct
 from milepost.domain.attempt import Destination
 from milepost.domain.errors import Misconfigured
 from milepost.domain.instant import DAY, SECOND, Instant
-from milepost.domain.record import Record
 from milepost.domain.retry import STANDARD, Schedule
 from milepost.pipeline.consumer import Consumer
-from milepost.pipeline.publisher import Copies, Copy, Publisher
+from milepost.pipeline.publisher import Publisher
 from milepost.sandbox.api import AmazonRoutes
 from milepost.sandbox.clock import WorldClock, real_now
 from milepost.sandbox.driving import DrivingRoutes
 from milepost.sandbox.eventbridge_road import EventBridgeRoad
 from milepost.sandbox.events import render
-from milepost.sandbox.faults import ActiveFaults
+from milepost.sandbox.faults import ActiveFaults, Faults
+from milepost.sandbox.faulty import FaultyCopies, FaultySender, RequestFaults
 from milepost.sandbox.http import RoutedApp
 from milepost.sandbox.keeper import Keeper
+from milepost.sandbox.playing import WORLD_TIME
 from milepost.sandbox.queries import GraphApi
 from milepost.sandbox.tokens import Tokens
 from milepost.sandbox.world import dice
@@ -45,13 +46,9 @@ from milepost.transports.webhook_sender import (
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 DESTINATION = "hub"
 CONSUMER = "publisher"
-WORLD_TIME = "world"
-"""The checkpoint that holds the time up to which the world was played."""
 START_DAYS = 21
 """A faster world begins so many days back, so that it stays in the past while it hurries."""
 LEASE = 60 * SECOND
-SHUFFLE_SPREAD = 30 * SECOND
-"""A shuffled event arrives up to this much later than its turn, a duplicate up to this much after the first."""
 
 log = structlog.get_logger()
 
@@ -90,6 +87,8 @@ class SandboxConfig(Struct, frozen=True, kw_only=True):
     """The part of events that is sent twice (0 to 1)."""
     shuffle_rate: float = 0.0
     """The part of events that is held back, so that later ones overtake it (0 to 1)."""
+    faults: Faults = Faults()
+    """The faults that are on from the start."""
     open_to_all: bool = False
     """Let anybody who reaches this sandbox drive it, not only callers on loopback."""
     egress_allow: tuple[str, ...] = ()
@@ -132,11 +131,14 @@ class Sandbox:
             allow=(*LOOPBACK, *config.egress_allow),
             schedule=config.schedule,
         )
+        self.faults = ActiveFaults(
+            config.faults.over(Faults(duplicate=config.duplicate_rate, reorder=config.shuffle_rate))
+        )
         pace = max(1.0, config.speed)
         draw = dice(config.seed, "jitter")
         self.publisher = Publisher(
             self.store,
-            {"webhook": self.sender, "eventbridge": self.eventbridge.sender},
+            {"webhook": FaultySender(self.sender), "eventbridge": self.eventbridge.sender},
             self.clock.now,
             wait=self.clock.wait,
             random=draw.random,
@@ -145,23 +147,17 @@ class Sandbox:
             lease=round(LEASE * pace),
             look_again=round(5 * SECOND * pace),
             render=render,
-            copies=copies(
-                config.seed,
-                config.duplicate_rate,
-                config.shuffle_rate,
-                "bridge" if config.eventbridge else "",
-            ),
+            copies=FaultyCopies(config.seed, self.faults, "bridge" if config.eventbridge else ""),
             probe=self._probe,
         )
         self._consumer = Consumer(
             self.store, CONSUMER, self.publisher.prepare, self.clock.now, probe=self._probe
         )
         tokens = Tokens(config.client_id, config.client_secret)
-        self.faults = ActiveFaults()
         self.graph = GraphApi(self.keeper, tokens, self.clock)
         self.app = RoutedApp(
             [
-                AmazonRoutes(self.graph, tokens, self.faults),
+                AmazonRoutes(self.graph, tokens, RequestFaults(config.seed, self.faults)),
                 DrivingRoutes(self.keeper, self.clock, self.faults, eventbridge=config.eventbridge),
                 self.eventbridge.routes,
             ],
@@ -276,16 +272,3 @@ def _subscribe(tx: Transaction, settings: WebhookSettings | None) -> None:
         tx.attempts.put_destination(
             Destination(DESTINATION, "webhook", msgspec.json.encode(settings), endpoint=settings.url)
         )
-
-
-def copies(seed: int, duplicate_rate: float, shuffle_rate: float, form: str = "") -> Copies:
-    """When each copy of an event is sent: by the seed, some twice and some held back behind later ones."""
-
-    def made(tx: Transaction, record: Record, destination: Destination) -> Sequence[Copy]:
-        draw = dice(seed, "spread", record.event().event_id, destination.id)
-        first = draw.randrange(SHUFFLE_SPREAD) if draw.random() < shuffle_rate else 0
-        if draw.random() < duplicate_rate:
-            return (Copy(first, form), Copy(first + draw.randrange(SHUFFLE_SPREAD), form))
-        return (Copy(first, form),)
-
-    return made

@@ -28,11 +28,12 @@ from msgspec import Struct
 from milepost.domain.errors import MilepostError
 from milepost.domain.event import KNOWN_API_VERSIONS
 from milepost.domain.instant import SECOND, Instant
-from milepost.domain.record import tracker_identity
 from milepost.sandbox.clock import WorldClock
 from milepost.sandbox.faults import Faults
 from milepost.sandbox.keeper import Keeper
+from milepost.sandbox.reading import find_tracker
 from milepost.sandbox.tokens import Tokens
+from milepost.sandbox.transitions import ahead
 from milepost.sandbox.world import WorldOrder
 
 SANDBOX_TARGET = "sandbox"
@@ -205,7 +206,7 @@ async def _resolve_order(_: Any, info: Info, **arguments: Any) -> dict[str, Any]
         )
     if world is None:
         raise ApiError("ResourceNotFoundError", "There is no such order.")
-    return order_answer(world, context.faults, context.now)
+    return order_answer(world, context.faults, context.now, context.keeper.seed)
 
 
 @_query.field("packageTracker")
@@ -220,20 +221,21 @@ async def _resolve_tracker(_: Any, info: Info, **arguments: Any) -> dict[str, An
     world = await context.keeper.by_tracker(carrier, number, context.business_product_id)
     if world is None:
         raise ApiError("ResourceNotFoundError", "There is no such tracker, or it has expired.")
-    for detail in world.order["packageInformation"]["details"]:
-        identity = tracker_identity(detail.get("packageTracker"))
-        if identity is not None and (identity[0].lower(), identity[1]) == (carrier.lower(), number):
-            hidden = _is_hidden(world, detail["id"], context.faults, context.now)
-            tracker: dict[str, Any] = detail["packageTracker"]
-            return None if hidden else tracker
+    found = find_tracker(world.order, carrier, number)
+    if found is not None:
+        hidden = _is_hidden(world, found[0], context.faults.over(world.faults), context.now)
+        return None if hidden else found[1]
     raise ApiError("ResourceNotFoundError", "There is no such tracker, or it has expired.")
 
 
-def order_answer(world: WorldOrder, faults: Faults, now: Instant) -> dict[str, Any]:
+def order_answer(world: WorldOrder, faults: Faults, now: Instant, seed: int) -> dict[str, Any]:
     """The order as the query answers it: packages at order level and at each line item, whole line items
     wherever one is referred to, and the faults that are on."""
+    faults = faults.over(world.faults)
     behind = now - world.changed_at < faults.order_behind_seconds * SECOND
     order = copy.deepcopy(world.previous if behind and world.previous is not None else world.order)
+    if faults.order_ahead_seconds:
+        order = copy.deepcopy(ahead(world, Instant(round(now + faults.order_ahead_seconds * SECOND)), seed))
     items = {item["id"]: item for item in order.get("lineItems") or ()}
     details = order["packageInformation"]["details"]
     for detail in details:

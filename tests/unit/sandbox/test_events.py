@@ -12,7 +12,7 @@ from milepost.domain.envelope import parse_event
 from milepost.domain.instant import Instant, parse_instant
 from milepost.domain.record import Record
 from milepost.sandbox.events import OVERSIZE, SKEW, event_body, legacy_name, render
-from milepost.sandbox.transitions import Publication
+from milepost.sandbox.publication import Publication
 from milepost.sandbox.world import WorldOrder
 
 SEEDS = Path(__file__).parents[2] / "seeds"
