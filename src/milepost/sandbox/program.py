@@ -28,6 +28,7 @@ from milepost.sandbox.faulty import FaultyCopies, FaultySender, RequestFaults
 from milepost.sandbox.http import RoutedApp
 from milepost.sandbox.keeper import Keeper
 from milepost.sandbox.playing import WORLD_TIME
+from milepost.sandbox.publishing import PublishingRoutes, indexed
 from milepost.sandbox.queries import GraphApi
 from milepost.sandbox.tokens import Tokens
 from milepost.sandbox.world import dice
@@ -151,7 +152,7 @@ class Sandbox:
             probe=self._probe,
         )
         self._consumer = Consumer(
-            self.store, CONSUMER, self.publisher.prepare, self.clock.now, probe=self._probe
+            self.store, CONSUMER, indexed(self.publisher.prepare), self.clock.now, probe=self._probe
         )
         tokens = Tokens(config.client_id, config.client_secret)
         self.graph = GraphApi(self.keeper, tokens, self.clock)
@@ -159,6 +160,7 @@ class Sandbox:
             [
                 AmazonRoutes(self.graph, tokens, RequestFaults(config.seed, self.faults)),
                 DrivingRoutes(self.keeper, self.clock, self.faults, eventbridge=config.eventbridge),
+                PublishingRoutes(self.store, self.publisher, CONSUMER),
                 self.eventbridge.routes,
             ],
             open_to_all=config.open_to_all,
