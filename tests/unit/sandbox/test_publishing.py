@@ -61,7 +61,7 @@ async def test_an_event_is_shown_with_what_was_sent(client: Asking, receiver: Re
     await client.sandbox.settle()
     (item,) = (await client.get(f"/sandbox/events?eventId={event_id}"))["items"]
     assert (item["eventId"], item["type"]) == (event_id, "PACKAGE_DELIVERED")
-    assert item["body"]["subscriptionId"] == ""
+    assert not {"subscriptionId", "idempotencyKey"} & set(item["body"]), "it is nobody's yet"
     assert item["data"]["order"]["id"] in item["resources"][0]
     (message,) = item["messages"]
     assert message["subscriptionId"] == "sub-1"
@@ -123,7 +123,8 @@ async def test_every_attempt_is_shown(client: Asking, receiver: Receiver) -> Non
     first = await client.get("/sandbox/attempts?limit=1")
     assert first["items"] == of_event[:1]
     rest = await client.get(f"/sandbox/attempts?after={first['next']}")
-    assert rest["items"][0] == of_event[1]
+    assert len(rest["items"]) == 2
+    assert of_event[1] in rest["items"]
     assert [a["number"] for a in (await client.get(f"/sandbox/attempts?eventId={other}"))["items"]] == [1]
     assert rest["next"] is None
     for wrong, status in (("after=x", 400), ("messageId=x", 404), ("eventId=x", 404)):
