@@ -45,7 +45,7 @@ Refuse = Callable[[int, dict[str, Any]], tuple[str, str] | None]
 
 
 class PartnerBus:
-    """The fake, while it is open. `refuse` makes single entries fail, `fail_with` makes whole calls fail."""
+    """The fake, while it is open. `refuse` makes single entries fail, `fail_with` the partner's calls."""
 
     def __init__(self) -> None:
         self.refuse: Refuse = lambda number, entry: None
@@ -116,13 +116,20 @@ class PartnerBus:
         def put_partner_events(handler: EventsHandler) -> str:
             return bus._put_partner_events(handler)
 
+        def checked(call: Callable[[EventsHandler], str]) -> Callable[[EventsHandler], str]:
+            def answer(handler: EventsHandler) -> str:
+                bus._check_up()
+                return call(handler)
+
+            return answer
+
         replaced: list[tuple[Any, str, Any]] = [
             (EventsBackend, "_normalize_event_bus_arn", _bus_name),
             (EventsBackend, "put_events", _put_events(_there(EventsBackend, "put_events"))),
             (EventsBackend, "create_event_bus", _create_bus(_there(EventsBackend, "create_event_bus"))),
             (EventsBackend, "delete_event_bus", _delete_bus(_there(EventsBackend, "delete_event_bus"))),
-            (EventsHandler, "create_partner_event_source", _create_source),
-            (EventsHandler, "delete_partner_event_source", _delete_source),
+            (EventsHandler, "create_partner_event_source", checked(_create_source)),
+            (EventsHandler, "delete_partner_event_source", checked(_delete_source)),
             (EventsHandler, "describe_event_source", _describe_source),
             (EventsHandler, "put_partner_events", put_partner_events),
         ]

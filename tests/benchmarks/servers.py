@@ -85,7 +85,7 @@ http {{ access_log off; client_body_temp_path {folder}/body; proxy_temp_path {fo
 """
     )
     command = [need("nginx", "nginx-light"), "-p", str(folder), "-c", str(config)]
-    with _running(command, {}, port, folder / "log") as process:
+    with running(command, {}, port, folder / "log") as process:
         yield Server("nginx 204", port, process)
 
 
@@ -105,7 +105,7 @@ def hub(folder: Path, *, consumers: bool, database: Path | None = None) -> Itera
         "MILEPOST_LOG_LEVEL": "error",
     }
     command = [sys.executable, "-m", "milepost.cli.main", "serve"]
-    with _running(command, environment, port, folder / "log") as process:
+    with running(command, environment, port, folder / "log") as process:
         name = "Milepost, consumers running" if consumers else "Milepost"
         yield Server(name, port, process, database)
 
@@ -123,7 +123,7 @@ def peer(folder: Path) -> Iterator[Server]:
             *(sys.executable, "-m", "uvicorn", "tests.benchmarks.peer_fastapi:app", "--port", str(port)),
             *("--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "error"),
         ]
-        with _running(command, environment, port, folder / "log") as process:
+        with running(command, environment, port, folder / "log") as process:
             yield Server("FastAPI + SQLAlchemy + PostgreSQL", port, process)
 
 
@@ -132,9 +132,10 @@ def _asyncpg_url(uri: str) -> str:
 
 
 @contextmanager
-def _running(
+def running(
     command: list[str], environment: dict[str, str], port: int, log: Path
 ) -> Iterator[subprocess.Popen[bytes]]:
+    """A program as a process that answers at /healthz; it is ended when the block is."""
     env = {**os.environ, **environment}
     with log.open("wb") as output:
         process = subprocess.Popen(command, env=env, cwd=ROOT, stdout=output, stderr=output)

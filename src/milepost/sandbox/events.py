@@ -78,7 +78,8 @@ def render(record: Record, destination: Destination, message: Message) -> bytes:
         event = replace(event, event_time=format_instant(Instant(event.published_at - SKEW)))
     if "oversize" in forms and message.tries == 0:
         event = replace(event, extra={"padding": Raw(b'"' + b"x" * OVERSIZE + b'"')})
-    if "bridge" in forms:
+    # An EventBridge destination makes the document itself, of what its subscription gets.
+    if "bridge" in forms and destination.kind == "webhook":
         return format_eventbridge(event, bridge_of(event, f"{SOURCE_PREFIX}{destination.id}", "0" * 12))
     return format_webhook(event)
 

@@ -140,6 +140,8 @@ class Keeper(Player):
     ) -> list[str]:
         """Make several packages of a pending one, each with the (line item id, units) of its part; returns their
         ids. What was planned for the one happens to each of them. Raises `Conflict`, `Invalid`, `NotFound`."""
+        if len(parts) < 2:
+            raise Invalid("a split makes two packages or more", field="packageInformation")
         step = Step(self._clock.now(), delivery_id, split=tuple(map(tuple, parts)))
         await self.act(order_id, step, business_product_id)
         return split_ids(self.seed, order_id, delivery_id, len(parts))

@@ -68,6 +68,8 @@ def scan(
 
 def revise(parcel: dict[str, Any], step: Step) -> list[Publication]:
     """Change what a tracker shows without a new scan. Raises `Conflict` when there is no tracker."""
+    if not (step.tracker or step.without or step.window or step.moved_by):
+        raise Invalid("nothing happens at this step", field="step")
     event = changed(parcel)
     tracker = parcel["packageTracker"]
     if step.tracker == "empty" and _WITHHELD not in tracker:
@@ -77,13 +79,8 @@ def revise(parcel: dict[str, Any], step: Step) -> list[Publication]:
         _list(tracker, tracker.pop(_WITHHELD), "milestones")
     elif step.without:
         _unsay(tracker, step.without)
-    elif step.window is not None or step.moved_by:
-        _move_window(tracker, step)
-        return []
-    else:
-        raise Invalid("nothing happens at this step", field="step")
     _move_window(tracker, step)
-    return [event]
+    return [event] if step.tracker or step.without else []
 
 
 def _unsay(tracker: dict[str, Any], code: str) -> None:

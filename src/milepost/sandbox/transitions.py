@@ -231,7 +231,5 @@ def _check_parts(held: dict[str, float], step: Step) -> None:
             if item not in shared:
                 raise Invalid(f"line item {item} is not in this package", field="orderLineItemAmounts")
             shared[item] += units
-    if len(step.split) < 2:
-        raise Invalid("a split makes two packages or more", field="packageInformation")
     if shared != held:
         raise Invalid("the parts of a split hold exactly what the package held", field="orderLineItemAmounts")

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 from aiohttp import web
+from msgspec.structs import replace
 from tests.unit.transports.receiver import Received, Receiver, answering
 
 from milepost.domain.attempt import Attempt, Destination, Message
@@ -218,6 +219,16 @@ async def test_an_active_source_is_posted_to_as_an_api_destination_does(bus: Bus
         assert "authorization" not in received.headers
         (attempt,) = await bus.attempts()
         assert (attempt.outcome, attempt.target) == ("delivered", f"{receiver.url}/hook?x=1")
+
+
+async def test_an_event_sent_by_both_roads_is_one_document_here(bus: Bus) -> None:
+    """The form `bridge` is for webhooks: a document is not put into a document."""
+    await bus.event()
+    (record,) = await bus.store.read(lambda tx: tx.journal.after(0, 1))
+    message = Message("m", DESTINATION.id, 1, "pending", 0, START)
+    assert render(record, DESTINATION, replace(message, form="bridge")) == render(
+        record, DESTINATION, message
+    )
 
 
 async def test_each_kind_of_connection_authenticates(bus: Bus) -> None:

@@ -1,0 +1,100 @@
+"""The store's contract: what every database must do for Milepost, and what callers may rely on.
+
+Async outside, sync inside: `Store.write` and `Store.read` take one sync function of a `Transaction` that never
+awaits. A write function runs alone (one writer), commits as a whole or not at all, and may run again after a
+failed commit, so it must not have effects outside the transaction. Nothing is sent inside one.
+
+- **Journal**: records, arrivals, quarantine, checkpoints. The only source of truth.
+- **Views**: what the folds produced, and the indexes that reading needs. Remade by `rebuild` at any time.
+- **Work**: hydration asks: what must still be asked of the API, and when.
+- **Attempts**: destinations, messages to them, every try to send one, and which endpoints are left alone.
+- **Credentials**: API keys, hashed.
+
+Every list is bounded by a `limit`. Times are passed in; nothing here reads a clock. Implementations live in
+`sql`; `tests/contract` proves each of them. Errors: `StoreUnavailable` when a write cannot be committed (disk
+full, read-only, gone), `StoreLocked` when another hub holds the database.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
+
+from milepost.store.attempts import Attempts
+from milepost.store.credentials import ApiKey, Credentials, Scope
+from milepost.store.journal import (
+    Arrival,
+    ArrivalRow,
+    Counts,
+    Journal,
+    NewRecord,
+    Quarantined,
+    Receipt,
+)
+from milepost.store.views import FailedFold, Found, View, ViewKind, Views
+from milepost.store.work import Ask, Work
+
+__all__ = [
+    "ApiKey",
+    "Arrival",
+    "ArrivalRow",
+    "Ask",
+    "Attempts",
+    "Counts",
+    "Credentials",
+    "FailedFold",
+    "Found",
+    "Journal",
+    "NewRecord",
+    "Quarantined",
+    "Receipt",
+    "Scope",
+    "Store",
+    "Transaction",
+    "View",
+    "ViewKind",
+    "Views",
+    "Work",
+]
+
+T = TypeVar("T")
+
+
+class Transaction(Protocol):
+    """What a write or read function works with; valid only while that function runs."""
+
+    @property
+    def journal(self) -> Journal: ...
+    @property
+    def views(self) -> Views: ...
+    @property
+    def work(self) -> Work: ...
+    @property
+    def attempts(self) -> Attempts: ...
+    @property
+    def credentials(self) -> Credentials: ...
+
+
+class Store(Protocol):
+    async def append(self, arrivals: Sequence[Arrival]) -> list[Receipt]:
+        """Journal arrivals durably, each once, and count every duplicate. Returns after the commit.
+
+        Arrivals of concurrent callers share a commit (natural batches, no timer). A duplicate inside the
+        batch is one too. Raises `StoreUnavailable`: then none of these arrivals was kept.
+        """
+        ...
+
+    async def write(self, function: Callable[[Transaction], T]) -> T:
+        """Run `function` in a write transaction of its own and commit it."""
+        ...
+
+    async def read(self, function: Callable[[Transaction], T]) -> T:
+        """Run `function` on one consistent state of the database, beside the writer."""
+        ...
+
+    async def changed(self, position: int, timeout: float) -> int:
+        """Wait until the journal's last position is above `position`, or `timeout` seconds; returns the last
+        position known. A wait for a signal, not a poll."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what was accepted, commit, release the lock."""
+        ...

@@ -1,0 +1,104 @@
+"""Destinations, messages, attempts and breakers as every store has them."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol
+
+from milepost.domain.attempt import Attempt, Destination, Message, MessageState
+from milepost.domain.breaker import Breaker
+from milepost.domain.instant import Instant
+
+
+class Attempts(Protocol):
+    """A message of a disabled destination is never pending: whatever would make it so makes it `held`."""
+
+    def put_destination(self, destination: Destination) -> None:
+        """Insert or replace; its pending messages become held when it is disabled, and the other way round."""
+        ...
+
+    def destination(self, id: str) -> Destination | None: ...
+
+    def destinations(self, after: str, limit: int) -> list[Destination]: ...
+
+    def destinations_of(self, ids: Collection[str]) -> dict[str, Destination]: ...
+
+    def remove_destination(self, id: str) -> None: ...
+
+    def disable(self, id: str, reason: str) -> bool:
+        """Keep its messages held, the reason beside it. False when there is no such destination."""
+        ...
+
+    def enable(self, id: str) -> bool:
+        """Make its held messages pending again. False when there is no such destination."""
+        ...
+
+    def enqueue(self, messages: Sequence[Message]) -> None:
+        """Add messages; one that is there already (same id) stays as it is."""
+        ...
+
+    def claim(
+        self,
+        at: Instant,
+        lease_until: Instant,
+        limit: int,
+        *,
+        share: int,
+        room: Mapping[str, int],
+    ) -> list[Message]:
+        """Take due messages that nobody holds: first tries ahead of late ones, then earliest; `fence` goes up.
+
+        A lane gives at most its `room`, or `share` where that names none; one whose breaker is open gives
+        nothing, or, once its pause is over, one message as the probe, which is noted in the breaker."""
+        ...
+
+    def release(self, messages: Sequence[Message]) -> None:
+        """Give claimed messages back unsent; those whose fence is no longer the newest stay as they are."""
+        ...
+
+    def record(self, results: Sequence[tuple[Attempt, Message]]) -> list[bool]:
+        """Keep attempts, each with its message's new state. False, and nothing kept, where `message.fence` is
+        no longer the newest. At most one result a message."""
+        ...
+
+    def next_due(self) -> Instant | None:
+        """When the next message can be claimed: leases and breakers considered, lanes' shares not."""
+        ...
+
+    def breakers(self) -> dict[str, Breaker]:
+        """Those that are not plain, by lane."""
+        ...
+
+    def put_breakers(self, breakers: Sequence[Breaker]) -> None: ...
+
+    def message(self, id: str) -> Message | None: ...
+
+    def messages(
+        self,
+        after: tuple[int, str] | None,
+        limit: int,
+        *,
+        position: int | None = None,
+        destination_id: str | None = None,
+        state: MessageState | None = None,
+    ) -> list[Message]:
+        """Messages, oldest first; `after` is (position, id)."""
+        ...
+
+    def resend(self, id: str, at: Instant) -> Message | None:
+        """Make a message due at once, by hand: whatever became of it, ahead of the schedule, as its endpoint's
+        probe if that is left alone. A result that is still under way is dropped. None: no such message."""
+        ...
+
+    def attempts(
+        self, after: tuple[int, int] | tuple[int, int, str], limit: int, message_id: str | None = None
+    ) -> list[Attempt]:
+        """Attempts, oldest first; `after` is (started_at, number, message id). Without the message id, those
+        of other messages that began in the same millisecond are passed over too."""
+        ...
+
+    def last_attempt(self, destination_id: str) -> Attempt | None:
+        """The newest attempt of whatever message to a destination."""
+        ...
+
+    def count(self, destination_id: str | None = None) -> dict[str, int]:
+        """Messages by state, those of one destination or all."""
+        ...

@@ -1,0 +1,150 @@
+"""The journal as every store has it: records, arrivals, quarantine, checkpoints, counts."""
+
+from collections.abc import Collection, Sequence
+from typing import Literal, Protocol
+
+from msgspec import Struct
+
+from milepost.domain.envelope import Event
+from milepost.domain.instant import Instant
+from milepost.domain.record import Kind, Record
+
+
+class Arrival(Struct, frozen=True):
+    """One authenticated, parsed event at the door: what `Store.append` takes."""
+
+    event: Event
+    body: bytes
+    received_at: Instant
+    road: str
+
+
+class Receipt(Struct, frozen=True):
+    """What became of an arrival: `position` is the record's, for a duplicate the original's."""
+
+    status: Literal["accepted", "duplicate"]
+    position: int
+    conflict: bool = False
+    """The duplicate's canonical `data` differed: a conflict record was kept (or is kept already)."""
+
+
+class ArrivalRow(Struct, frozen=True):
+    """One arrival of a record as the books show it; the first is the record's own."""
+
+    position: int
+    received_at: Instant
+    road: str
+    subscription_id: str
+    idempotency_key: str
+    event_id: str
+    conflict: bool = False
+
+
+class NewRecord(Struct, frozen=True):
+    """Something Milepost itself journals: a snapshot, a condition or a settlement."""
+
+    kind: Kind
+    business_product_id: str
+    type: str
+    received_at: Instant
+    published_at: Instant
+    road: str
+    body: bytes
+    origin: int | None = None
+
+
+class Quarantined(Struct, frozen=True):
+    """What came in and could not be read (or was not allowed in), kept with the reason."""
+
+    id: int
+    received_at: Instant
+    road: str
+    code: str
+    reason: str
+    body: bytes
+    business_product_ids: tuple[str, ...]
+    """Those that the sender's credential was bound to; empty when it was bound to all."""
+    released_at: Instant | None = None
+    position: int | None = None
+    """Where its record is, once it was ingested again."""
+
+
+class Counts(Struct, frozen=True):
+    """From one read: arrivals = events + duplicates + quarantined."""
+
+    arrivals: int
+    events: int
+    duplicates: int
+    """Conflicts are among them."""
+    conflicts: int
+    quarantined: int
+    """Now in quarantine; a release moves its count to events or duplicates."""
+    records: int
+    last_position: int
+    folded: int
+    """Records at or below the projector's checkpoint, failed folds among them."""
+    pending: int
+    failed_folds: int
+
+
+class Journal(Protocol):
+    def add(self, records: Sequence[NewRecord]) -> list[int]:
+        """Journal what Milepost itself found out; positions in order."""
+        ...
+
+    def after(self, position: int, limit: int) -> list[Record]:
+        """Records above `position`, lowest first."""
+        ...
+
+    def events(
+        self, after: int, limit: int, business_products: Collection[str] | None, type: str | None
+    ) -> list[Record]:
+        """Event records above `after`, lowest first; `None` business products means all, `type` is canonical."""
+        ...
+
+    def records(self, positions: Collection[int]) -> dict[int, Record]: ...
+
+    def of_subjects(self, subjects: Collection[tuple[str, str]]) -> dict[tuple[str, str], list[Record]]:
+        """All indexed records of each (business product, subject), lowest position first."""
+        ...
+
+    def business_products(self) -> list[str]:
+        """Every business product that an indexed record is about, sorted."""
+        ...
+
+    def last_position(self) -> int: ...
+
+    def arrivals(self, positions: Collection[int]) -> dict[int, list[ArrivalRow]]:
+        """Every arrival of each record, the first included, in order."""
+        ...
+
+    def quarantine(
+        self,
+        body: bytes,
+        code: str,
+        reason: str,
+        received_at: Instant,
+        road: str,
+        business_product_ids: tuple[str, ...],
+    ) -> int: ...
+
+    def quarantined(
+        self, after: int, limit: int, business_products: Collection[str] | None, released: bool | None
+    ) -> list[Quarantined]:
+        """Entries with id above `after`, lowest first; `released` None means both."""
+        ...
+
+    def quarantine_entry(self, id: int) -> Quarantined | None: ...
+
+    def append_released(self, id: int, arrival: Arrival, at: Instant) -> Receipt:
+        """Ingest a quarantined body that can be read now, and move its count. Again on an entry already
+        released: the same receipt's position, status duplicate, and nothing counted."""
+        ...
+
+    def checkpoint(self, consumer: str) -> int:
+        """The position up to which a consumer has processed everything; 0 before the first."""
+        ...
+
+    def set_checkpoint(self, consumer: str, position: int) -> None: ...
+
+    def counts(self, projector: str) -> Counts: ...

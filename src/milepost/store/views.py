@@ -1,0 +1,118 @@
+"""Views as every store has them, and the indexes, flags and failed folds that go with them."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Literal, Protocol
+
+from msgspec import Struct
+
+from milepost.domain.instant import Instant
+
+ViewKind = Literal[
+    "order", "delivery", "tracker", "world", "credential", "authProfile", "subscription", "eventSource"
+]
+"""The first three are the journal's views; the others are JSON documents of the sandbox, where the business
+product is the target id, or empty where an id is unique all over the world."""
+
+
+class View(Struct, frozen=True):
+    """A view as stored. `id` is the order id, the delivery id, or `{carrierCode, lower case}/{trackingNumber}`;
+    `parent` the order id of a delivery. `document` is canonical JSON. `terms` are what search finds it by
+    (lower case). `check_at` is the earliest instant at which time alone could change it, for the sweeper."""
+
+    kind: ViewKind
+    business_product_id: str
+    id: str
+    document: bytes
+    state: str
+    parent: str | None = None
+    position: int = 0
+    """The highest position among its facts."""
+    check_at: Instant | None = None
+    terms: tuple[str, ...] = ()
+
+
+class Found(Struct, frozen=True):
+    """One search result: the term that matched, and the view it belongs to."""
+
+    term: str
+    kind: ViewKind
+    business_product_id: str
+    id: str
+
+
+class FailedFold(Struct, frozen=True):
+    """A record (or a subject) that a consumer could not process; it stopped nothing."""
+
+    consumer: str
+    position: int
+    business_product_id: str
+    subject: str
+    error: str
+    at: Instant
+
+
+class Views(Protocol):
+    def index(self, subjects: Mapping[int, tuple[str, Sequence[str]]]) -> None:
+        """Index records under their subjects: position -> (business product, subjects). Again is harmless."""
+        ...
+
+    def put(self, views: Sequence[View]) -> None:
+        """Insert or replace views and their search terms."""
+        ...
+
+    def remove(self, keys: Collection[tuple[ViewKind, str, str]]) -> None:
+        """Remove views by (kind, business product, id), with their search terms."""
+        ...
+
+    def get(self, keys: Collection[tuple[ViewKind, str, str]]) -> dict[tuple[ViewKind, str, str], View]: ...
+
+    def find(self, kind: ViewKind, id: str, business_products: Collection[str] | None) -> list[View]:
+        """The views of that id, one a business product; more than one means the id is ambiguous. At most 10."""
+        ...
+
+    def page(
+        self,
+        kind: ViewKind,
+        after: tuple[int, str, str] | None,
+        limit: int,
+        business_products: Collection[str] | None,
+        state: str | None = None,
+    ) -> list[tuple[int, View]]:
+        """Views of a kind, oldest first: (first-seen number, view); `after` is (number, business product, id)."""
+        ...
+
+    def due(self, at: Instant, limit: int) -> list[View]:
+        """Views whose `check_at` is at or before `at`, earliest first."""
+        ...
+
+    def recheck(self, checks: Mapping[tuple[ViewKind, str, str], Instant | None]) -> None:
+        """Set `check_at` of views and nothing else (the sweeper looked, and found nothing to journal)."""
+        ...
+
+    def search(self, term: str, limit: int, business_products: Collection[str] | None) -> list[Found]:
+        """Views by a term, whole or as a prefix, lower case; exact matches first."""
+        ...
+
+    def flag(self, flags: Mapping[int, Sequence[str]]) -> None:
+        """Flags found after the append (keyReuse, conflict), by position. Again is harmless."""
+        ...
+
+    def flags(self, positions: Collection[int]) -> dict[int, tuple[str, ...]]: ...
+
+    def fail(self, failures: Sequence[FailedFold]) -> None:
+        """List folds that failed; one entry a (consumer, position, subject)."""
+        ...
+
+    def failures(
+        self, after: int | tuple[int, str, str], limit: int, business_products: Collection[str] | None
+    ) -> list[FailedFold]:
+        """Failed folds behind a position, or behind (position, consumer, subject), in that order."""
+        ...
+
+    def clear(self) -> None:
+        """Forget every view of the journal (order, delivery, tracker), index and flag: a rebuild starts so."""
+        ...
+
+    def dump(self) -> list[tuple[str, ...]]:
+        """Everything `clear` would forget, as sorted text rows: what two builds are compared by."""
+        ...
