@@ -20,17 +20,19 @@ from milepost.pipeline.consumer import Consumer
 from milepost.pipeline.publisher import Publisher
 from milepost.sandbox.api import AmazonRoutes
 from milepost.sandbox.clock import WorldClock, real_now
+from milepost.sandbox.credential_routes import CredentialRoutes
+from milepost.sandbox.credentials import Credentials
 from milepost.sandbox.driving import DrivingRoutes
 from milepost.sandbox.eventbridge_road import EventBridgeRoad
 from milepost.sandbox.events import render
 from milepost.sandbox.faults import ActiveFaults, Faults
 from milepost.sandbox.faulty import FaultyCopies, FaultySender, RequestFaults
+from milepost.sandbox.graph import GraphApi
 from milepost.sandbox.http import RoutedApp
 from milepost.sandbox.keeper import Keeper
 from milepost.sandbox.playing import WORLD_TIME
 from milepost.sandbox.publishing import PublishingRoutes, indexed
-from milepost.sandbox.queries import GraphApi
-from milepost.sandbox.tokens import Tokens
+from milepost.sandbox.subscriptions import Subscriptions
 from milepost.sandbox.world import dice
 from milepost.sql import open_store
 from milepost.store import Store, Transaction
@@ -154,11 +156,13 @@ class Sandbox:
         self._consumer = Consumer(
             self.store, CONSUMER, indexed(self.publisher.prepare), self.clock.now, probe=self._probe
         )
-        tokens = Tokens(config.client_id, config.client_secret)
-        self.graph = GraphApi(self.keeper, tokens, self.clock)
+        self.credentials = Credentials(self.store, self.clock.now, config.client_id, config.client_secret)
+        self.subscriptions = Subscriptions(self.store, self.clock.now)
+        self.graph = GraphApi(self.keeper, self.credentials, self.subscriptions, self.clock)
         self.app = RoutedApp(
             [
-                AmazonRoutes(self.graph, tokens, RequestFaults(config.seed, self.faults)),
+                AmazonRoutes(self.graph, self.credentials, RequestFaults(config.seed, self.faults)),
+                CredentialRoutes(self.credentials, self.keeper.business_product_id),
                 DrivingRoutes(self.keeper, self.clock, self.faults, eventbridge=config.eventbridge),
                 PublishingRoutes(self.store, self.publisher, CONSUMER),
                 self.eventbridge.routes,
