@@ -169,7 +169,9 @@ def _tell_time(clock: dict[str, Any], json: bool) -> None:
 
 
 def _pace(speed: float) -> str:
-    return "a stand" if speed == 0 else f"{speed:g} times the real pace"
+    if speed == 0:
+        return "a stand"
+    return "the real pace" if speed == 1 else f"{speed:g} times the real pace"
 
 
 # ── Faults ─────────────────────────────────────────────────────────────────────────────────────────────────
