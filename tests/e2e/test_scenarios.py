@@ -127,8 +127,9 @@ async def pair(tmp_path: Path, faults: Faults) -> AsyncIterator[Pair]:
         speed=0.0,
         start=START,
         hub_url=f"http://127.0.0.1:{hub_port}/webhooks/buy-with-prime",
-        username=SENDER[0],
-        password=SENDER[1],
+        oauth_endpoint=f"http://127.0.0.1:{hub_port}/oauth/token",
+        oauth_client_id=SENDER[0],
+        oauth_client_secret=SENDER[1],
         faults=faults,
     )
     sandbox = Sandbox(settings)
@@ -140,6 +141,8 @@ async def pair(tmp_path: Path, faults: Faults) -> AsyncIterator[Pair]:
             f"http://127.0.0.1:{sandbox_port}",
             port=hub_port,
             bwp_target_id="sandbox",
+            oauth_client_id=SENDER[0],
+            oauth_client_secret=SENDER[1],
             ingest_only=True,
             queries_per_minute=1_000_000,
         )
@@ -184,11 +187,11 @@ async def differences(both: Pair, world: WorldOrder, scenario: Scenario) -> list
     if set(shown) != set(world_ids):
         found.append(f"deliveries are {sorted(shown)}, not {sorted(world_ids)}")
     for name, package in end.packages.items():
-        for id in world_ids if name == EACH else [world.names[name]]:
-            if id in shown:
-                found += [f"{name}: {what}" for what in _package_differences(shown[id], package)]
+        for known in world_ids if name == EACH else [world.names[name]]:
+            if known in shown:
+                found += [f"{name}: {what}" for what in _package_differences(shown[known], package)]
                 if package.generation is not None:
-                    found += await _generation_differences(both, shown[id], package.generation)
+                    found += await _generation_differences(both, shown[known], package.generation)
     return found
 
 
@@ -235,10 +238,9 @@ async def check(tmp_path: Path, name: str, options: list[str]) -> None:
         wrong: list[str] = []
         for world in await both.sandbox.keeper.everything():
             assert not world.plan
-            for difference in await differences(both, world, library()[world.scenario]):
-                wrong.append(
-                    f"seed {SEED}, fault {name}, scenario {world.scenario} ({world.id}): {difference}"
-                )
+            where = f"seed {SEED}, fault {name}, scenario {world.scenario} ({world.id})"
+            found = await differences(both, world, library()[world.scenario])
+            wrong.extend(f"{where}: {difference}" for difference in found)
         assert not wrong, "\n".join(wrong)
         unfinished = await both.sandbox.store.read(lambda tx: tx.attempts.count())
         assert set(unfinished) <= {"delivered"}, f"seed {SEED}, fault {name}: {unfinished}"
