@@ -11,8 +11,9 @@ from collections.abc import Awaitable, Callable
 import structlog
 from msgspec import Struct
 
+from milepost.domain.breaker import Policy
 from milepost.domain.errors import Misconfigured
-from milepost.domain.instant import DAY, SECOND, Instant
+from milepost.domain.instant import DAY, MINUTE, SECOND, Instant
 from milepost.domain.retry import STANDARD, Schedule
 from milepost.pipeline.consumer import Consumer
 from milepost.pipeline.publisher import Publisher
@@ -30,6 +31,7 @@ from milepost.sandbox.http import RoutedApp
 from milepost.sandbox.keeper import Keeper
 from milepost.sandbox.managed import Handler, authentication, manage
 from milepost.sandbox.playing import WORLD_TIME
+from milepost.sandbox.publishing import PublishingRoutes, indexed
 from milepost.sandbox.signing import SigningKeys
 from milepost.sandbox.subscriptions import Subscriptions
 from milepost.sandbox.world import dice
@@ -89,6 +91,9 @@ class SandboxConfig(Struct, frozen=True, kw_only=True):
     egress_allow: tuple[str, ...] = ()
     """CIDRs of private addresses beside loopback that may be published to."""
     schedule: Schedule = STANDARD
+    breaker: Policy = Policy(10, (5 * SECOND, 10 * SECOND, 30 * SECOND, MINUTE))
+    """When an endpoint is left alone, and for how long: shorter than in production, since whoever restarts a handler
+    waits for it."""
 
 
 class Sandbox:
@@ -145,6 +150,7 @@ class Sandbox:
             wait=self.clock.wait,
             random=draw.random,
             schedule=config.schedule,
+            policy=config.breaker,
             # Sending takes real time, so the lease is as long by the real clock however fast the world's is.
             lease=round(LEASE * pace),
             look_again=round(5 * SECOND * pace),
@@ -153,7 +159,7 @@ class Sandbox:
             probe=self._probe,
         )
         self._consumer = Consumer(
-            self.store, CONSUMER, self.publisher.prepare, self.clock.now, probe=self._probe
+            self.store, CONSUMER, indexed(self.publisher.prepare), self.clock.now, probe=self._probe
         )
         self.credentials = Credentials(self.store, self.clock.now, config.client_id, config.client_secret)
         self.subscriptions = Subscriptions(self.store, self.clock.now)
@@ -163,6 +169,7 @@ class Sandbox:
                 AmazonRoutes(self.graph, self.credentials, RequestFaults(config.seed, self.faults)),
                 CredentialRoutes(self.credentials, self.keeper.business_product_id),
                 DrivingRoutes(self.keeper, self.clock, self.faults, eventbridge=config.eventbridge),
+                PublishingRoutes(self.store, self.publisher, CONSUMER),
                 self.eventbridge.routes,
                 self.signing,
             ],
