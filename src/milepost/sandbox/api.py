@@ -8,19 +8,19 @@ The routes that drive the world are in `driving`; how requests are routed and re
 `/graphql` are Amazon's.
 """
 
-from milepost.domain.errors import UpstreamUnavailable
-from milepost.sandbox.faults import ActiveFaults
+from milepost.sandbox.credential_routes import token_response
+from milepost.sandbox.credentials import Credentials
+from milepost.sandbox.faulty import RequestFaults
+from milepost.sandbox.graph import GraphApi
 from milepost.sandbox.http import Request, Response, Routes, json_response
-from milepost.sandbox.queries import GraphApi
-from milepost.sandbox.tokens import Tokens
 
 
 class AmazonRoutes:
     """What Amazon has at these addresses, too."""
 
-    def __init__(self, graph: GraphApi, tokens: Tokens, faults: ActiveFaults) -> None:
+    def __init__(self, graph: GraphApi, credentials: Credentials, faults: RequestFaults) -> None:
         self._graph = graph
-        self._tokens = tokens
+        self._credentials = credentials
         self._faults = faults
 
     def routes(self) -> Routes:
@@ -31,16 +31,12 @@ class AmazonRoutes:
         }
 
     async def _token(self, request: Request) -> Response:
-        self._check_up()
-        return json_response(self._tokens.issue(request.body))
+        self._faults.check_up()
+        return await token_response(self._credentials, request.body)
 
     async def _graphql(self, request: Request) -> Response:
-        self._check_up()
-        return json_response(await self._graph.answer(request.headers, request.body, self._faults.now))
+        faults = await self._faults.of_query()
+        return json_response(await self._graph.answer(request.headers, request.body, faults))
 
     async def _health(self, request: Request) -> Response:
         return json_response({"status": "ok"})
-
-    def _check_up(self) -> None:
-        if self._faults.now.api_down:
-            raise UpstreamUnavailable("the fault apiDown is on")

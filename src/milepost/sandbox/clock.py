@@ -1,8 +1,8 @@
 """The sandbox's clock: real, faster, or stepped by a caller. Every wait in scenarios and retries follows it.
 
 A faster clock starts in the past and runs at `speed` until it has caught up with the real time, then goes on
-at the real pace: what is published never lies in the future of whoever receives it. A speed of 0 stands still
-until `advance` is called.
+at the real pace: what is published never lies in the future of whoever receives it, unless a caller put the clock
+ahead. A speed of 0 stands still until `advance` or `go_to` is called.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ def real_now() -> Instant:
 
 
 class WorldClock:
-    """`now()` for whoever needs a time, `wait` for whoever needs one to come."""
+    """`now()` for whoever needs a time, `wait` for whoever needs one to come. It never goes back."""
 
     def __init__(
         self, start: Instant | None = None, speed: float = 1.0, *, real: Callable[[], Instant] = real_now
@@ -38,8 +38,19 @@ class WorldClock:
         return moved if ahead else min(moved, real)
 
     def advance(self, milliseconds: int) -> Instant:
-        """Step a standing clock forward and wake who waits for it; returns the new time."""
-        self._start = Instant(self._start + max(0, milliseconds))
+        """Step the clock forward and wake who waits for it; returns the new time."""
+        return self._set(Instant(self.now() + max(0, milliseconds)), self.speed)
+
+    def go_to(self, at: Instant) -> Instant:
+        """Step the clock forward to a time; one that has passed leaves it where it is."""
+        return self._set(max(at, self.now()), self.speed)
+
+    def set_speed(self, speed: float) -> Instant:
+        """Go on from here so many times as fast as real."""
+        return self._set(self.now(), speed)
+
+    def _set(self, at: Instant, speed: float) -> Instant:
+        self._start, self._real_start, self.speed = at, self._real(), speed
         for event in tuple(self._waiting):
             event.set()
         return self.now()

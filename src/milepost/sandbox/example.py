@@ -15,8 +15,8 @@ from milepost.domain.envelope import EMPTY, Bridge, Event, format_eventbridge, f
 from milepost.domain.event import BY_NAME, canonical_type
 from milepost.domain.instant import SECOND, Instant, format_instant
 from milepost.domain.resource import BUSINESS_PRODUCT, Resource
+from milepost.sandbox.default_query import default_answer
 from milepost.sandbox.events import API_VERSION
-from milepost.sandbox.transitions import delivered_order
 from milepost.sandbox.world import uuid_text
 
 
@@ -65,7 +65,7 @@ def example_document(
         subscription,
         format_instant(published_at),
         published_at,
-        Raw(msgspec.json.encode({"order": _delivered(resource, given, draw)})) if delivered else EMPTY,
+        Raw(msgspec.json.encode(_delivered(resource, given, draw))) if delivered else EMPTY,
     )
     if not eventbridge:
         return Example(event, format_webhook(event))
@@ -95,10 +95,11 @@ def _delivered(resource: Resource, given: dict[str, str | None], draw: random.Ra
             "orderLineItems": [{"lineItem": {"id": f"{draw.randrange(10**10):010d}"}}]
         },
     }
-    return delivered_order(
+    return default_answer(
+        "PACKAGE_DELIVERED",
         {
             "id": resource.order_id,
             "aliases": [{"aliasId": f"shop-{draw.randrange(10**6)}", "aliasType": "EXTERNAL_ID"}],
             "packageInformation": {"details": [detail]},
-        }
+        },
     )

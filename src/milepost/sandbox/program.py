@@ -6,28 +6,32 @@ publisher that sends them to a handler's webhook. Each of them is a module of it
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 
 import msgspec
 import structlog
 from msgspec import Struct
 
-from milepost.domain.attempt import Destination, Message
-from milepost.domain.envelope import Bridge, format_eventbridge
+from milepost.domain.attempt import Destination
 from milepost.domain.errors import Misconfigured
 from milepost.domain.instant import DAY, SECOND, Instant
-from milepost.domain.record import Record
 from milepost.domain.retry import STANDARD, Schedule
 from milepost.pipeline.consumer import Consumer
-from milepost.pipeline.publisher import Copies, Copy, Publisher, as_journalled
+from milepost.pipeline.publisher import Publisher
 from milepost.sandbox.api import AmazonRoutes
 from milepost.sandbox.clock import WorldClock, real_now
+from milepost.sandbox.credential_routes import CredentialRoutes
+from milepost.sandbox.credentials import Credentials
 from milepost.sandbox.driving import DrivingRoutes
-from milepost.sandbox.faults import ActiveFaults
+from milepost.sandbox.eventbridge_road import EventBridgeRoad
+from milepost.sandbox.events import render
+from milepost.sandbox.faults import ActiveFaults, Faults
+from milepost.sandbox.faulty import FaultyCopies, FaultySender, RequestFaults
+from milepost.sandbox.graph import GraphApi
 from milepost.sandbox.http import RoutedApp
 from milepost.sandbox.keeper import Keeper
-from milepost.sandbox.queries import GraphApi
-from milepost.sandbox.tokens import Tokens
+from milepost.sandbox.playing import WORLD_TIME
+from milepost.sandbox.subscriptions import Subscriptions
 from milepost.sandbox.world import dice
 from milepost.sql import open_store
 from milepost.store import Store, Transaction
@@ -44,13 +48,9 @@ from milepost.transports.webhook_sender import (
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 DESTINATION = "hub"
 CONSUMER = "publisher"
-WORLD_TIME = "world"
-"""The checkpoint that holds the time up to which the world was played."""
 START_DAYS = 21
 """A faster world begins so many days back, so that it stays in the past while it hurries."""
 LEASE = 60 * SECOND
-SHUFFLE_SPREAD = 30 * SECOND
-"""A shuffled event arrives up to this much later than its turn, a duplicate up to this much after the first."""
 
 log = structlog.get_logger()
 
@@ -81,10 +81,16 @@ class SandboxConfig(Struct, frozen=True, kw_only=True):
     oauth_client_secret: str | None = None
     eventbridge: bool = False
     """Post the EventBridge document, as an API destination does."""
+    eventbridge_endpoint: str | None = None
+    """Where EventBridge subscriptions publish by PutPartnerEvents: a URL, or "aws"; by default to the local bus."""
+    mint_ids: bool = False
+    """The local bus gives EventBridge documents ids of their own, as AWS does."""
     duplicate_rate: float = 0.0
     """The part of events that is sent twice (0 to 1)."""
     shuffle_rate: float = 0.0
     """The part of events that is held back, so that later ones overtake it (0 to 1)."""
+    faults: Faults = Faults()
+    """The faults that are on from the start."""
     open_to_all: bool = False
     """Let anybody who reaches this sandbox drive it, not only callers on loopback."""
     egress_allow: tuple[str, ...] = ()
@@ -115,11 +121,26 @@ class Sandbox:
         self.clock = WorldClock(start, config.speed)
         await self.store.write(lambda tx: _subscribe(tx, settings))
         self.keeper = Keeper(self.store, self.clock, config.seed)
+        self.eventbridge = EventBridgeRoad(
+            self.store,
+            self.clock.now,
+            wait=self.clock.wait,
+            random=dice(config.seed, "announcing").random,
+            real_now=real_now,
+            seed=config.seed,
+            endpoint=config.eventbridge_endpoint,
+            mint_ids=config.mint_ids,
+            allow=(*LOOPBACK, *config.egress_allow),
+            schedule=config.schedule,
+        )
+        self.faults = ActiveFaults(
+            config.faults.over(Faults(duplicate=config.duplicate_rate, reorder=config.shuffle_rate))
+        )
         pace = max(1.0, config.speed)
         draw = dice(config.seed, "jitter")
         self.publisher = Publisher(
             self.store,
-            {"webhook": self.sender},
+            {"webhook": FaultySender(self.sender), "eventbridge": self.eventbridge.sender},
             self.clock.now,
             wait=self.clock.wait,
             random=draw.random,
@@ -127,25 +148,28 @@ class Sandbox:
             # Sending takes real time, so the lease is as long by the real clock however fast the world's is.
             lease=round(LEASE * pace),
             look_again=round(5 * SECOND * pace),
-            render=as_eventbridge if config.eventbridge else as_journalled,
-            copies=copies(config.seed, config.duplicate_rate, config.shuffle_rate),
+            render=render,
+            copies=FaultyCopies(config.seed, self.faults, "bridge" if config.eventbridge else ""),
             probe=self._probe,
         )
         self._consumer = Consumer(
             self.store, CONSUMER, self.publisher.prepare, self.clock.now, probe=self._probe
         )
-        tokens = Tokens(config.client_id, config.client_secret)
-        self.faults = ActiveFaults()
-        self.graph = GraphApi(self.keeper, tokens, self.clock)
+        self.credentials = Credentials(self.store, self.clock.now, config.client_id, config.client_secret)
+        self.subscriptions = Subscriptions(self.store, self.clock.now)
+        self.graph = GraphApi(self.keeper, self.credentials, self.subscriptions, self.clock)
         self.app = RoutedApp(
             [
-                AmazonRoutes(self.graph, tokens, self.faults),
+                AmazonRoutes(self.graph, self.credentials, RequestFaults(config.seed, self.faults)),
+                CredentialRoutes(self.credentials, self.keeper.business_product_id),
                 DrivingRoutes(self.keeper, self.clock, self.faults, eventbridge=config.eventbridge),
+                self.eventbridge.routes,
             ],
             open_to_all=config.open_to_all,
         )
         await self.keeper.populate(config.orders, config.scenario)
         await self.sender.open()
+        await self.eventbridge.open()
 
     async def run(self, stop: asyncio.Event, ready: Callable[[int], None] = lambda port: None) -> None:
         """Serve until `stop` is set, then finish what is in flight. `ready` gets the port."""
@@ -159,6 +183,7 @@ class Sandbox:
             "world": self.keeper.run,
             "consumer": self._consumer.run,
             "publisher": self.publisher.run,
+            "eventbridge": self.eventbridge.run,
         }
         tasks = {name: asyncio.create_task(_keep(name, part, halt)) for name, part in parts.items()}
         tasks["time"] = asyncio.create_task(self._remember_time(halt))
@@ -171,7 +196,8 @@ class Sandbox:
             await asyncio.gather(*tasks.values(), return_exceptions=True)
 
     async def close(self) -> None:
-        """Close the sender and the database, release the lock."""
+        """Close the senders and the database, release the lock."""
+        await self.eventbridge.close()
         await self.sender.close()
         await self.store.close()
 
@@ -179,6 +205,7 @@ class Sandbox:
         """Publish everything that is due now; for those who don't `run`."""
         await self.keeper.play_due()
         await self._consumer.catch_up()
+        await self.eventbridge.announce_due()
         await self.publisher.send_due()
 
     # ── The world's time ───────────────────────────────────────────────────────────────────────────────────
@@ -249,32 +276,3 @@ def _subscribe(tx: Transaction, settings: WebhookSettings | None) -> None:
         tx.attempts.put_destination(
             Destination(DESTINATION, "webhook", msgspec.json.encode(settings), endpoint=settings.url)
         )
-
-
-def as_eventbridge(record: Record, destination: Destination, message: Message) -> bytes:
-    """The EventBridge document around a webhook body; `id` equals `eventId`, as the seeds say."""
-    event = record.event()
-    bridge = Bridge(
-        "0",
-        event.event_id,
-        event.descriptor,
-        "aws.partner/buywithprime/sandbox",
-        "000000000000",
-        event.event_time,
-        "us-east-1",
-        tuple(map(str, event.resources)),
-    )
-    return format_eventbridge(event, bridge)
-
-
-def copies(seed: int, duplicate_rate: float, shuffle_rate: float) -> Copies:
-    """When each copy of an event is sent: by the seed, some twice and some held back behind later ones."""
-
-    def made(tx: Transaction, record: Record, destination: Destination) -> Sequence[Copy]:
-        draw = dice(seed, "spread", record.event().event_id, destination.id)
-        first = draw.randrange(SHUFFLE_SPREAD) if draw.random() < shuffle_rate else 0
-        if draw.random() < duplicate_rate:
-            return (Copy(first), Copy(first + draw.randrange(SHUFFLE_SPREAD)))
-        return (Copy(first),)
-
-    return made

@@ -1,239 +1,128 @@
-"""The GraphQL side: `schema.graphql` executed against the world, errors in Amazon's documented shape.
+"""What queries answer: orders, trackers and subscriptions as the schema has them.
 
-HTTP 200 with `errors` is the normal way to fail (buy-with-prime.md 3): each error has
-`extensions.classification` with `type`, `errorType` and `errorCode`, or a `code` for a ValidationError. Where
-the world's documents come from is `keeper`; how a request reaches this is `api`.
+An order document has the schema's shape already; what is added here is what follows from it (packages at each line
+item, whole line items wherever one is referred to, older names of fields) and what the faults that are on make of
+it. Where documents come from is `keeper`'s; who may ask is `graph`'s.
 """
 
 import copy
-import inspect
 from collections.abc import Mapping
-from functools import lru_cache
-from importlib import resources
 from typing import Any
 
-import msgspec
-from ariadne import ObjectType, QueryType, make_executable_schema
-from graphql import (
-    DocumentNode,
-    GraphQLError,
-    GraphQLResolveInfo,
-    GraphQLSchema,
-    execute,
-    parse,
-    validate,
-)
-from msgspec import Struct
+from ariadne import ObjectType
 
-from milepost.domain.errors import MilepostError
-from milepost.domain.event import KNOWN_API_VERSIONS
 from milepost.domain.instant import SECOND, Instant
-from milepost.domain.record import tracker_identity
-from milepost.sandbox.clock import WorldClock
+from milepost.sandbox.api_error import NOT_FOUND, ApiError, invalid
+from milepost.sandbox.destinations import EventBridgeTarget
 from milepost.sandbox.faults import Faults
-from milepost.sandbox.keeper import Keeper
-from milepost.sandbox.tokens import Tokens
+from milepost.sandbox.graph_context import Context, Info, Resolver
+from milepost.sandbox.orders import find_order
+from milepost.sandbox.reading import find_tracker
+from milepost.sandbox.subscriptions import Subscription
+from milepost.sandbox.transitions import ahead
 from milepost.sandbox.world import WorldOrder
 
-SANDBOX_TARGET = "sandbox"
-"""The target id that reads every business product."""
-MAX_TOKENS = 5_000
-"""Lexical tokens a query may have."""
-
-_CLASSES = {
-    "AccessDeniedError": ("AccessDeniedException", 403),
-    "InternalServerError": ("InternalServerException", 500),
-    "ResourceNotFoundError": ("ResourceNotFoundException", 404),
-    "ThrottlingError": ("ThrottlingException", 429),
-    "ValidationError": ("ValidationException", 400),
-}
+DEFAULT_PAGE = 100
+RENAMED = "2024-11-01"
+"""From this version on the provider BUY_WITH_PRIME is called AMAZON."""
 
 
-class ApiError(Exception):
-    """An error the API documents: its type, a sentence, and for a ValidationError its code."""
-
-    def __init__(self, type: str, message: str, code: str | None = None) -> None:
-        super().__init__(message)
-        self.type = type
-        self.code = code
-
-
-class Request(Struct, frozen=True, rename="camel"):
-    """The body of a POST to `/graphql`."""
-
-    query: str
-    variables: dict[str, Any] | None = None
-    operation_name: str | None = None
-
-
-class Context(Struct, frozen=True):
-    """What one request's resolvers work with."""
-
-    keeper: Keeper
-    faults: Faults
-    now: Instant
-    business_product_id: str | None
-    """The one whose data may be read; None reads all."""
-
-
-class GraphApi:
-    """Answers the bodies of `/graphql` requests. Never raises for what a caller sends."""
-
-    def __init__(self, keeper: Keeper, tokens: Tokens, clock: WorldClock) -> None:
-        self._keeper = keeper
-        self._tokens = tokens
-        self._clock = clock
-
-    async def answer(self, headers: Mapping[str, str], body: bytes, faults: Faults) -> dict[str, Any]:
-        """The response document of one request; `headers` have lower-case names."""
-        try:
-            product = self._business_product(headers)
-            if faults.throttling:
-                raise ApiError("ThrottlingError", "Rate exceeded.")
-            request = _request(body)
-            document, errors = _document(request.query)
-        except ApiError as e:
-            return {"errors": [_error(str(e), e)], "data": None}
-        if document is None:
-            return {"errors": [_formatted(error) for error in errors], "data": None}
-        context = Context(self._keeper, faults, self._clock.now(), product)
-        result = execute(
-            _schema(),
-            document,
-            context_value=context,
-            variable_values=request.variables,
-            operation_name=request.operation_name,
-        )
-        if inspect.isawaitable(result):
-            result = await result
-        answer: dict[str, Any] = {}
-        if result.errors:
-            answer["errors"] = [_formatted(error) for error in result.errors]
-        return {**answer, "data": result.data}
-
-    def _business_product(self, headers: Mapping[str, str]) -> str | None:
-        """The business product that a request may read (None: all), from its headers in either spelling."""
-        if not self._tokens.is_valid(headers.get("authorization", "")):
-            raise ApiError("AccessDeniedError", "The access token is missing, wrong or expired.")
-        target = headers.get("x-api-target-id") or headers.get("x-omni-targetid")
-        if not target:
-            raise ApiError("AccessDeniedError", "The x-api-target-id header is missing.")
-        version = headers.get("x-api-version")
-        if version and version not in KNOWN_API_VERSIONS:
-            raise ApiError("ValidationError", f"There is no API version {version}.")
-        return None if target == SANDBOX_TARGET else target
-
-
-def _request(body: bytes) -> Request:
-    try:
-        return msgspec.json.decode(body, type=Request)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
-        raise ApiError("ValidationError", f"The body is no GraphQL request: {e}") from e
-
-
-@lru_cache(maxsize=256)
-def _document(query: str) -> tuple[DocumentNode | None, tuple[GraphQLError, ...]]:
-    """A query parsed and checked against the schema; clients send the same few texts again and again."""
-    try:
-        document = parse(query, max_tokens=MAX_TOKENS)
-        errors = tuple(validate(_schema(), document, max_errors=20))
-    except GraphQLError as e:
-        return None, (e,)
-    except RecursionError:
-        return None, (GraphQLError("The query is nested too deeply."),)
-    return (None if errors else document), errors
-
-
-def _formatted(error: GraphQLError) -> dict[str, Any]:
-    cause = error.original_error
-    if not isinstance(cause, ApiError):
-        # Without a cause the query itself is wrong; with another, the sandbox is.
-        failed = cause is not None and not isinstance(cause, GraphQLError)
-        kind = "InternalServerError" if failed else "ValidationError"
-        detail = cause.detail if isinstance(cause, MilepostError) else error.message
-        cause = ApiError(kind, detail)
-    locations = [{"line": at.line, "column": at.column} for at in error.locations or ()]
-    return _error(str(cause), cause, locations, list(error.path or ()))
-
-
-def _error(
-    message: str,
-    cause: ApiError,
-    locations: list[dict[str, int]] | None = None,
-    path: list[str | int] | None = None,
-) -> dict[str, Any]:
-    error_type, error_code = _CLASSES[cause.type]
-    classification: dict[str, Any] = {
-        "type": cause.type,
-        "errorType": error_type,
-        "errorCode": error_code,
-    }
-    if cause.code is not None:
-        classification["code"] = cause.code
-    return {
-        "message": message,
-        "locations": locations or [],
-        "path": path or [],
-        "extensions": {"classification": classification},
-    }
-
-
-# ── Resolvers ──────────────────────────────────────────────────────────────────────────────────────────────
-
-Info = GraphQLResolveInfo[Context]
-
-_query = QueryType()
-_message = ObjectType("LocalizedMessage")
-_message.set_alias("language", "locale")
-_message.set_alias("content", "value")
-_return = ObjectType("ReturnDetails")
-_return.set_alias("returnDeliveryDetails", "returnPackageDetails")
-
-
-@_query.field("order")
-async def _resolve_order(_: Any, info: Info, **arguments: Any) -> dict[str, Any]:
+async def _order(_: Any, info: Info, **arguments: Any) -> dict[str, Any]:
     context = info.context
-    identifier = arguments["orderIdentifier"]
-    order_id, alias = identifier.get("orderId"), identifier.get("alias")
-    if (order_id is None) == (alias is None):
-        raise ApiError("ValidationError", "Give either orderId or alias.", "InvalidOrderIdentifier")
-    if order_id is not None:
-        world = await context.keeper.order(order_id, context.business_product_id)
-    else:
-        world = await context.keeper.by_alias(
-            alias["aliasType"], alias["aliasId"], context.business_product_id
-        )
+    identifier = dict(arguments.get("orderIdentifier") or {})
+    if arguments.get("orderId") is not None:
+        if identifier:
+            raise invalid("Give either orderId or orderIdentifier.", "InvalidOrderIdentifier")
+        identifier = {"orderId": arguments["orderId"]}
+    world = await find_order(context.keeper, identifier, context.business_product_id)
     if world is None:
-        raise ApiError("ResourceNotFoundError", "There is no such order.")
-    return order_answer(world, context.faults, context.now)
+        raise ApiError(NOT_FOUND, "There is no such order.")
+    return answered(world, context)
 
 
-@_query.field("packageTracker")
-async def _resolve_tracker(_: Any, info: Info, **arguments: Any) -> dict[str, Any] | None:
+async def _package_tracker(_: Any, info: Info, **arguments: Any) -> dict[str, Any] | None:
     context = info.context
     identifier = arguments["packageTrackerInput"]["packageTrackerIdentifier"]
     carrier, number = identifier["carrierCode"], identifier["trackingNumber"]
     if not number.strip():
-        raise ApiError("ValidationError", "The tracking number is empty.", "InvalidTrackingNumber")
+        raise invalid("The tracking number is empty.", "InvalidTrackingNumber")
     if not carrier.strip():
-        raise ApiError("ValidationError", "The carrier code is empty.", "InvalidCarrierCode")
-    world = await context.keeper.by_tracker(carrier, number, context.business_product_id)
-    if world is None:
-        raise ApiError("ResourceNotFoundError", "There is no such tracker, or it has expired.")
-    for detail in world.order["packageInformation"]["details"]:
-        identity = tracker_identity(detail.get("packageTracker"))
-        if identity is not None and (identity[0].lower(), identity[1]) == (carrier.lower(), number):
-            hidden = _is_hidden(world, detail["id"], context.faults, context.now)
-            tracker: dict[str, Any] = detail["packageTracker"]
+        raise invalid("The carrier code is empty.", "InvalidCarrierCode")
+    if "\0" not in carrier + number:
+        world = await context.keeper.by_tracker(carrier, number, context.business_product_id)
+        found = None if world is None else find_tracker(world.order, carrier, number)
+        if world is not None and found is not None:
+            parcel_id, tracker = found
+            hidden = _is_hidden(world, parcel_id, context.faults.over(world.faults), context.now)
             return None if hidden else tracker
-    raise ApiError("ResourceNotFoundError", "There is no such tracker, or it has expired.")
+    raise ApiError(NOT_FOUND, "There is no such tracker, or it has expired.")
 
 
-def order_answer(world: WorldOrder, faults: Faults, now: Instant) -> dict[str, Any]:
+async def _event_subscription(_: Any, info: Info, **arguments: Any) -> dict[str, Any]:
+    context = info.context
+    found = await context.subscriptions.get(context.caller, arguments["subscriptionId"])
+    return _subscription(found)
+
+
+async def _event_subscriptions(_: Any, info: Info, **arguments: Any) -> dict[str, Any]:
+    context = info.context
+    first = arguments.get("first")
+    page = await context.subscriptions.page(
+        context.caller, DEFAULT_PAGE if first is None else first, arguments.get("after")
+    )
+    cursors = [cursor for cursor, _ in page.items]
+    return {
+        "edges": [{"node": {"id": found.id}, "cursor": cursor} for cursor, found in page.items],
+        "pageInfo": {
+            "startCursor": cursors[0] if cursors else None,
+            "endCursor": cursors[-1] if cursors else None,
+            "hasPreviousPage": page.has_previous,
+            "hasNextPage": page.has_next,
+        },
+        "totalCount": page.total,
+    }
+
+
+RESOLVERS: Mapping[str, Resolver] = {
+    "order": _order,
+    "packageTracker": _package_tracker,
+    "eventSubscription": _event_subscription,
+    "eventSubscriptions": _event_subscriptions,
+}
+"""The fields of Query."""
+
+
+def _subscription(found: Subscription) -> dict[str, Any]:
+    target = found.destination
+    if isinstance(target, EventBridgeTarget):
+        destination: dict[str, Any] = {"__typename": "EventBridgeData", "arn": target.arn}
+    else:
+        destination = {
+            "__typename": "WebhookData",
+            "url": target.url,
+            "method": "POST",
+            "authProfileId": target.auth_profile_id,
+        }
+    return {
+        "subscriptionId": found.id,
+        "targetId": found.target_id,
+        "eventSubscriptionDetails": {"eventType": found.event_type, "destination": destination},
+    }
+
+
+# ── Orders ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def answered(world: WorldOrder, context: Context) -> dict[str, Any]:
+    """The order as it is answered in this request."""
+    return order_answer(world, context.faults, context.now, context.keeper.seed)
+
+
+def order_answer(world: WorldOrder, faults: Faults, now: Instant, seed: int) -> dict[str, Any]:
     """The order as the query answers it: packages at order level and at each line item, whole line items
     wherever one is referred to, and the faults that are on."""
-    behind = now - world.changed_at < faults.order_behind_seconds * SECOND
-    order = copy.deepcopy(world.previous if behind and world.previous is not None else world.order)
+    faults = faults.over(world.faults)
+    order = copy.deepcopy(_shown(world, faults, now, seed))
     items = {item["id"]: item for item in order.get("lineItems") or ()}
     details = order["packageInformation"]["details"]
     for detail in details:
@@ -247,6 +136,15 @@ def order_answer(world: WorldOrder, faults: Faults, now: Instant) -> dict[str, A
     for item in items.values():
         item.setdefault("packageInformation", _packages_of(item["id"], order["packageInformation"]))
     return order
+
+
+def _shown(world: WorldOrder, faults: Faults, now: Instant, seed: int) -> dict[str, Any]:
+    """The order's document, or, by the faults, the one before its last change or the one that is to come."""
+    if now - world.changed_at < faults.order_behind_seconds * SECOND and world.previous is not None:
+        return world.previous
+    if faults.order_ahead_seconds:
+        return ahead(world, Instant(now + round(faults.order_ahead_seconds * SECOND)), seed)
+    return world.order
 
 
 def _link(entries: list[dict[str, Any]] | None, items: dict[str, dict[str, Any]]) -> None:
@@ -273,7 +171,46 @@ def _is_hidden(world: WorldOrder, delivery_id: str, faults: Faults, now: Instant
     return shipped_at is not None and now - shipped_at < faults.tracker_null_seconds * SECOND
 
 
-@lru_cache(maxsize=1)
-def _schema() -> GraphQLSchema:
-    text = resources.files("milepost.sandbox").joinpath("schema.graphql").read_text("utf-8")
-    return make_executable_schema(text, _query, _message, _return)
+# ── Fields with two names, or two values ───────────────────────────────────────────────────────────────────
+
+
+def _aliased(type: str, **fields: str) -> ObjectType:
+    made = ObjectType(type)
+    for name, original in fields.items():
+        made.set_alias(name, original)
+    return made
+
+
+_offer = ObjectType("DeliveryOfferDetails")
+_contents = ObjectType("PackageInformationDetailsFor")
+_payment = ObjectType("PaymentSummary")
+
+
+@_offer.field("deliveryProvider")
+def _delivery_provider(offer: dict[str, Any], info: Info) -> Any:
+    provider = offer.get("deliveryProvider")
+    return "BUY_WITH_PRIME" if provider == "AMAZON" and info.context.api_version < RENAMED else provider
+
+
+@_contents.field("orderLineItemAmounts")
+def _order_line_item_amounts(contents: dict[str, Any], info: Info) -> list[dict[str, Any]]:
+    return [
+        {"lineItemId": {"lineItemId": entry["lineItem"]["id"]}, "amount": entry.get("amount")}
+        for entry in contents.get("orderLineItems") or ()
+    ]
+
+
+@_payment.field("paymentMethodDisplayString")
+def _payment_method(summary: dict[str, Any], info: Info) -> Any:
+    return summary.get("paymentMethodDisplayString") or "Other"
+
+
+TYPES = (
+    _aliased("LocalizedMessage", language="locale", content="value"),
+    _aliased("ReturnDetails", returnDeliveryDetails="returnPackageDetails"),
+    _aliased("Order", deliveryInformation="packageInformation"),
+    _aliased("LineItem", deliveryInformation="packageInformation"),
+    _offer,
+    _contents,
+    _payment,
+)

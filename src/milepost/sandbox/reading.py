@@ -3,6 +3,7 @@
 Pure. How documents are made is `world`, how they change `transitions`, how they are kept `keeper`.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 from milepost.domain.errors import Invalid
@@ -43,6 +44,7 @@ def complete(order: dict[str, Any]) -> dict[str, Any]:
         }
     for item in order.get("lineItems") or ():
         _check_id(item, "lineItems")
+    _check_returns(order.get("returns"))
     if not packages:
         raise Invalid("an order document needs packageInformation.details", field="packageInformation")
     return {
@@ -55,6 +57,15 @@ def complete(order: dict[str, Any]) -> dict[str, Any]:
             "details": list(packages.values()),
         },
     }
+
+
+def _check_returns(returns: object) -> None:
+    details = returns.get("details") if isinstance(returns, dict) else None
+    for given_back in details or ():
+        _check_id({"id": given_back.get("id")} if isinstance(given_back, dict) else None, "returns")
+        listed = given_back.get("returnPackageDetails")
+        if not isinstance(listed, list) or not listed or not all(isinstance(p, dict) for p in listed):
+            raise Invalid("each return needs returnPackageDetails", field="returns")
 
 
 def _check_id(value: object, field: str) -> None:
@@ -73,11 +84,32 @@ def alias_term(type: str, id: str) -> str:
     return f"alias/{type}/{id}".lower()
 
 
-def terms(order: dict[str, Any]) -> tuple[str, ...]:
-    found = [alias_term(str(a.get("aliasType")), str(a.get("aliasId"))) for a in order.get("aliases") or ()]
+def parcels(order: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Everything that travels: packages, then the parcels of returns; with the id of the package or the return."""
     for detail in order["packageInformation"]["details"]:
-        found.append(f"delivery/{detail['id']}".lower())
-        identity = tracker_identity(detail.get("packageTracker"))
+        yield detail["id"], detail
+    for given_back in (order.get("returns") or {}).get("details") or ():
+        for parcel in given_back.get("returnPackageDetails") or ():
+            yield given_back["id"], parcel
+
+
+def find_tracker(order: dict[str, Any], carrier: str, number: str) -> tuple[str, dict[str, Any]] | None:
+    """The tracker of that number, and the id of the package or return that it is of; the newest where several
+    parcels of the order had the number. Carrier codes are compared without case."""
+    found: tuple[str, dict[str, Any]] | None = None
+    for parcel_id, parcel in parcels(order):
+        identity = tracker_identity(parcel.get("packageTracker"))
+        if identity is not None and (identity[0].lower(), identity[1]) == (carrier.lower(), number):
+            found = parcel_id, parcel["packageTracker"]
+    return found
+
+
+def terms(order: dict[str, Any]) -> tuple[str, ...]:
+    """What an order is found by: its aliases, and the ids and trackers of its parcels."""
+    found = [alias_term(str(a.get("aliasType")), str(a.get("aliasId"))) for a in order.get("aliases") or ()]
+    for parcel_id, parcel in parcels(order):
+        found.append(f"delivery/{parcel_id}".lower())
+        identity = tracker_identity(parcel.get("packageTracker"))
         if identity is not None:
             found.append(tracker_subject(*identity).lower())
     return tuple(dict.fromkeys(found))

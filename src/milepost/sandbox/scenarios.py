@@ -1,244 +1,283 @@
-"""How packages live: named scenarios, each a plan of steps over the world's time, decided by the seed.
+"""Scenario files: what happens to one or more orders, when, with which faults, and how a hub must end.
 
-A plan is a list of `Step`s for one package; it is kept with the order (`WorldOrder.plan`), so that a world
-that is closed and opened again goes on where it was. Which steps are allowed, and what each publishes, is
-`transitions`; playing them when their time comes is `keeper`'s.
+A file of `scenarios/` is YAML; a caller may send the same document as JSON. It is checked when it is read: an
+unknown key, a wrong value or a package that isn't there is an error that names the place. docs/scenarios.md
+describes every key. What the steps become for orders of a world is `planning`'s.
 """
 
-import random
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from importlib import resources
+from typing import Any, Literal
+
+import msgspec
+import yaml
+from msgspec import Struct
 
 from milepost.domain.errors import Invalid
-from milepost.domain.instant import DAY, HOUR, MINUTE, SECOND, Instant
-from milepost.sandbox.catalog import HUBS, ORIGINS, Place
-from milepost.sandbox.world import Step, dice
+from milepost.sandbox.durations import parse_duration, parse_range
+from milepost.sandbox.faults import Faults, parse_words
+from milepost.sandbox.returning import RETURNED
 
-TRANSIT_DAYS = 3
-"""Days from the label to the start of the estimated delivery window."""
-
-_Plan = Callable[["_Life"], None]
-
-
-class _Life:
-    """One package's plan while it is being written: a time that only goes forward, and dice."""
-
-    def __init__(self, delivery_id: str, start: Instant, home: Place, draw: random.Random) -> None:
-        self.steps: list[Step] = []
-        self.draw = draw
-        self.origin = draw.choice(ORIGINS)
-        self.hubs = draw.sample(HUBS, k=3)
-        self.home = home
-        self._id = delivery_id
-        self._at = start
-
-    def after(self, least: int, most: int) -> None:
-        self._at = Instant(self._at + self.draw.randrange(least, most) // SECOND * SECOND)
-
-    def morning(self) -> None:
-        """Go on to the next morning between seven and nine, local enough for a sandbox."""
-        self._at = Instant(
-            (self._at // DAY + 1) * DAY + 12 * HOUR + self.draw.randrange(2 * HOUR) // SECOND * SECOND
-        )
-
-    def scan(self, code: str, place: Place | None, moved_by: int = 0) -> None:
-        locality, region = (place.locality, place.region) if place else ("", "")
-        self.steps.append(Step(self._at, self._id, code, locality=locality, region=region, moved_by=moved_by))
-
-    def becomes(self, state: str, reason: str = "") -> None:
-        self.steps.append(Step(self._at, self._id, state=state, reason=reason))
-
-    # What most parcels have in common.
-
-    def shipped(self) -> None:
-        self.after(2 * HOUR, 10 * HOUR)
-        self.scan("INFO_RECEIVED", self.origin)
-        self.after(3 * HOUR, 12 * HOUR)
-        self.scan("IN_TRANSIT", self.origin)
-        self.after(MINUTE, 20 * MINUTE)
-        self.becomes("IN_TRANSIT")
-
-    def travelled(self, hubs: int) -> None:
-        for hub in self.hubs[:hubs]:
-            self.after(7 * HOUR, 16 * HOUR)
-            self.scan("IN_TRANSIT", hub)
-
-    def out_for_delivery(self) -> None:
-        self.morning()
-        self.scan("OUT_FOR_DELIVERY", self.home)
-
-    def delivered(self) -> None:
-        self.after(2 * HOUR, 9 * HOUR)
-        self.scan("DELIVERED", self.home)
+EACH = "each"
+"""In `ends`: every package of the order."""
+MOST_PACKAGES = 3
 
 
-def _standard(life: _Life) -> None:
-    life.shipped()
-    life.travelled(life.draw.choice((1, 2, 2, 3)))
-    life.out_for_delivery()
-    life.delivered()
+class _Keys(Struct, frozen=True, forbid_unknown_fields=True, rename="camel", kw_only=True):
+    """A mapping of the file: nothing but the keys that are written here."""
 
 
-def _delayed(life: _Life) -> None:
-    life.shipped()
-    life.travelled(1)
-    life.after(10 * HOUR, 20 * HOUR)
-    life.scan("DELAYED", life.hubs[0], moved_by=2 * DAY)
-    life.after(DAY, 2 * DAY)
-    life.scan("IN_TRANSIT", life.hubs[1])
-    life.out_for_delivery()
-    life.delivered()
+class Place(_Keys, frozen=True, kw_only=True):
+    locality: str
+    region: str = ""
+    country: str = "US"
 
 
-def _attempted(life: _Life) -> None:
-    life.shipped()
-    life.travelled(2)
-    life.out_for_delivery()
-    life.after(3 * HOUR, 8 * HOUR)
-    life.scan("DELIVERY_ATTEMPTED", life.home, moved_by=DAY)
-    life.out_for_delivery()
-    life.delivered()
+class Estimate(_Keys, frozen=True, kw_only=True):
+    """A new estimated delivery window, from the step on."""
+
+    earliest: str | None = None
+    latest: str | None = None
+    dates_only: bool = False
 
 
-def _pickup(life: _Life) -> None:
-    life.shipped()
-    life.travelled(2)
-    life.out_for_delivery()
-    life.after(2 * HOUR, 6 * HOUR)
-    life.scan("CUSTOMER_ACTION", life.home)
-    life.after(HOUR, 4 * HOUR)
-    life.scan("AVAILABLE_FOR_PICKUP", life.home)
-    life.after(DAY, 3 * DAY)
-    life.delivered()
+class StepPlan(_Keys, frozen=True, kw_only=True):
+    """One step of one package, or (none named) of every package of the order."""
+
+    order: str = ""
+    package: str = ""
+    parcel: Literal["package", "return"] = "package"
+    after: str | None = None
+    at: str | None = None
+    next_day: str | None = None
+    times: str | int = 1
+    milestone: str = ""
+    state: Literal["", "IN_TRANSIT", "DELIVERED", "CANCELLED"] = ""
+    reason: str | tuple[str, ...] = ""
+    place: str | Place = ""
+    occurred: str | None = None
+    zone: str = ""
+    carrier: Literal["", "odd"] = ""
+    moved: str | None = None
+    estimate: Estimate | None = None
+    number_of: str = ""
+    tracker: Literal["", "empty", "whole"] = ""
+    without: str = ""
+    split: tuple[str, ...] = ()
+    returned: str = ""
+    refunded: bool = False
+    fulfilment: bool = False
+    quiet: bool = False
+
+    @property
+    def what(self) -> list[str]:
+        """Which of the things that can happen this step names."""
+        kinds = ("milestone", "state", "tracker", "without", "split", "returned", "refunded", "fulfilment")
+        return [kind for kind in kinds if getattr(self, kind)]
 
 
-def _cancelled(life: _Life) -> None:
-    life.after(HOUR, 8 * HOUR)
-    life.becomes("CANCELLED", life.draw.choice(("CUSTOMER_REQUESTED", "UNFULFILLABLE")))
+class OrderPlan(_Keys, frozen=True, kw_only=True):
+    """An order of the scenario. Without `packages` the seed says how many it has, and they have no names."""
+
+    name: str = "order"
+    placed: str = "0s"
+    packages: tuple[str, ...] = ()
+    quantities: tuple[int, ...] = ()
+    fulfilment: Literal["STARTED", "NOT_STARTED"] = "STARTED"
 
 
-def _undeliverable(life: _Life) -> None:
-    life.shipped()
-    life.travelled(2)
-    life.after(8 * HOUR, 16 * HOUR)
-    life.scan("EXCEPTION", life.hubs[2])
-    life.out_for_delivery()
-    life.after(3 * HOUR, 8 * HOUR)
-    life.scan("UNDELIVERABLE", life.home)
-    life.after(HOUR, 6 * HOUR)
-    life.scan("RETURN_TO_SENDER", life.home)
-    life.after(MINUTE, 30 * MINUTE)
-    life.becomes("CANCELLED", "UNDELIVERABLE")
+class Begins(_Keys, frozen=True, kw_only=True):
+    """The moment from which the times of the file count: the first such one after the scenario was started."""
+
+    weekday: Literal["", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"] = ""
+    month_end: bool = False
+    time: str = "00:00"
 
 
-def _lost(life: _Life) -> None:
-    life.shipped()
-    life.travelled(2)
-    life.after(5 * DAY, 7 * DAY)
-    life.scan("LOST", life.hubs[1])
-    life.after(DAY, 2 * DAY)
-    life.becomes("CANCELLED", "UNDELIVERABLE")
+class Condition(_Keys, frozen=True, kw_only=True):
+    """A condition that a hub must have raised, and whether it still holds at the end (either, when not said)."""
+
+    code: str
+    kind: str | None = None
+    open: bool | None = None
 
 
-SCENARIOS: dict[str, _Plan] = {
-    "standard": _standard,
-    "delayed": _delayed,
-    "attempted": _attempted,
-    "pickup": _pickup,
-    "cancelled": _cancelled,
-    "undeliverable": _undeliverable,
-    "lost": _lost,
-}
-"""What can happen to a package, by name."""
-
-_MIX = (
-    ("standard",) * 10
-    + ("delayed",) * 3
-    + ("attempted",) * 3
-    + ("pickup", "cancelled", "undeliverable", "lost")
-)
+class PackageEnd(_Keys, frozen=True, kw_only=True):
+    state: str
+    stage: str | None = None
+    reason: str | None = None
+    generation: int | None = None
+    estimate_zone: str | None = None
+    delivered_zone: str | None = None
+    conditions: tuple[Condition, ...] = ()
+    never: tuple[str, ...] = ()
 
 
-def plan(
-    seed: int, order: dict[str, Any], start: Instant, home: Place, scenario: str | None = None
-) -> tuple[Step, ...]:
-    """Everything that will happen to an order's packages after `start`, earliest first. With a scenario's
-    name every package lives it; without one each draws its own. Raises `Invalid` for an unknown name."""
-    if scenario is not None and scenario not in SCENARIOS:
-        raise Invalid(
-            f"there is no scenario {scenario!r}; there are {', '.join(SCENARIOS)}", field="scenario"
-        )
-    steps: list[Step] = []
-    for detail in order["packageInformation"]["details"]:
-        draw = dice(seed, "plan", order["id"], detail["id"])
-        name = scenario or draw.choice(_MIX)
-        life = _Life(detail["id"], start, home, draw)
-        SCENARIOS[name](life)
-        steps.extend(life.steps)
-    return tuple(sorted(steps, key=lambda step: step.at))
+class OrderEnd(_Keys, frozen=True, kw_only=True):
+    """In which state a hub must show the order at the end."""
+
+    state: str
+    packages: dict[str, PackageEnd]
 
 
-def prerequisites(
-    package: dict[str, Any], type: str, at: Instant, home: Place, reason: str, code: str
-) -> list[Step]:
-    """The steps, all at `at`, after which an event of `type` is due for this package: none when it is in that
-    state already. The last step is the one that publishes it. Raises `Invalid` for a type that no step causes."""
-    state = package["state"]
-    life = _Life(package["id"], at, home, dice(0, package["id"]))
-    if type not in TRIGGERS:
-        raise Invalid(f"{type} cannot be triggered; these can: {', '.join(TRIGGERS)}", field="type")
-    if type == "PACKAGE_TRACKER_MILESTONE_CHANGED":
-        code = code or _next_code(package)
-        if state == "PENDING" and code not in ("INFO_RECEIVED", "PENDING", "IN_TRANSIT"):
-            _ship(life, package)
-        life.scan(code, life.home)
-        return life.steps
-    if state == "PENDING" and type != "PACKAGE_DELIVERY_IN_TRANSIT" and not _cancels_early(type, reason):
-        _ship(life, package)
-        state = "IN_TRANSIT"
-    if type == "PACKAGE_DELIVERY_IN_TRANSIT":
-        if state == "PENDING":
-            _ship(life, package)
-    elif type == "PACKAGE_DELIVERED":
-        if state == "IN_TRANSIT":
-            life.scan("OUT_FOR_DELIVERY", home)
-            life.scan("DELIVERED", home)
-        elif state != "DELIVERED":
-            # The table has no such transition and says so.
-            life.becomes("DELIVERED")
-    elif state != "CANCELLED":
-        early = "CUSTOMER_REQUESTED" if state == "PENDING" else "UNDELIVERABLE"
-        life.becomes("CANCELLED", reason or early)
-    return life.steps
+class Scenario(_Keys, frozen=True, kw_only=True):
+    """A scenario file."""
+
+    name: str
+    title: str
+    about: str = ""
+    number: int | None = None
+    weight: int = 0
+    begins: Begins | None = None
+    orders: tuple[OrderPlan, ...] = (OrderPlan(),)
+    steps: tuple[StepPlan, ...]
+    faults: dict[str, Any] = {}
+    ends: dict[str, OrderEnd]
+
+    @property
+    def own_faults(self) -> Faults:
+        return parse_words(self.faults)
+
+    def order_of(self, step: StepPlan) -> OrderPlan:
+        return next(o for o in self.orders if o.name == (step.order or self.orders[0].name))
 
 
-TRIGGERS = (
-    "PACKAGE_DELIVERY_IN_TRANSIT",
-    "PACKAGE_DELIVERED",
-    "PACKAGE_DELIVERY_CANCELLED",
-    "PACKAGE_TRACKER_MILESTONE_CHANGED",
-    "REFUND_REQUESTED",
-)
-"""The event types that this world can be made to cause."""
-
-_ROUTE = ("INFO_RECEIVED", "IN_TRANSIT", "OUT_FOR_DELIVERY", "DELIVERED")
-
-
-def _cancels_early(type: str, reason: str) -> bool:
-    return type in ("PACKAGE_DELIVERY_CANCELLED", "REFUND_REQUESTED") and reason != "UNDELIVERABLE"
+def decode(document: object, where: str = "scenario") -> Scenario:
+    """A scenario from a document of plain values. Raises `Invalid` naming `where` and the key."""
+    try:
+        scenario = msgspec.convert(document, Scenario)
+        for complaint in _complaints(scenario):
+            raise Invalid(complaint)
+    except msgspec.ValidationError as e:
+        raise Invalid(f"{where}: {e}", field=where) from e
+    except Invalid as e:
+        raise Invalid(f"{where}: {e.detail}", field=where) from e
+    return scenario
 
 
-def _ship(life: _Life, package: dict[str, Any]) -> None:
-    if package.get("packageTracker") is None:
-        life.scan("INFO_RECEIVED", life.origin)
-    life.scan("IN_TRANSIT", life.origin)
-    life.becomes("IN_TRANSIT")
+def read_text(text: str, where: str) -> Scenario:
+    """A scenario from the text of a YAML file. Raises `Invalid` naming `where` and the key."""
+    try:
+        return decode(yaml.safe_load(text), where)
+    except yaml.YAMLError as e:
+        raise Invalid(f"{where}: {e}", field=where) from e
 
 
-def _next_code(package: dict[str, Any]) -> str:
-    """The milestone that usually comes next on a package's route."""
-    latest = (package.get("packageTracker") or {}).get("latestMilestone") or {}
-    code = (latest.get("status") or {}).get("code")
-    if code not in _ROUTE:
-        return _ROUTE[0] if code is None else "IN_TRANSIT"
-    return _ROUTE[min(_ROUTE.index(code) + 1, len(_ROUTE) - 1)]
+@lru_cache(maxsize=1)
+def library() -> Mapping[str, Scenario]:
+    """The scenarios that come with Milepost, by name."""
+    folder = resources.files("milepost.sandbox").joinpath("scenarios")
+    files = sorted((f for f in folder.iterdir() if f.name.endswith(".yaml")), key=lambda f: f.name)
+    found = [read_text(f.read_text("utf-8"), f.name) for f in files]
+    return {scenario.name: scenario for scenario in found}
+
+
+def named(name: str) -> Scenario:
+    """The scenario of that name. Raises `Invalid`, listing those there are."""
+    found = library().get(name)
+    if found is None:
+        raise Invalid(f"there is no scenario {name!r}; there are {', '.join(library())}", field="scenario")
+    return found
+
+
+# ── What types don't say ───────────────────────────────────────────────────────────────────────────────────
+
+
+def _complaints(scenario: Scenario) -> Iterator[str]:
+    """What is wrong with it, the first thing first. Raises `Invalid` for lengths of time and faults."""
+    orders = {order.name: order for order in scenario.orders}
+    parse_words(scenario.faults)
+    yield from _order_complaints(scenario)
+    parts = {name for step in scenario.steps for name in step.split}
+    for number, step in enumerate(scenario.steps):
+        here = f"$.steps[{number}]"
+        if (step.order or scenario.orders[0].name) not in orders:
+            yield f"{here}.order: there is no order {step.order!r}"
+        order = scenario.order_of(step)
+        if step.package and step.package not in (*order.packages, *parts):
+            yield f"{here}.package: order {order.name!r} has no package {step.package!r}"
+        if step.split and not step.package:
+            yield f"{here}.package: which package is split"
+        if step.number_of and step.number_of.rpartition("/")[2] not in {
+            name for o in orders.values() for name in (*o.packages, *parts)
+        }:
+            yield f"{here}.numberOf: there is no package {step.number_of!r}"
+        yield from _step_complaints(step, here)
+    for name, end in scenario.ends.items():
+        if name not in orders:
+            yield f"$.ends: there is no order {name!r}"
+        unknown = set(end.packages) - {EACH, *orders[name].packages, *parts}
+        if unknown:
+            yield f"$.ends.{name}.packages: there is no package {min(unknown)!r}"
+
+
+def _order_complaints(scenario: Scenario) -> Iterator[str]:
+    if len({order.name for order in scenario.orders}) < len(scenario.orders):
+        yield "$.orders: two orders have one name"
+    if scenario.begins is not None:
+        of_day(scenario.begins.time)
+    for number, order in enumerate(scenario.orders):
+        parse_duration(order.placed)
+        if len(order.packages) > MOST_PACKAGES or len(set(order.packages)) < len(order.packages):
+            yield f"$.orders[{number}].packages: at most {MOST_PACKAGES}, each with a name of its own"
+        if any(units < 1 for units in order.quantities) or len(order.quantities) > MOST_PACKAGES:
+            yield f"$.orders[{number}].quantities: at most {MOST_PACKAGES} numbers from 1"
+
+
+def _step_complaints(step: StepPlan, here: str) -> Iterator[str]:
+    alone = not step.what and (step.moved or step.estimate)
+    if len(step.what) != 1 and not alone:
+        yield f"{here}: one thing happens at a step; this one names {', '.join(step.what) or 'none'}"
+    if sum(given is not None for given in (step.after, step.at, step.next_day)) > 1:
+        yield f"{here}: give one of after, at and nextDay"
+    for text in (step.after, step.at):
+        if text is not None and parse_range(text)[0] < 0:
+            yield f"{here}: time goes forward only"
+    for text in (step.occurred, step.moved):
+        if text is not None:
+            parse_duration(text)
+    if step.next_day is not None:
+        of_day(step.next_day)
+    if step.zone:
+        zone_offset(step.zone)
+    if isinstance(step.place, str) and step.place not in ("", "origin", "hub", "home"):
+        yield f"{here}.place: origin, hub, home, or a mapping with a locality"
+    if step.returned and step.returned not in RETURNED:
+        yield f"{here}.returned: one of {', '.join(RETURNED)}"
+    least, most = repeats(step.times)
+    if not 1 <= least <= most <= 10:
+        yield f"{here}.times: 1 to 10"
+
+
+def repeats(times: str | int) -> tuple[int, int]:
+    """How often a step happens: `2`, or `1..3`. Raises `Invalid`."""
+    try:
+        least, _, most = str(times).partition("..")
+        return int(least), int(most or least)
+    except ValueError as e:
+        raise Invalid(f"times: {times!r} is neither a number nor a range like 1..3") from e
+
+
+def of_day(text: str) -> tuple[int, int]:
+    """Milliseconds after midnight UTC of `12:00..14:00`, least and most; of one time twice the same.
+    Raises `Invalid`."""
+    ends = [_time_of_day(part) for part in text.split("..", 1)]
+    if ends[0] > ends[-1]:
+        raise Invalid(f"{text!r} ends before it begins")
+    return ends[0], ends[-1]
+
+
+def zone_offset(text: str) -> int:
+    """Milliseconds east of UTC of `-06:00`. Raises `Invalid`."""
+    if len(text) != 6 or text[0] not in "+-":
+        raise Invalid(f"{text!r} is no offset from UTC; one is written -06:00")
+    offset = _time_of_day(text[1:])
+    return -offset if text[0] == "-" else offset
+
+
+def _time_of_day(text: str) -> int:
+    hour, colon, minute = text.partition(":")
+    if not (colon and hour.isdecimal() and minute.isdecimal() and int(hour) < 24 and int(minute) < 60):
+        raise Invalid(f"{text!r} is no time of day; one is written 09:30")
+    return parse_duration(f"{hour}h{minute}m")

@@ -5,22 +5,26 @@
     IN_TRANSIT → DELIVERED    PACKAGE_DELIVERED
     IN_TRANSIT → CANCELLED    UNDELIVERABLE                        PACKAGE_DELIVERY_CANCELLED, REFUND_REQUESTED
 
-(buy-with-prime.md 4.3.) CANCELLED and DELIVERED are ends. A milestone of a tracker publishes
-PACKAGE_TRACKER_MILESTONE_CHANGED, and the terminal milestone DELIVERED moves its package too (6). `data` is
-what the pages show: the order object of seed 002 for PACKAGE_DELIVERED, refunds for REFUND_REQUESTED, `{}`
-for the rest. Ids and bytes of an event are made in `events`; when things happen is `scenarios`'.
+(buy-with-prime.md 4.3.) CANCELLED and DELIVERED are ends, and nothing moves before fulfilment is started, but for a
+cancellation. A PENDING package may split into several, each with an id of its own. A milestone of a tracker
+publishes PACKAGE_TRACKER_MILESTONE_CHANGED, and the terminal milestone DELIVERED moves its package too (6);
+carriers scan packages that are at their end as well, and that moves nothing. `data` is the answer to the type's
+default query (`default_query`). Trackers are `tracking`'s, returns and refunds `returning`'s; ids and bytes of an
+event are made in `events`; when things happen is `scenarios`'.
 """
 
 import copy
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import Any
 
-from msgspec import Struct
+from msgspec.structs import replace
 
 from milepost.domain.errors import Conflict, Invalid, NotFound
-from milepost.domain.instant import Instant, format_instant, parse_instant
-from milepost.domain.record import tracker_identity
-from milepost.sandbox.catalog import MESSAGES
-from milepost.sandbox.world import Step, dice, money, new_tracker, uuid_text
+from milepost.domain.instant import Instant, format_instant
+from milepost.sandbox import returning, tracking
+from milepost.sandbox.default_query import default_answer
+from milepost.sandbox.publication import Publication
+from milepost.sandbox.world import Step, WorldOrder, dice, uuid_text
 
 REASONS: dict[tuple[str, str], frozenset[str]] = {
     ("PENDING", "IN_TRANSIT"): frozenset(),
@@ -30,44 +34,58 @@ REASONS: dict[tuple[str, str], frozenset[str]] = {
 }
 """Every allowed transition, with the reasons it may be given (none but for a cancellation)."""
 
-MOVEMENT = frozenset(MESSAGES) - {"PENDING", "INFO_RECEIVED"}
-LOCALE = "en-US"
+_EVENT_OF = {
+    "IN_TRANSIT": "PACKAGE_DELIVERY_IN_TRANSIT",
+    "DELIVERED": "PACKAGE_DELIVERED",
+    "CANCELLED": "PACKAGE_DELIVERY_CANCELLED",
+}
+BEFORE_SHIPPING = frozenset({"PENDING", "INFO_RECEIVED", "IN_TRANSIT"})
+"""Milestones that a package may have while it is PENDING: the carrier scans before the order system says so."""
 
 
-class Publication(Struct, frozen=True):
-    """An event to publish: its type, its resource behind `businessProduct/{id}`, and its `data`."""
-
-    type: str
-    resource: tuple[tuple[str, str], ...]
-    data: dict[str, Any] = {}
-
-
-def advance(
-    order: dict[str, Any], step: Step, seed: int, days: int = 3
-) -> tuple[dict[str, Any], list[Publication]]:
+def advance(order: dict[str, Any], step: Step, seed: int) -> tuple[dict[str, Any], list[Publication]]:
     """The order after `step`, and what is published, in order. The given order is left as it is.
 
-    Raises `NotFound` for a delivery it doesn't have, `Conflict` for a transition outside the table, `Invalid`
-    for a missing or wrong reason or an unknown milestone code."""
+    Raises `NotFound` for a package or return it doesn't have, `Conflict` for a transition outside the table,
+    `Invalid` for a missing or wrong reason or an unknown milestone code."""
     order = copy.deepcopy(order)
-    package = find_package(order, step.delivery_id)
-    if step.milestone:
-        published = _milestone(order, package, step, seed, days)
-    else:
-        published = _transition(order, package, step, seed)
+    published = _happen(order, step, seed)
     if isinstance(order.get("metadata"), dict):
         order["metadata"]["updatedAt"] = format_instant(step.at)
     information = order["packageInformation"]
     information["summary"] = {"state": summary_state([d["state"] for d in information["details"]])}
-    return order, published
+    return order, answered(order, [] if step.quiet else published)
+
+
+def ahead(world: WorldOrder, until: Instant, seed: int) -> dict[str, Any]:
+    """The order as it is going to be at `until` if nothing but its plan happens."""
+    order = world.order
+    for step in world.plan:
+        if step.at > until:
+            break
+        try:
+            order, _ = advance(order, step, seed)
+        except (Conflict, Invalid, NotFound):
+            continue
+    return order
+
+
+def answered(order: dict[str, Any], published: Sequence[Publication]) -> list[Publication]:
+    """Publications about this order with their `data`: what their default query answers now."""
+    return [replace(p, data=default_answer(p.type, order)) for p in published]
+
+
+def details_of(order: dict[str, Any]) -> list[dict[str, Any]]:
+    """The order's packages."""
+    details: list[dict[str, Any]] = order["packageInformation"]["details"]
+    return details
 
 
 def find_package(order: dict[str, Any], delivery_id: str) -> dict[str, Any]:
     """The element of the order's package details with this id. Raises `NotFound`."""
-    details = (order.get("packageInformation") or {}).get("details") or ()
-    for detail in details:
+    for detail in details_of(order):
         if detail.get("id") == delivery_id:
-            return cast("dict[str, Any]", detail)
+            return detail
     raise NotFound(f"order {order.get('id')} has no delivery {delivery_id}", deliveryId=delivery_id)
 
 
@@ -80,53 +98,67 @@ def summary_state(states: list[str]) -> str:
     return "DELIVERED" if "DELIVERED" in states else "CANCELLED"
 
 
-def claim(order: dict[str, Any], type: str, delivery_id: str) -> Publication:
-    """The event that says where a package stands, without changing anything."""
-    package = find_package(order, delivery_id)
+def claim(order: dict[str, Any], type: str, parcel_id: str) -> Publication:
+    """The event that says where a package or a return stands, without changing anything."""
+    given_back = returning.find_return(order, parcel_id)
     if type == "PACKAGE_TRACKER_MILESTONE_CHANGED":
-        identity = tracker_identity(package.get("packageTracker"))
-        if identity is None:
-            raise Conflict(f"delivery {delivery_id} has no tracker yet", deliveryId=delivery_id)
-        return Publication(type, (("carrier", identity[0]), ("tracker", identity[1])))
-    resource = (("order", order["id"]), ("delivery", delivery_id))
-    data = {"order": delivered_order(order)} if type == "PACKAGE_DELIVERED" else {}
-    return Publication(type, resource, data)
+        package = find_package(order, parcel_id) if given_back is None else returning.parcel_of(given_back)
+        return tracking.changed(package)
+    if given_back is not None:
+        return Publication(type, (("order", order["id"]), ("return", parcel_id)))
+    find_package(order, parcel_id)
+    return Publication(type, (("order", order["id"]), ("delivery", parcel_id)))
 
 
-def delivered_order(order: dict[str, Any]) -> dict[str, Any]:
-    """`data.order` of PACKAGE_DELIVERED, keys in the seed's order: the answer to its default query."""
-    return {
-        "id": order["id"],
-        "aliases": [
-            {"aliasId": a["aliasId"], "aliasType": a["aliasType"]} for a in order.get("aliases") or ()
-        ],
-        "packageInformation": {
-            "details": [
-                {
-                    "id": detail["id"],
-                    "state": detail["state"],
-                    "packageTracker": _tracker_reference(detail.get("packageTracker")),
-                    "packageInformationDetailsFor": {
-                        "orderLineItems": [
-                            {"lineItem": {"id": entry["lineItem"]["id"]}}
-                            for entry in detail["packageInformationDetailsFor"]["orderLineItems"]
-                        ]
-                    },
-                }
-                for detail in order["packageInformation"]["details"]
-            ]
-        },
-    }
+def split_ids(seed: int, order_id: str, delivery_id: str, parts: int) -> list[str]:
+    """The ids of the packages that a pending one becomes."""
+    return [uuid_text(dice(seed, "split", order_id, delivery_id, part)) for part in range(parts)]
 
 
-def _tracker_reference(tracker: dict[str, Any] | None) -> dict[str, Any] | None:
-    identity = tracker_identity(tracker)
-    if identity is None or tracker is None:
-        return None
-    return {
-        "packageTrackerIdentifier": {"trackingNumber": identity[1], "carrierCode": identity[0]},
-        "trackingUrl": tracker.get("trackingUrl"),
-    }
+def _happen(order: dict[str, Any], step: Step, seed: int) -> list[Publication]:
+    if step.fulfilment:
+        return _start_fulfilment(order)
+    if step.refunded:
+        return returning.complete_refunds(order, step)
+    if step.returned:
+        if step.returned == "STARTED":
+            find_package(order, step.delivery_id)
+        return returning.move(order, step, seed)
+    given_back = returning.find_return(order, step.delivery_id)
+    package = find_package(order, step.delivery_id) if given_back is None else returning.parcel_of(given_back)
+    if step.split:
+        return _split(order, package, step, seed)
+    if step.state:
+        return _transition(order, package, step, seed)
+    if not step.milestone:
+        return tracking.revise(package, step)
+    code = tracking.check_code(step)
+    if given_back is not None:
+        outbound = next((d for d in details_of(order) if d["id"] == step.numbered_as), {})
+        published = tracking.scan(package, step, seed, outbound.get("packageTracker"))
+        return [*published, *returning.scanned(order, given_back, code, step, seed)]
+    if not step.odd:
+        _check_started(order)
+        if package["state"] == "PENDING" and code not in BEFORE_SHIPPING:
+            raise Conflict(f"a pending package cannot be {code}; it has to be shipped first")
+    published = tracking.scan(package, step, seed)
+    if code == "DELIVERED" and package["state"] == "IN_TRANSIT":
+        package["state"] = "DELIVERED"
+        published.append(claim(order, "PACKAGE_DELIVERED", step.delivery_id))
+    return published
+
+
+def _check_started(order: dict[str, Any]) -> None:
+    if (order.get("metadata") or {}).get("executionState") == "NOT_STARTED":
+        raise Conflict(f"the fulfilment of order {order['id']} is not started", orderId=order["id"])
+
+
+def _start_fulfilment(order: dict[str, Any]) -> list[Publication]:
+    metadata = order.setdefault("metadata", {})
+    if metadata.get("executionState") == "STARTED":
+        raise Conflict(f"the fulfilment of order {order['id']} is started already", orderId=order["id"])
+    metadata["executionState"] = "STARTED"
+    return []
 
 
 def _transition(order: dict[str, Any], package: dict[str, Any], step: Step, seed: int) -> list[Publication]:
@@ -134,121 +166,70 @@ def _transition(order: dict[str, Any], package: dict[str, Any], step: Step, seed
     if reasons is None:
         raise Conflict(
             f"a package that is {package['state']} cannot become {step.state}",
-            code="InvalidPackageInformationDetailStateTransition",
+            code="InvalidPackageDeliveryDetailStateTransition",
         )
     if reasons and not step.reason:
         raise Invalid(f"a cancellation needs a reason: {', '.join(sorted(reasons))}", field="reason")
     if step.reason and step.reason not in reasons:
         raise Invalid(f"{step.reason} is no reason for {package['state']} to {step.state}", field="reason")
+    if step.state != "CANCELLED":
+        _check_started(order)
     package["state"] = step.state
     package["reason"] = step.reason or None
-    if step.state == "IN_TRANSIT":
-        return [claim(order, "PACKAGE_DELIVERY_IN_TRANSIT", step.delivery_id)]
-    if step.state == "DELIVERED":
-        return [claim(order, "PACKAGE_DELIVERED", step.delivery_id)]
-    cancelled = claim(order, "PACKAGE_DELIVERY_CANCELLED", step.delivery_id)
-    return [cancelled, _request_refund(order, package, step, seed)]
-
-
-def _request_refund(order: dict[str, Any], package: dict[str, Any], step: Step, seed: int) -> Publication:
-    """A cancelled package is always followed by a refund request for what was in it."""
-    refund_id = uuid_text(dice(seed, "refund", order["id"], step.delivery_id))
-    entries = package["packageInformationDetailsFor"]["orderLineItems"]
-    cents = sum(_value_in_cents(order, entry) for entry in entries)
-    at = format_instant(step.at)
-    refund = {
-        "id": refund_id,
-        "aliases": [{"aliasId": f"refund-{refund_id[:8]}", "aliasType": "EXTERNAL_ID"}],
-        "createdAt": at,
-        "updatedAt": at,
-        "state": "REQUESTED",
-        "refundRequestReason": "PACKAGE_CANCELLED",
-        "refundStatusReason": package["reason"],
-        "refundTotal": {"totalAmount": money(cents)},
-        "refundFor": {
-            "orderLineItems": copy.deepcopy(entries),
-            "causedBy": {"id": step.delivery_id, "state": "CANCELLED"},
-        },
-        "paymentDetails": [],
-    }
-    refunds = order.get("refunds") or {"summary": None, "details": []}
-    refunds["details"].append(refund)
-    total = sum(_cents(r["refundTotal"]["totalAmount"]) for r in refunds["details"])
-    refunds["summary"] = {"totalAmount": money(total)}
-    order["refunds"] = refunds
-    data = {
-        "order": {
-            "id": order["id"],
-            "aliases": copy.deepcopy(order.get("aliases") or []),
-            "refunds": {
-                "details": [
-                    {
-                        **{k: refund[k] for k in _REFUND_KEYS},
-                        "refundFor": {
-                            "orderLineItems": [{"lineItem": {"id": e["lineItem"]["id"]}} for e in entries]
-                        },
-                    }
-                ]
-            },
-        }
-    }
-    return Publication("REFUND_REQUESTED", (("order", order["id"]), ("refund", refund_id)), data)
-
-
-_REFUND_KEYS = (
-    "id",
-    "createdAt",
-    "updatedAt",
-    "state",
-    "refundRequestReason",
-    "refundStatusReason",
-    "refundTotal",
-)
-
-
-def _value_in_cents(order: dict[str, Any], entry: dict[str, Any]) -> int:
-    """What the units of one package entry cost, tax left aside; 0 where the document says no price."""
-    for item in order.get("lineItems") or ():
-        if item.get("id") == entry["lineItem"]["id"]:
-            price = (item.get("product") or {}).get("price")
-            value = (entry.get("amount") or {}).get("value") or 0
-            return int(_cents(price) * float(value)) if price else 0
-    return 0
-
-
-def _cents(price: dict[str, Any]) -> int:
-    return round(float(price["amount"]) * 100)
-
-
-def _milestone(
-    order: dict[str, Any], package: dict[str, Any], step: Step, seed: int, days: int
-) -> list[Publication]:
-    if step.milestone not in MESSAGES:
-        raise Invalid(f"{step.milestone} is no milestone code", field="milestone")
-    if package["state"] == "PENDING" and step.milestone in MOVEMENT - {"IN_TRANSIT"}:
-        raise Conflict(f"a pending package cannot be {step.milestone}; it has to be shipped first")
-    tracker = package.get("packageTracker")
-    if tracker is None:
-        tracker = package["packageTracker"] = new_tracker(seed, step.delivery_id, step.at, days)
-    milestone = {
-        "occurredAt": format_instant(step.at),
-        "status": {
-            "code": step.milestone,
-            "message": {"locale": LOCALE, "value": MESSAGES[step.milestone]},
-        },
-        "address": {"locality": step.locality, "region": step.region, "country": "US"}
-        if step.locality
-        else None,
-    }
-    # Newest first, as real answers list them (buy-with-prime.md 5.1).
-    tracker["milestones"] = [milestone, *(tracker.get("milestones") or ())]
-    tracker["latestMilestone"] = milestone
-    if step.moved_by:
-        window = tracker["estimatedDeliveryDate"]
-        for end in ("earliest", "latest"):
-            window[end] = format_instant(Instant(parse_instant(window[end]) + step.moved_by))
-    published = [claim(order, "PACKAGE_TRACKER_MILESTONE_CHANGED", step.delivery_id)]
-    if step.milestone == "DELIVERED" and package["state"] == "IN_TRANSIT":
-        package["state"] = "DELIVERED"
-        published.append(claim(order, "PACKAGE_DELIVERED", step.delivery_id))
+    published = [claim(order, _EVENT_OF[step.state], step.delivery_id)]
+    if step.state == "CANCELLED":
+        entries = package["packageInformationDetailsFor"]["orderLineItems"]
+        cause = returning.Cause(step.delivery_id, "CANCELLED", "PACKAGE_CANCELLED", package["reason"])
+        published.append(returning.request_refund(order, entries, cause, step, seed))
+        _note_cancellation(order, entries, step, seed)
     return published
+
+
+def _note_cancellation(
+    order: dict[str, Any], entries: Sequence[dict[str, Any]], step: Step, seed: int
+) -> None:
+    """Each line item of a cancelled package says so, too."""
+    cancelled = {entry["lineItem"]["id"] for entry in entries}
+    for item in order.get("lineItems") or ():
+        if item["id"] in cancelled:
+            note_id = uuid_text(dice(seed, "cancellation", step.delivery_id, item["id"]))
+            known = (item.get("cancellations") or {}).get("details") or ()
+            noted = {"id": note_id, "state": "CANCELLED", "reason": step.reason}
+            item["cancellations"] = {"details": [*known, noted]}
+
+
+def _split(order: dict[str, Any], package: dict[str, Any], step: Step, seed: int) -> list[Publication]:
+    """A pending package's contents become several packages'. Nothing is published: nothing was shipped yet."""
+    if package["state"] != "PENDING":
+        raise Conflict(f"a package that is {package['state']} cannot be split; only a pending one can")
+    held = {
+        e["lineItem"]["id"]: (e.get("amount") or {}).get("value", 1)
+        for e in package["packageInformationDetailsFor"]["orderLineItems"]
+    }
+    _check_parts(held, step)
+    details = order["packageInformation"]["details"]
+    made = []
+    ids = split_ids(seed, order["id"], step.delivery_id, len(step.split))
+    for number, (part_id, part) in enumerate(zip(ids, step.split, strict=True), 1):
+        alias = {"aliasId": f"package-{part_id[:8]}-{number}", "aliasType": "EXTERNAL_ID"}
+        entries = [
+            {"lineItem": {"id": item}, "amount": {"unit": "ONE", "value": units}} for item, units in part
+        ]
+        contents = {"orderLineItems": entries}
+        made.append({**package, "id": part_id, "aliases": [alias], "packageInformationDetailsFor": contents})
+    at = details.index(package)
+    details[at : at + 1] = made
+    return []
+
+
+def _check_parts(held: dict[str, float], step: Step) -> None:
+    shared = dict.fromkeys(held, 0.0)
+    for part in step.split:
+        if not part or any(units <= 0 for _, units in part):
+            raise Invalid("each part of a split needs units of line items", field="orderLineItemAmounts")
+        for item, units in part:
+            if item not in shared:
+                raise Invalid(f"line item {item} is not in this package", field="orderLineItemAmounts")
+            shared[item] += units
+    if shared != held:
+        raise Invalid("the parts of a split hold exactly what the package held", field="orderLineItemAmounts")

@@ -3,11 +3,12 @@
 The same seed, number and time always give the same order: ids, customer, prices, line items, and one to three
 packages, where several line items may share a package and one line may be split over two. Everything here is
 pure; randomness comes from the seed, time is passed in. How packages then live is in `scenarios` and
-`transitions`; what is kept of an order is `WorldOrder`.
+`transitions`; what is kept of an order is `WorldOrder`, what happens to it a `Step`.
 """
 
 import random
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -23,6 +24,7 @@ from milepost.sandbox.catalog import (
     Place,
     Product,
 )
+from milepost.sandbox.faults import Faults
 
 CURRENCY = "USD"
 TAX_PER_MILLE = 80
@@ -30,18 +32,45 @@ SHIPPING_CENTS = 599
 _ORDER_ID = "ABCDEFGHJKLMNPQRSTUVWXYZ0123456789"
 
 
-class Step(Struct, frozen=True, rename="camel"):
-    """One thing that happens to one package: a milestone of its tracker, or a new state of the package."""
+class Step(Struct, frozen=True, rename="camel", omit_defaults=True):
+    """One thing that happens to one parcel: a package's, or a return's. What is published of it is published at
+    `at`. One of `milestone`, `state`, `tracker`, `without`, `split`, `returned`, `refunded` and `fulfilment` says
+    what happens; a `window` may come alone, too."""
 
     at: Instant
     delivery_id: str
+    """The package or the return that it happens to; empty for what happens to the whole order."""
     milestone: str = ""
+    """A code as the carrier writes it."""
     state: str = ""
     reason: str = ""
     locality: str = ""
     region: str = ""
     moved_by: int = 0
     """By how many milliseconds the estimated delivery window moves at this step."""
+    country: str = "US"
+    occurred_at: str = ""
+    """When the carrier says that it occurred, in its own writing; empty for `at`."""
+    odd: bool = False
+    """A carrier that doesn't keep to the rules: unknown codes, movement of what isn't shipped."""
+    quiet: bool = False
+    """Nothing is published of it."""
+    window: tuple[str | None, str | None] | None = None
+    """The new estimated delivery window (earliest, latest), as the carrier writes it."""
+    tracker: Literal["", "empty", "whole"] = ""
+    """From here on answers show no milestones, or all of them again."""
+    without: str = ""
+    """The newest milestone of this code is no longer listed from here on."""
+    numbered_as: str = ""
+    """The package or return whose tracking number the carrier uses, if it isn't a new one."""
+    split: tuple[tuple[tuple[str, float], ...], ...] = ()
+    """What is in each part, as (line item id, units), when a pending package becomes several."""
+    returned: str = ""
+    """What happens to a return: one of `returning.RETURNED`."""
+    refunded: bool = False
+    """The merchant reports the refunds for this package or return done."""
+    fulfilment: bool = False
+    """The order's fulfilment is started."""
 
 
 class WorldOrder(Struct, frozen=True, rename="camel"):
@@ -61,6 +90,18 @@ class WorldOrder(Struct, frozen=True, rename="camel"):
     """How many events this order has caused: their ids are made from it."""
     outbox: tuple[str, ...] = ()
     """Event bodies decided in this state and not yet known to be journalled."""
+    placed_at: Instant = Instant(0)
+    """Before this time nobody has placed it yet: no query finds it."""
+    held: tuple[Step, ...] = ()
+    """What is going to happen once fulfilment is started; times as if it had been when the order was placed."""
+    scenario: str = ""
+    """The scenario that it lives; empty when it stands still."""
+    name: str = ""
+    """The order's name in that scenario's file."""
+    names: dict[str, str] = {}
+    """The names that the file gives packages, and the ids they have here."""
+    faults: Faults = Faults()
+    """Faults of this order alone: its scenario's."""
 
     @property
     def id(self) -> str:
@@ -83,15 +124,23 @@ def business_product_of(seed: int) -> str:
     return f"bp-{uuid_text(dice(seed, 'businessProduct'))}"
 
 
-def new_order(seed: int, number: int, created_at: Instant, packages: int | None = None) -> dict[str, Any]:
-    """Order `number` of the world, all its packages PENDING and without tracker. `packages` is 1 to 3."""
+def new_order(
+    seed: int,
+    number: int,
+    created_at: Instant,
+    packages: int | None = None,
+    quantities: Sequence[int] = (),
+) -> dict[str, Any]:
+    """Order `number` of the world, all its packages PENDING and without tracker. `packages` is 1 to 3;
+    `quantities` says how many units of how many products were ordered, where the seed shall not."""
     draw = dice(seed, "order", number)
     order_id = f"322-{_letters(draw, 4)}-{_letters(draw, 6)}"
     drawn = draw.choice((1, 1, 2, 2, 3))
     count = min(3, max(1, drawn if packages is None else packages))
-    products = draw.sample(PRODUCTS, k=max(2, count))
+    products = draw.sample(PRODUCTS, k=len(quantities) or max(2, count))
     created = format_instant(created_at)
-    items = [_line_item(draw, product, created, order_id) for product in products]
+    units = quantities or [0] * len(products)
+    items = [_line_item(draw, p, created, order_id, n) for p, n in zip(products, units, strict=True)]
     details = _packages(draw, items, count, order_id)
     subtotal = sum(p.cents * i["amount"]["value"] for p, i in zip(products, items, strict=True))
     tax = subtotal * TAX_PER_MILLE // 1000
@@ -120,13 +169,14 @@ def new_order(seed: int, number: int, created_at: Instant, packages: int | None 
         ],
         **_money_fields(draw, subtotal, tax, discount, created),
         "refunds": None,
-        "returns": _past_return(draw, items, created) if number % 10 == 9 else None,
+        "returns": None,
     }
 
 
-def new_tracker(seed: int, delivery_id: str, labelled_at: Instant, days: int) -> dict[str, Any]:
-    """A tracker without milestones for a package: carrier, number and estimated window come from the seed."""
-    draw = dice(seed, "tracker", delivery_id)
+def new_tracker(seed: int, parcel_id: str, labelled_at: Instant, days: int = 3) -> dict[str, Any]:
+    """A tracker without milestones for a package or a return: carrier and number come from the seed and its id,
+    the estimated window begins so many days after the label."""
+    draw = dice(seed, "tracker", parcel_id)
     carrier = draw.choice(CARRIERS)
     number = _number(draw, carrier)
     earliest = Instant((labelled_at // DAY + days) * DAY + 13 * HOUR)
@@ -146,8 +196,11 @@ def money(cents: int) -> dict[str, str]:
     return {"amount": f"{cents // 100}.{cents % 100:02d}", "currencyCode": CURRENCY}
 
 
-def _line_item(draw: random.Random, product: Product, created: str, order_id: str) -> dict[str, Any]:
+def _line_item(
+    draw: random.Random, product: Product, created: str, order_id: str, units: int
+) -> dict[str, Any]:
     quantity = draw.choice((1, 1, 2, 3))
+    quantity = units or quantity
     item_id = f"{draw.getrandbits(40):010x}-{draw.getrandbits(40):010x}"
     tax = product.cents * quantity * TAX_PER_MILLE // 1000
     total = product.cents * quantity
@@ -262,28 +315,6 @@ def _money_fields(
                 }
             ],
         },
-    }
-
-
-def _past_return(draw: random.Random, items: list[dict[str, Any]], created: str) -> dict[str, Any]:
-    """A return the shopper has announced and not yet handed over."""
-    item = items[0]
-    return {
-        "details": [
-            {
-                "id": uuid_text(draw),
-                "aliases": [{"aliasId": f"return-{item['id'][:6]}", "aliasType": "EXTERNAL_ID"}],
-                "state": "CREATED",
-                "createdAt": created,
-                "updatedAt": created,
-                "returnLineItems": [
-                    {"lineItem": {"id": item["id"]}, "amount": {"unit": "ONE", "value": 1}},
-                ],
-                "returnPackageDetails": [
-                    {"id": uuid_text(draw), "state": "CREATED", "reason": None, "packageTracker": None},
-                ],
-            }
-        ]
     }
 
 

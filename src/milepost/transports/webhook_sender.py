@@ -240,6 +240,7 @@ def _prepared(settings: bytes) -> _Prepared:
     if not plain:
         raise Misconfigured("a URL holds no credentials: they go into auth")
     headers = {"content-type": "application/json"}
+    headers.update((pair.key.lower(), pair.value) for pair in decoded.headers)
     if decoded.auth.basic is not None:
         pair = f"{decoded.auth.basic.username}:{decoded.auth.basic.password}".encode()
         headers["authorization"] = f"Basic {b64encode(pair).decode()}"

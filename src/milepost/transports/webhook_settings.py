@@ -7,7 +7,8 @@
                               "authEndpoint", "httpMethod": "POST",
                               "httpParameters": {"bodyParameters": [{"key", "value"}], "headerParameters": […]}}},
      "authProfileId": null | "…",
-     "signature": null | "amazon" | {"standardWebhooks": {"secrets": ["whsec_…", …]}}}
+     "signature": null | "amazon" | {"standardWebhooks": {"secrets": ["whsec_…", …]}},
+     "headers": [{"key", "value"}]}
 
 Other keys are somebody else's and ignored. `msgspec.json.encode` of `WebhookSettings` is what the store keeps.
 """
@@ -66,3 +67,5 @@ class WebhookSettings(Struct, frozen=True):
     auth: AuthConfig = AuthConfig()
     auth_profile_id: str | None = msgspec.field(default=None, name="authProfileId")
     signature: Literal["amazon"] | StandardSignature | None = None
+    headers: tuple[Pair, ...] = ()
+    """Headers to send beside ours, or in their place."""

@@ -37,6 +37,10 @@ async def journal(sandbox: Sandbox) -> list[bytes]:
     return [r.body for r in await sandbox.store.read(lambda tx: tx.journal.after(0, 5_000))]
 
 
+def ids(bodies: list[bytes]) -> list[str]:
+    return [parse_event(body).event_id for body in bodies]
+
+
 async def test_a_world_lives_to_its_end_and_says_so(tmp_path: Path) -> None:
     async with opened(config(tmp_path, orders=6)) as sandbox:
         sandbox.clock.advance(DAYS * DAY)
@@ -184,10 +188,10 @@ async def test_duplicates_and_shuffles_are_the_seeds_and_carry_the_same_bytes(tm
 
     in_order, received = await published("one")
     counts = Counter(received)
-    assert set(counts) == set(in_order)
+    assert set(ids(list(counts))) == set(ids(in_order))
+    assert len(counts) == len(in_order)
     assert set(counts.values()) == {1, 2}
-    first_seen = list(dict.fromkeys(received))
-    assert first_seen != in_order
+    assert ids(list(dict.fromkeys(received))) != ids(in_order)
     assert Counter((await published("two"))[1]) == counts
 
 
@@ -203,7 +207,7 @@ async def test_a_handler_that_was_down_gets_everything_after_both_restarted(tmp_
         later = Instant(now + 10 * MINUTE)
         async with opened(config(tmp_path, hub_url=hub.url, start=later)) as sandbox:
             await sandbox.settle()
-            assert {r.body for r in hub.received} == set(await journal(sandbox))
+            assert set(ids([r.body for r in hub.received])) == set(ids(await journal(sandbox)))
             counts = await sandbox.store.read(lambda tx: tx.attempts.count())
             assert set(counts) == {"delivered"}
 
