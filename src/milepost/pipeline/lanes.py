@@ -169,6 +169,7 @@ class Lanes:
         self._recording.extend(self._waiting)
         self.recorded([*self._lanes])
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._stopping = False
 
     # ── Sending ────────────────────────────────────────────────────────────────────────────────────────────
 
