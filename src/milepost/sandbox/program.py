@@ -11,8 +11,9 @@ from collections.abc import Awaitable, Callable
 import structlog
 from msgspec import Struct
 
+from milepost.domain.breaker import Policy
 from milepost.domain.errors import Misconfigured
-from milepost.domain.instant import DAY, SECOND, Instant
+from milepost.domain.instant import DAY, MINUTE, SECOND, Instant
 from milepost.domain.retry import STANDARD, Schedule
 from milepost.pipeline.consumer import Consumer
 from milepost.pipeline.publisher import Publisher
@@ -90,6 +91,9 @@ class SandboxConfig(Struct, frozen=True, kw_only=True):
     egress_allow: tuple[str, ...] = ()
     """CIDRs of private addresses beside loopback that may be published to."""
     schedule: Schedule = STANDARD
+    breaker: Policy = Policy(10, (5 * SECOND, 10 * SECOND, 30 * SECOND, MINUTE))
+    """When an endpoint is left alone, and for how long: shorter than in production, since whoever restarts a handler
+    waits for it."""
 
 
 class Sandbox:
@@ -146,6 +150,7 @@ class Sandbox:
             wait=self.clock.wait,
             random=draw.random,
             schedule=config.schedule,
+            policy=config.breaker,
             # Sending takes real time, so the lease is as long by the real clock however fast the world's is.
             lease=round(LEASE * pace),
             look_again=round(5 * SECOND * pace),
