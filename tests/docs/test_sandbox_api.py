@@ -2,11 +2,9 @@
 
 import asyncio
 import re
-import shutil
 from importlib import resources
 from pathlib import Path
 
-import pytest
 from graphql import build_schema
 from tests.unit.sandbox.asking import config
 from tests.unit.sandbox.test_bad_input import CODES
@@ -79,7 +77,6 @@ def test_the_numbers_are_the_codes() -> None:
     assert set(words(versions)) == KNOWN_API_VERSIONS
 
 
-@pytest.mark.skipif(shutil.which("jq") is None, reason="the examples read answers with jq")
 async def test_the_examples_run_in_their_order(tmp_path: Path) -> None:
     sandbox = Sandbox(config(tmp_path))
     await sandbox.open()

@@ -42,6 +42,8 @@ def check_shape(order: Mapping[str, Any]) -> None:
 def _check(value: Any, wanted: GraphQLOutputType, path: str, levels: int) -> None:
     kind = wanted.of_type if isinstance(wanted, GraphQLNonNull) else wanted
     if value is None:
+        if kind is not wanted:
+            raise Invalid(f"{path} must not be null", field=path)
         return
     if levels == 0:
         raise Invalid(f"{path} is nested too deeply", field=path)
@@ -49,8 +51,6 @@ def _check(value: Any, wanted: GraphQLOutputType, path: str, levels: int) -> Non
         if not isinstance(value, list):
             raise Invalid(f"{path} must be a list", field=path)
         for n, element in enumerate(value):
-            if element is None:
-                raise Invalid(f"{path}[{n}] must not be null", field=path)
             _check(element, kind.of_type, f"{path}[{n}]", levels - 1)
     elif isinstance(kind, GraphQLObjectType):
         if not isinstance(value, dict):

@@ -37,11 +37,10 @@ from milepost.sandbox.subscriptions import Subscriptions
 from milepost.sandbox.world import dice
 from milepost.sql import open_store
 from milepost.store import Store
-from milepost.transports.egress import networks
+from milepost.transports.egress import LOOPBACK, networks
 from milepost.transports.server import serve
 from milepost.transports.webhook_sender import WebhookSender
 
-LOOPBACK = ("127.0.0.0/8", "::1/128")
 CONSUMER = "publisher"
 START_DAYS = 21
 """A faster world begins so many days back, so that it stays in the past while it hurries."""

@@ -54,8 +54,8 @@ def complete(order: dict[str, Any]) -> dict[str, Any]:
         "lineItems": [],
         **order,
         "packageInformation": {
-            "summary": {"state": "PENDING"},
             **(information or {}),
+            "summary": {"state": "PENDING", **((information or {}).get("summary") or {})},
             "details": list(packages.values()),
         },
     }
