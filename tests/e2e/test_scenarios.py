@@ -141,8 +141,9 @@ async def pair(tmp_path: Path, faults: Faults) -> AsyncIterator[Pair]:
         speed=0.0,
         start=START,
         hub_url=f"http://127.0.0.1:{hub_port}/webhooks/buy-with-prime",
-        username=SENDER[0],
-        password=SENDER[1],
+        oauth_endpoint=f"http://127.0.0.1:{hub_port}/oauth/token",
+        oauth_client_id=SENDER[0],
+        oauth_client_secret=SENDER[1],
         faults=faults,
     )
     sandbox = Sandbox(settings)
@@ -154,6 +155,8 @@ async def pair(tmp_path: Path, faults: Faults) -> AsyncIterator[Pair]:
             f"http://127.0.0.1:{sandbox_port}",
             port=hub_port,
             bwp_target_id="sandbox",
+            oauth_client_id=SENDER[0],
+            oauth_client_secret=SENDER[1],
             ingest_only=True,
             queries_per_minute=1_000_000,
         )

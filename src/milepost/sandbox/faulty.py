@@ -34,18 +34,15 @@ _WRONG_AUTH = {"basicAuthConfig": {"username": "nobody", "password": "wrong on p
 class FaultyCopies:
     """The publisher's `Copies`: by the faults that are on, and by those of the order that an event is about."""
 
-    def __init__(self, seed: int, faults: ActiveFaults, form: str = "") -> None:
-        """`form` is that of every copy (`bridge` for a sandbox that publishes as an API destination does)."""
+    def __init__(self, seed: int, faults: ActiveFaults) -> None:
         self._seed = seed
         self._faults = faults
-        self._form = form
 
     def __call__(self, tx: Transaction, record: Record, destination: Destination) -> Sequence[Copy]:
         event = record.event()
         faults = self._faults.now.over(_own_faults(tx, record, event))
         draw = dice(self._seed, "faults", event.event_id, destination.id)
-        copies = _copies(faults, event, draw)
-        return [Copy(copy.delay, _joined(self._form, copy.form)) for copy in copies]
+        return _copies(faults, event, draw)
 
 
 class FaultySender:

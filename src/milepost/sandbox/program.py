@@ -1,20 +1,19 @@
 """The sandbox as an object: `Sandbox(config)`, then `open`, `run`, `close`, like the hub.
 
-It opens a store of its own, makes the world that the seed says, and runs three things beside the server: the
-world (plans played by the world's clock), the consumer that makes messages of published events, and the
-publisher that sends them to a handler's webhook. Each of them is a module of its own.
+It opens a store of its own, makes the world that the seed says, and runs beside the server: the world (plans played
+by the world's clock), the consumer that makes messages of published events, the publisher that sends them to
+whoever subscribed, and what tells an EventBridge endpoint of event sources. Each of them is a module of its own.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
-import msgspec
 import structlog
 from msgspec import Struct
 
-from milepost.domain.attempt import Destination
+from milepost.domain.breaker import Policy
 from milepost.domain.errors import Misconfigured
-from milepost.domain.instant import DAY, SECOND, Instant
+from milepost.domain.instant import DAY, MINUTE, SECOND, Instant
 from milepost.domain.retry import STANDARD, Schedule
 from milepost.pipeline.consumer import Consumer
 from milepost.pipeline.publisher import Publisher
@@ -30,23 +29,19 @@ from milepost.sandbox.faulty import FaultyCopies, FaultySender, RequestFaults
 from milepost.sandbox.graph import GraphApi
 from milepost.sandbox.http import RoutedApp
 from milepost.sandbox.keeper import Keeper
+from milepost.sandbox.managed import Handler, authentication, manage
 from milepost.sandbox.playing import WORLD_TIME
+from milepost.sandbox.publishing import PublishingRoutes, indexed
+from milepost.sandbox.signing import SigningKeys
 from milepost.sandbox.subscriptions import Subscriptions
 from milepost.sandbox.world import dice
 from milepost.sql import open_store
-from milepost.store import Store, Transaction
+from milepost.store import Store
+from milepost.transports.egress import networks
 from milepost.transports.server import serve
-from milepost.transports.webhook_sender import (
-    AuthConfig,
-    BasicAuthConfig,
-    ClientParameters,
-    OAuthConfig,
-    WebhookSender,
-    WebhookSettings,
-)
+from milepost.transports.webhook_sender import WebhookSender
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")
-DESTINATION = "hub"
 CONSUMER = "publisher"
 START_DAYS = 21
 """A faster world begins so many days back, so that it stays in the past while it hurries."""
@@ -96,6 +91,9 @@ class SandboxConfig(Struct, frozen=True, kw_only=True):
     egress_allow: tuple[str, ...] = ()
     """CIDRs of private addresses beside loopback that may be published to."""
     schedule: Schedule = STANDARD
+    breaker: Policy = Policy(10, (5 * SECOND, 10 * SECOND, 30 * SECOND, MINUTE))
+    """When an endpoint is left alone, and for how long: shorter than in production, since whoever restarts a handler
+    waits for it."""
 
 
 class Sandbox:
@@ -112,14 +110,21 @@ class Sandbox:
 
         Raises `Misconfigured`, `StoreLocked` and `StoreUnavailable`."""
         config = self.config
-        settings = destination_settings(config)
+        handler = _handler(config)
         if config.speed < 0 or not all(0 <= r <= 1 for r in (config.duplicate_rate, config.shuffle_rate)):
             raise Misconfigured("a speed is not below 0, a rate is 0 to 1")
-        self.sender = WebhookSender(real_now, allow=(*LOOPBACK, *config.egress_allow))
+        networks(config.egress_allow)
         self.store: Store = await open_store(config.database_url, owner="milepost sandbox")
+        self.signing = SigningKeys(self.store)
+        await self.signing.open()
+        self.sender = WebhookSender(
+            real_now, allow=(*LOOPBACK, *config.egress_allow), signer=self.signing.signer
+        )
         start = await self._start()
         self.clock = WorldClock(start, config.speed)
-        await self.store.write(lambda tx: _subscribe(tx, settings))
+        await self.store.write(
+            lambda tx: manage(tx, handler, client_id=config.client_id, now=self.clock.now())
+        )
         self.keeper = Keeper(self.store, self.clock, config.seed)
         self.eventbridge = EventBridgeRoad(
             self.store,
@@ -145,15 +150,16 @@ class Sandbox:
             wait=self.clock.wait,
             random=draw.random,
             schedule=config.schedule,
+            policy=config.breaker,
             # Sending takes real time, so the lease is as long by the real clock however fast the world's is.
             lease=round(LEASE * pace),
             look_again=round(5 * SECOND * pace),
             render=render,
-            copies=FaultyCopies(config.seed, self.faults, "bridge" if config.eventbridge else ""),
+            copies=FaultyCopies(config.seed, self.faults),
             probe=self._probe,
         )
         self._consumer = Consumer(
-            self.store, CONSUMER, self.publisher.prepare, self.clock.now, probe=self._probe
+            self.store, CONSUMER, indexed(self.publisher.prepare), self.clock.now, probe=self._probe
         )
         self.credentials = Credentials(self.store, self.clock.now, config.client_id, config.client_secret)
         self.subscriptions = Subscriptions(self.store, self.clock.now)
@@ -163,7 +169,9 @@ class Sandbox:
                 AmazonRoutes(self.graph, self.credentials, RequestFaults(config.seed, self.faults)),
                 CredentialRoutes(self.credentials, self.keeper.business_product_id),
                 DrivingRoutes(self.keeper, self.clock, self.faults, eventbridge=config.eventbridge),
+                PublishingRoutes(self.store, self.publisher, CONSUMER),
                 self.eventbridge.routes,
+                self.signing,
             ],
             open_to_all=config.open_to_all,
         )
@@ -252,27 +260,15 @@ async def _pause(halt: asyncio.Event, seconds: float) -> None:
         pass
 
 
-def destination_settings(config: SandboxConfig) -> WebhookSettings | None:
-    """Where and how to publish; None for nowhere. Raises `Misconfigured` for half a credential."""
+def _handler(config: SandboxConfig) -> Handler | None:
+    """Whom to publish to; None for nobody. Raises `Misconfigured` for half a credential."""
     if config.hub_url is None:
         return None
-    auth = AuthConfig()
-    if config.oauth_endpoint is not None:
-        if config.oauth_client_id is None or config.oauth_client_secret is None:
-            raise Misconfigured("an OAuth endpoint needs a client id and a client secret")
-        client = ClientParameters(config.oauth_client_id, config.oauth_client_secret)
-        auth = AuthConfig(oauth=OAuthConfig(client, config.oauth_endpoint))
-    elif (config.username is None) != (config.password is None):
-        raise Misconfigured("a user name and a password go together")
-    elif config.username is not None and config.password is not None:
-        auth = AuthConfig(basic=BasicAuthConfig(config.username, config.password))
-    return WebhookSettings(config.hub_url, auth=auth)
-
-
-def _subscribe(tx: Transaction, settings: WebhookSettings | None) -> None:
-    if settings is None:
-        tx.attempts.remove_destination(DESTINATION)
-    else:
-        tx.attempts.put_destination(
-            Destination(DESTINATION, "webhook", msgspec.json.encode(settings), endpoint=settings.url)
-        )
+    auth = authentication(
+        config.username,
+        config.password,
+        config.oauth_endpoint,
+        config.oauth_client_id,
+        config.oauth_client_secret,
+    )
+    return Handler(config.hub_url, auth, config.eventbridge)

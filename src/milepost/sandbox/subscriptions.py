@@ -22,15 +22,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from milepost.domain.attempt import Destination
-from milepost.domain.event import CATALOGUE, canonical_type
+from milepost.domain.event import canonical_type
 from milepost.domain.instant import Instant
 from milepost.sandbox import event_sources
 from milepost.sandbox.api_error import CONFLICT, ApiError, access_denied, invalid
 from milepost.sandbox.destinations import EventBridgeTarget, Target, WebhookTarget, auth_of, target_of
 from milepost.sandbox.event_sources import DestinationNameTaken
-from milepost.sandbox.events import API_VERSION
 from milepost.sandbox.permissions import SANDBOX_TARGET, Caller, event_type
-from milepost.sandbox.world import dice, uuid_text
 from milepost.store import Store, Transaction, View, ViewKind
 from milepost.transports.webhook_settings import AuthConfig, WebhookSettings
 
@@ -103,14 +101,7 @@ class Subscriptions:
     async def delete(self, caller: Caller, subscription_id: str) -> None:
         """End a subscription: its event source goes with it. Raises `ApiError`."""
 
-        def remove(tx: Transaction) -> None:
-            known = _own(tx, caller, subscription_id)
-            tx.attempts.remove_destination(known.id)
-            tx.views.remove([(KIND, "", known.id)])
-            if isinstance(known.destination, EventBridgeTarget):
-                event_sources.remove(tx, known.destination.name)
-
-        await self._store.write(remove)
+        await self._store.write(lambda tx: remove(tx, _own(tx, caller, subscription_id)))
 
     async def get(self, caller: Caller, subscription_id: str) -> Subscription:
         """One of the caller's own. Raises `ApiError`."""
@@ -177,42 +168,6 @@ class Subscriptions:
         await self._store.write(remove)
 
 
-# ── Subscriptions of the settings ──────────────────────────────────────────────────────────────────────────
-
-
-def ensure_managed(
-    tx: Transaction,
-    url: str,
-    auth: AuthConfig,
-    *,
-    seed: int,
-    client_id: str,
-    event_types: Sequence[str] | None = None,
-    api_version: str = API_VERSION,
-    now: Instant,
-) -> list[str]:
-    """Have one subscription an event type (of the whole catalogue, unless some are given) to a webhook of the
-    settings; returns their ids. They are the seed's, so that a restart finds them again; another URL or other
-    credentials take the place of the old ones. Those of types no longer wanted are removed."""
-    wanted = [t.name for t in CATALOGUE] if event_types is None else list(event_types)
-    made = {name: uuid_text(dice(seed, "managed", name)) for name in wanted}
-    remove_managed(tx, seed, keep=frozenset(made.values()))
-    target = WebhookTarget(url)
-    for name, made_id in made.items():
-        _put(tx, Subscription(made_id, client_id, SANDBOX_TARGET, name, api_version, target, now), auth)
-    return list(made.values())
-
-
-def remove_managed(tx: Transaction, seed: int, *, keep: frozenset[str] = frozenset()) -> None:
-    """Remove the subscriptions of the settings, but those to `keep`."""
-    for known in CATALOGUE:
-        for name in (known.name, *known.former_names):
-            made_id = uuid_text(dice(seed, "managed", name))
-            if made_id not in keep:
-                tx.attempts.remove_destination(made_id)
-                tx.views.remove([(KIND, "", made_id)])
-
-
 # ── In a transaction ───────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -241,10 +196,11 @@ def _add(tx: Transaction, made: Subscription, auth: AuthConfig) -> None:
         if profile is None:
             raise access_denied()
         auth = profile.auth
-    _put(tx, made, auth)
+    put(tx, made, auth)
 
 
-def _put(tx: Transaction, subscription: Subscription, auth: AuthConfig) -> None:
+def put(tx: Transaction, subscription: Subscription, auth: AuthConfig) -> None:
+    """Keep a subscription and its destination, in place of one of that id. `auth` are a webhook's credentials."""
     document = msgspec.json.encode(subscription)
     # The client id stands where views have their state: lists are a client id's, and pages go by that.
     view = View(KIND, "", subscription.id, document, subscription.client_id, terms=(_term(subscription),))
@@ -282,10 +238,23 @@ def _put_destination(tx: Transaction, subscription: Subscription, auth: AuthConf
     tx.attempts.put_destination(made)
 
 
+def remove(tx: Transaction, known: Subscription) -> None:
+    """Forget a subscription, with its destination and its event source."""
+    tx.attempts.remove_destination(known.id)
+    tx.views.remove([(KIND, "", known.id)])
+    if isinstance(known.destination, EventBridgeTarget):
+        event_sources.remove(tx, known.destination.name)
+
+
+def find(tx: Transaction, subscription_id: str) -> Subscription | None:
+    """A subscription, whoever's it is."""
+    view = tx.views.get([(KIND, "", subscription_id)]).get((KIND, "", subscription_id))
+    return None if view is None else _decoded(view)
+
+
 def _own(tx: Transaction, caller: Caller, subscription_id: str) -> Subscription:
     _check_id(subscription_id, "subscriptionId")
-    view = tx.views.get([(KIND, "", subscription_id)]).get((KIND, "", subscription_id))
-    known = None if view is None else _decoded(view)
+    known = find(tx, subscription_id)
     if known is None or known.client_id != caller.client_id:
         raise access_denied()
     return known

@@ -8,7 +8,15 @@ from msgspec import Struct
 from milepost.domain.instant import Instant
 
 ViewKind = Literal[
-    "order", "delivery", "tracker", "world", "credential", "authProfile", "subscription", "eventSource"
+    "order",
+    "delivery",
+    "tracker",
+    "world",
+    "credential",
+    "authProfile",
+    "subscription",
+    "eventSource",
+    "signingKeys",
 ]
 """The first three are the journal's views; the others are JSON documents of the sandbox, where the business
 product is the target id, or empty where an id is unique all over the world."""

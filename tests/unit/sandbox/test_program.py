@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import msgspec
 import pytest
 from aiohttp import web
 from tests.unit.sandbox.asking import START, Asking, config
@@ -17,7 +16,7 @@ from tests.unit.transports.receiver import Received, Receiver, answering
 from milepost.domain.envelope import Event, parse_event
 from milepost.domain.errors import Misconfigured, StoreUnavailable
 from milepost.domain.instant import DAY, MINUTE, SECOND, Instant
-from milepost.sandbox.program import Sandbox, SandboxConfig, destination_settings
+from milepost.sandbox.program import Sandbox, SandboxConfig
 
 DAYS = 40
 
@@ -272,8 +271,3 @@ async def test_wrong_settings_say_so_before_anything_opens(tmp_path: Path, setti
     with pytest.raises(Misconfigured):
         await Sandbox(config(tmp_path, **settings)).open()
     assert not list(tmp_path.iterdir())
-
-
-def test_the_settings_of_the_destination_are_amazons() -> None:
-    made = destination_settings(SandboxConfig(hub_url="http://h/", username="u", password="p"))
-    assert msgspec.to_builtins(made)["auth"]["basicAuthConfig"] == {"username": "u", "password": "p"}
