@@ -38,10 +38,10 @@ def complete(order: dict[str, Any]) -> dict[str, Any]:
         for entry in entries or ():
             _check_id(entry.get("lineItem") if isinstance(entry, dict) else None, "orderLineItems")
         packages[detail["id"]] = {
-            "state": "PENDING",
             "reason": None,
             "packageTracker": None,
             **detail,
+            "state": detail.get("state") or "PENDING",
             "packageInformationDetailsFor": {"orderLineItems": entries or []},
         }
     for item in order.get("lineItems") or ():
@@ -49,13 +49,15 @@ def complete(order: dict[str, Any]) -> dict[str, Any]:
     _check_returns(order.get("returns"))
     if not packages:
         raise Invalid("an order document needs packageInformation.details", field="packageInformation")
+    summary = information.get("summary") if isinstance(information, dict) else None
+    stated = isinstance(summary, dict) and isinstance(summary.get("state"), str)
     return {
         "aliases": [],
         "lineItems": [],
         **order,
         "packageInformation": {
             **(information or {}),
-            "summary": {"state": "PENDING", **((information or {}).get("summary") or {})},
+            "summary": summary if stated else {"state": "PENDING"},
             "details": list(packages.values()),
         },
     }
