@@ -68,9 +68,7 @@ def test_what_is_wrong_is_named(path: tuple[Any, ...], value: Any, words: str) -
     assert words in refused.value.detail
 
 
-@settings(
-    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(path=st.sampled_from(PLACES), value=VALUES)
 async def test_no_document_breaks_the_world(asking: Asking, path: tuple[Any, ...], value: Any) -> None:
     """Either it is refused, or it can be moved on and asked for."""
@@ -80,7 +78,11 @@ async def test_no_document_breaks_the_world(asking: Asking, path: tuple[Any, ...
     if put.status_code == 200:
         listed = document["packageInformation"]["details"]
         for delivery in [d["id"] for d in listed]:
-            for step in ({"state": "IN_TRANSIT"}, {"milestone": "OUT_FOR_DELIVERY"}, {"milestone": "DELIVERED"}):
+            for step in (
+                {"state": "IN_TRANSIT"},
+                {"milestone": "OUT_FOR_DELIVERY"},
+                {"milestone": "DELIVERED"},
+            ):
                 moved = await asking.request(
                     "POST", "/sandbox/packages", {"orderId": ORDER["id"], "deliveryId": delivery, **step}
                 )
@@ -101,7 +103,9 @@ async def test_orders_are_listed_in_pages(asking: Asking) -> None:
     made = (await asking.post("/sandbox/scenarios", {"scenario": "happy-path", "orders": 7}))["orderIds"]
     seen, after = [], ""
     while after is not None:
-        page = await asking.get(f"/sandbox/orders?limit=3&after={after}" if after else "/sandbox/orders?limit=3")
+        page = await asking.get(
+            f"/sandbox/orders?limit=3&after={after}" if after else "/sandbox/orders?limit=3"
+        )
         assert len(page["items"]) <= 3
         seen += [item["orderId"] for item in page["items"]]
         after = page["next"]
