@@ -66,6 +66,10 @@ class Asking:
     async def close(self) -> None:
         await self._http.aclose()
 
+    async def request(self, method: str, path: str, body: Any = None) -> httpx.Response:
+        """Whatever comes back, an error too."""
+        return await self._http.request(method, path, json=body)
+
     async def post(self, path: str, body: Any, status: int = 200) -> Any:
         content = body if isinstance(body, bytes) else msgspec.json.encode(body)
         answer = await self._http.post(path, content=content)

@@ -1,4 +1,4 @@
-"""An order document that is given either has an order's shape or is refused in words; the world never breaks on it."""
+"""An order document that is given either has an order's shape or is refused; the world never breaks on it."""
 
 import copy
 from typing import Any

@@ -11,6 +11,7 @@ from tests.unit.sandbox.asking import Asking, config
 from tests.unit.transports.receiver import Receiver, answering
 
 from milepost.domain.attempt import Destination
+from milepost.domain.breaker import POLICY
 from milepost.domain.instant import DAY, SECOND
 from milepost.sandbox import publishing
 from milepost.sandbox.program import Sandbox
@@ -30,7 +31,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 @pytest.fixture
 async def client(tmp_path: Path, receiver: Receiver) -> AsyncIterator[Asking]:
     """A sandbox with one subscription, to PACKAGE_DELIVERED by its old name."""
-    sandbox = Sandbox(config(tmp_path))
+    sandbox = Sandbox(config(tmp_path, breaker=POLICY))
     await sandbox.open()
     url = f"{receiver.url}/hook"
     destination = Destination(
