@@ -157,11 +157,11 @@ class Sandbox:
             copies=FaultyCopies(config.seed, self.faults),
             probe=self._probe,
         )
-        self._consumer = Consumer(
+        self.consumer = Consumer(
             self.store, CONSUMER, indexed(self.publisher.prepare), self.clock.now, probe=self._probe
         )
         self.credentials = Credentials(self.store, self.clock.now, config.client_id, config.client_secret)
-        self.subscriptions = Subscriptions(self.store, self.clock.now)
+        self.subscriptions = Subscriptions(self.store, self.clock.now, self.eventbridge.notify)
         self.graph = GraphApi(self.keeper, self.credentials, self.subscriptions, self.clock)
         self.app = RoutedApp(
             [
@@ -188,7 +188,7 @@ class Sandbox:
         halt = asyncio.Event()
         parts = {
             "world": self.keeper.run,
-            "consumer": self._consumer.run,
+            "consumer": self.consumer.run,
             "publisher": self.publisher.run,
             "eventbridge": self.eventbridge.run,
         }
@@ -211,7 +211,7 @@ class Sandbox:
     async def settle(self) -> None:
         """Publish everything that is due now; for those who don't `run`."""
         await self.keeper.play_due()
-        await self._consumer.catch_up()
+        await self.consumer.catch_up()
         await self.eventbridge.announce_due()
         await self.publisher.send_due()
 
