@@ -168,7 +168,7 @@ class Sandbox:
                 AmazonRoutes(self.graph, self.credentials, RequestFaults(config.seed, self.faults)),
                 CredentialRoutes(self.credentials, self.keeper.business_product_id),
                 DrivingRoutes(self.keeper, self.clock, self.faults, eventbridge=config.eventbridge),
-                PublishingRoutes(self.store, self.publisher, CONSUMER),
+                PublishingRoutes(self.store, self.publisher, self.subscriptions, CONSUMER),
                 self.eventbridge.routes,
                 self.signing,
             ],

@@ -109,6 +109,19 @@ class Subscriptions:
         await self._store.write(lambda tx: remove(tx, _own(tx, caller, subscription_id)))
         self._changed()
 
+    async def end(self, subscription_id: str) -> bool:
+        """End anybody's subscription: for whoever runs the sandbox. False when there is none of that id."""
+
+        def forget(tx: Transaction) -> bool:
+            known = find(tx, subscription_id)
+            if known is not None:
+                remove(tx, known)
+            return known is not None
+
+        found = await self._store.write(forget)
+        self._changed()
+        return found
+
     async def get(self, caller: Caller, subscription_id: str) -> Subscription:
         """One of the caller's own. Raises `ApiError`."""
         return await self._store.read(lambda tx: _own(tx, caller, subscription_id))
