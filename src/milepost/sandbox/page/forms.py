@@ -86,11 +86,13 @@ class Forms:
 
     async def _scenario(self, form: Form) -> str:
         count = _whole(form, "orders", 1, 1, MOST_ORDERS)
-        packages = _whole(form, "packages", 0, 0, 3) or None
         name = _given(form, "scenario")
-        made = await self._keeper.start(count, None if name == STANDING else name, packages)
+        made = await self._keeper.start(count, None if name == STANDING else name)
         await self._keeper.play_due()
-        return order_path(made[0], self._keeper.business_product_id) if len(made) == 1 else "/"
+        placed = await self._keeper.order(made[0], self._keeper.business_product_id)
+        if placed is None:
+            return f"/?planned={len(made)}"
+        return order_path(placed.id, placed.business_product_id) if len(made) == 1 else "/"
 
     # ── Faults and time ────────────────────────────────────────────────────────────────────────────────────
 

@@ -48,6 +48,12 @@ _HEADLINES = {
     "DELIVERED": "Delivered, says the carrier",
 }
 """What the newest scan of a package that is on its way makes of it, where that is more than "on its way"."""
+_COUNTED = {
+    "DELIVERED": "delivered",
+    "IN_TRANSIT": "on the way",
+    "PENDING": "not yet shipped",
+    "CANCELLED": "cancelled",
+}
 _NEAR = frozenset({"OUT_FOR_DELIVERY", "AVAILABLE_FOR_PICKUP", "DELIVERY_ATTEMPTED"})
 _RETURN_STEPS = ("CREATED", "DROPPED_OFF", "IN_TRANSIT", "DELIVERED")
 
@@ -142,7 +148,7 @@ class Row(Struct, frozen=True):
     contents: str
     total: str
     parcels: tuple[tuple[str, tuple[Stage, ...], str], ...]
-    """Of each package what it is called, its steps, and where it stands."""
+    """Of each package what it is called, its steps, and where it stands if that isn't said above."""
 
 
 def details_of(world: WorldOrder, now: Instant) -> Details:
@@ -182,12 +188,12 @@ def row_of(world: WorldOrder, now: Instant) -> Row:
         shown.id,
         shown.business_product_id,
         shown.headline,
-        open_ones[0].estimate if open_ones else "",
+        open_ones[0].estimate if open_ones and not shown.headline.startswith("Arriving") else "",
         shown.placed,
         shown.shopper,
         ", ".join(named[:2]) + more,
         shown.total,
-        tuple((p.title, p.stages, p.headline) for p in shown.parcels),
+        tuple((p.title, p.stages, p.headline if p.headline != shown.headline else "") for p in shown.parcels),
     )
 
 
@@ -200,19 +206,11 @@ def _headline(world: WorldOrder, parcels: tuple[Parcel, ...]) -> str:
     said = list(dict.fromkeys(parcel.headline for parcel in parcels))
     if len(said) <= 1:
         return said[0] if said else "Nothing to deliver"
-    counts = [
-        (words, sum(parcel.state == state for parcel in parcels))
-        for state, words in (
-            ("DELIVERED", "delivered"),
-            ("IN_TRANSIT", "on the way"),
-            ("PENDING", "not yet shipped"),
-            ("CANCELLED", "cancelled"),
-        )
-    ]
-    given = [f"{count} {words}" for words, count in counts if count]
-    if len(given) == 1:
-        return f"{given[0]}".replace(f"{len(parcels)} ", f"All {len(parcels)} ", 1)
-    return ", ".join(given)
+    states = [parcel.state for parcel in parcels]
+    counted = [(words, states.count(state)) for state, words in _COUNTED.items() if state in states]
+    if len(counted) == 1:
+        return f"All {counted[0][0]}"
+    return ", ".join(f"{count} {words}" for words, count in counted)
 
 
 def _standing(package: dict[str, Any], codes: list[str], now: Instant) -> str:

@@ -21,15 +21,18 @@ from milepost.store import Transaction
 
 LONGEST_BODY = 64 * 1024
 """So much of a body is shown."""
+SHORT = 120
 MOST_MESSAGES = 100
 MOST_ATTEMPTS = 50
 MOST_SUBSCRIPTIONS = 500
 _WINDOW = 300
+_STATES = ("delivered", "pending", "held", "failed")
 _BREAKERS = {
-    "closed": "answering",
-    "open": "left alone after failures",
-    "halfOpen": "being tried again",
+    "closed": ("✓", "Answering"),
+    "open": ("✕", "Left alone after failures"),
+    "halfOpen": ("?", "Being tried again"),
 }
+_AUTH = {"basicAuthConfig": "basic authentication", "oAuthConfig": "OAuth 2.0"}
 
 
 class EventRow(Struct, frozen=True):
@@ -55,6 +58,8 @@ class AttemptShown(Struct, frozen=True):
     error: str
     target: str
     response: str
+    is_short: bool
+    """The answer has one short line."""
     asked_to_wait: str
     manual: bool
 
@@ -86,17 +91,25 @@ class EventShown(Struct, frozen=True):
 
 class SubscriptionShown(Struct, frozen=True):
     id: str
-    kind: str
     types: str
-    where: str
-    auth: str
     enabled: bool
     reason: str
-    breaker: str
-    health: str
-    until: When | None
     counts: tuple[tuple[str, int], ...]
+    """Its messages: each state, and how many are in it."""
+
+
+class EndpointShown(Struct, frozen=True):
+    """What answers, with the subscriptions that go there: they share its health."""
+
+    where: str
+    kind: str
+    auth: str
+    health: str
+    glyph: str
+    is_well: bool
+    until: When | None
     last: AttemptShown | None
+    subscriptions: tuple[SubscriptionShown, ...]
 
 
 class _Settings(Struct, frozen=True):
@@ -108,7 +121,9 @@ class _Settings(Struct, frozen=True):
     subscription: dict[str, Any] = {}
 
 
-def events_before(tx: Transaction, before: int | None, limit: int) -> tuple[list[EventRow], int | None]:
+def events_before(
+    tx: Transaction, before: int | None, limit: int, now: Instant
+) -> tuple[list[EventRow], int | None]:
     """Events below a position, newest first, and the position to go on below; None: that was all."""
     end = tx.journal.last_position() if before is None else before - 1
     found: list[Record] = []
@@ -117,12 +132,12 @@ def events_before(tx: Transaction, before: int | None, limit: int) -> tuple[list
         page = tx.journal.events(start, _WINDOW, None, None)
         found += [record for record in reversed(page) if record.position <= end]
         end = start
-    rows = [_row(tx, record) for record in found[:limit]]
+    rows = [_row(tx, record, now) for record in found[:limit]]
     return rows, rows[-1].position if len(found) > limit else None
 
 
 def events_of(
-    tx: Transaction, order_id: str, trackers: Sequence[tuple[str, str]], limit: int
+    tx: Transaction, order_id: str, trackers: Sequence[tuple[str, str]], limit: int, now: Instant
 ) -> list[EventRow]:
     """The newest events of an order and its trackers, as far as they are among the last few hundred."""
     last = tx.journal.last_position()
@@ -133,10 +148,10 @@ def events_of(
         for record in reversed(page)
         if any(wanted.intersection(resource.pairs) for resource in record.event().resources)
     ]
-    return [_row(tx, record) for record in own[:limit]]
+    return [_row(tx, record, now) for record in own[:limit]]
 
 
-def event_at(tx: Transaction, position: int) -> EventShown:
+def event_at(tx: Transaction, position: int, now: Instant) -> EventShown:
     """Raises `NotFound`."""
     record = tx.journal.records({position}).get(position)
     if record is None or record.kind != "event":
@@ -146,7 +161,7 @@ def event_at(tx: Transaction, position: int) -> EventShown:
     destinations = tx.attempts.destinations_of({m.destination_id for m in messages})
     orders = [value for r in event.resources for key, value in r.pairs if key == "order"]
     return EventShown(
-        _row(tx, record),
+        _row(tx, record, now),
         record.business_product_id,
         tuple(map(str, event.resources)),
         orders[0] if orders else "",
@@ -155,26 +170,28 @@ def event_at(tx: Transaction, position: int) -> EventShown:
     )
 
 
-def subscriptions(tx: Transaction) -> list[SubscriptionShown]:
-    """Every destination with its health, by id."""
+def endpoints(tx: Transaction) -> list[EndpointShown]:
+    """Every destination, those together that one endpoint answers for."""
     breakers = tx.attempts.breakers()
-    found = tx.attempts.destinations("", MOST_SUBSCRIPTIONS)
-    return [_subscription(tx, destination, breakers.get(destination.lane)) for destination in found]
+    grouped: dict[tuple[str, str], list[Destination]] = {}
+    for destination in tx.attempts.destinations("", MOST_SUBSCRIPTIONS):
+        grouped.setdefault((destination.kind, destination.lane), []).append(destination)
+    return [_endpoint(tx, found, breakers.get(lane)) for (_, lane), found in grouped.items()]
 
 
-def _row(tx: Transaction, record: Record) -> EventRow:
+def _row(tx: Transaction, record: Record, now: Instant) -> EventRow:
     event = record.event()
     messages = tx.attempts.messages(None, MOST_MESSAGES, position=record.position)
-    counted = Counter(message.state for message in messages)
-    states = ("delivered", "pending", "held", "failed")
-    retried = [m.due_at for m in messages if m.state == "pending" and m.tries]
+    counted = Counter[str](message.state for message in messages)
+    # What is overdue waits for its endpoint, however long that takes.
+    retried = [m.due_at for m in messages if m.state == "pending" and m.tries and m.due_at > now]
     return EventRow(
         record.position,
         event.event_id,
         event.type,
         _about(record),
         when(record.published_at),
-        tuple((state, counted[state]) for state in states if counted[state]),  # type: ignore[index]
+        tuple((state, counted[state]) for state in _STATES if counted[state]),
         when(min(retried)).text if retried else "",
     )
 
@@ -209,38 +226,47 @@ def _attempt(attempt: Attempt) -> AttemptShown:
         f"{attempt.duration_ms:,} ms",
         attempt.outcome,
         "" if attempt.status is None else str(attempt.status),
-        attempt.error,
+        "" if attempt.error == f"answered {attempt.status}" else attempt.error,
         attempt.target,
         attempt.response,
+        len(attempt.response) <= SHORT and "\n" not in attempt.response,
         "" if attempt.retry_after is None else length(attempt.retry_after),
         attempt.manual,
     )
 
 
-def _subscription(tx: Transaction, destination: Destination, breaker: Breaker | None) -> SubscriptionShown:
-    settings = _settings(destination)
-    counts = tx.attempts.count(destination.id)
-    last = tx.attempts.last_attempt(destination.id)
-    state = "closed" if breaker is None else breaker.state
-    failures = 0 if breaker is None else breaker.failures
-    return SubscriptionShown(
-        destination.id,
-        destination.kind,
-        str(settings.subscription.get("eventType") or ", ".join(destination.event_types) or "every type"),
+def _endpoint(tx: Transaction, destinations: list[Destination], breaker: Breaker | None) -> EndpointShown:
+    settings = _settings(destinations[0])
+    tried = [a for d in destinations if (a := tx.attempts.last_attempt(d.id)) is not None]
+    last = max(tried, key=lambda attempt: attempt.started_at, default=None)
+    state, failures = ("closed", 0) if breaker is None else (breaker.state, breaker.failures)
+    glyph, health = _BREAKERS[state] if tried else ("…", "Not tried yet")
+    if state == "closed" and failures:
+        glyph, health = "!", f"{failures} {'failure' if failures == 1 else 'failures in a row'}"
+    return EndpointShown(
         _where(settings),
-        next((name for name, given in settings.auth.items() if given), ""),
-        destination.enabled,
-        destination.reason,
-        state,
-        f"{failures} failures in a row" if failures and state == "closed" else _BREAKERS[state],
-        _until(breaker),
-        tuple((name, counts.get(name, 0)) for name in ("delivered", "pending", "held", "failed")),
+        "EventBridge" if destinations[0].kind == "eventbridge" else "Webhook",
+        next((_AUTH.get(name, name) for name, given in settings.auth.items() if given), ""),
+        health,
+        glyph,
+        state == "closed",
+        when(breaker.until) if breaker is not None and breaker.state == "open" else None,
         None if last is None else _attempt(last),
+        # Those that do something first.
+        tuple(sorted((_subscription(tx, d) for d in destinations), key=lambda s: (not s.counts, s.types))),
     )
 
 
-def _until(breaker: Breaker | None) -> When | None:
-    return None if breaker is None or breaker.state != "open" else when(Instant(breaker.until))
+def _subscription(tx: Transaction, destination: Destination) -> SubscriptionShown:
+    named = _settings(destination).subscription.get("eventType") or ", ".join(destination.event_types)
+    counts = tx.attempts.count(destination.id)
+    return SubscriptionShown(
+        destination.id,
+        str(named or "every type"),
+        destination.enabled,
+        destination.reason,
+        tuple((state, counts[state]) for state in _STATES if counts.get(state)),
+    )
 
 
 def _settings(destination: Destination) -> _Settings:

@@ -34,7 +34,7 @@ from milepost.sandbox.lookups import decoded
 from milepost.sandbox.page.fault_list import how_many_on, listed
 from milepost.sandbox.page.forms import STANDING, Forms, order_path
 from milepost.sandbox.page.order_details import Row, details_of, row_of
-from milepost.sandbox.page.publishing import event_at, events_before, events_of, subscriptions
+from milepost.sandbox.page.publishing import endpoints, event_at, events_before, events_of
 from milepost.sandbox.page.wording import length, spoken, when
 from milepost.sandbox.reading import parcels
 from milepost.sandbox.scenarios import library
@@ -43,7 +43,7 @@ from milepost.store import Store, Transaction, View
 
 ORDERS_A_PAGE = 20
 EVENTS_A_PAGE = 40
-EVENTS_OF_ORDER = 30
+EVENTS_OF_ORDER = 12
 _LAST = 1 << 53
 POLICY = "; ".join(
     (
@@ -115,6 +115,7 @@ class PageRoutes:
             rows=rows,
             following=following,
             is_first="after" not in request.query,
+            planned=number_in(request.query, "planned", 0, 0, MOST_ORDERS),
             scenarios=library().values(),
             has_subscriptions=has_subscriptions,
             most_orders=MOST_ORDERS,
@@ -126,28 +127,28 @@ class PageRoutes:
         if world is None:
             raise NotFound(f"the world has no order {order_id}")
         trackers = [t for _, p in parcels(world.order) if (t := tracker_identity(p.get("packageTracker")))]
-        events = await self._store.read(lambda tx: events_of(tx, order_id, trackers, EVENTS_OF_ORDER))
+        now = self._clock.now()
+        events = await self._store.read(lambda tx: events_of(tx, order_id, trackers, EVENTS_OF_ORDER, now))
         moved = number_in(request.query, "moved", -1, -1, 1_000)
         return await self._html(
-            request, "order.html", order=details_of(world, self._clock.now()), events=events, moved=moved
+            request, "order.html", order=details_of(world, now), events=events, moved=moved
         )
 
     async def _published(self, request: Request) -> Response:
         before = number_in(request.query, "before", _LAST, 0, _LAST)
-        start = before if "before" in request.query else None
-        events, following = await self._store.read(lambda tx: events_before(tx, start, EVENTS_A_PAGE))
+        start, now = before if "before" in request.query else None, self._clock.now()
+        events, following = await self._store.read(lambda tx: events_before(tx, start, EVENTS_A_PAGE, now))
         return await self._html(
             request, "published.html", events=events, following=following, is_first=start is None
         )
 
     async def _event(self, request: Request) -> Response:
         position = number_in(request.query, "position", 0, 0, _LAST)
-        event = await self._store.read(lambda tx: event_at(tx, position))
+        event = await self._store.read(lambda tx: event_at(tx, position, self._clock.now()))
         return await self._html(request, "event.html", event=event)
 
     async def _subscriptions(self, request: Request) -> Response:
-        found = await self._store.read(subscriptions)
-        return await self._html(request, "subscriptions.html", subscriptions=found)
+        return await self._html(request, "subscriptions.html", endpoints=await self._store.read(endpoints))
 
     async def _world(self, request: Request) -> Response:
         return await self._html(
@@ -235,5 +236,7 @@ def _here(request: Request) -> str:
     """The address of this page, for forms that lead back to it; after a failed form the front page."""
     if request.method not in ("GET", "HEAD"):
         return "/"
-    kept: Sequence[tuple[str, str]] = [(k, v) for k, v in request.query.items() if k != "moved"]
+    kept: Sequence[tuple[str, str]] = [
+        (k, v) for k, v in request.query.items() if k not in ("moved", "planned")
+    ]
     return f"{request.path}?{urlencode(kept)}" if kept else request.path
