@@ -92,6 +92,8 @@ def of_package(world: WorldOrder, package: dict[str, Any]) -> tuple[tuple[Offer,
 
 def of_return(world: WorldOrder, given_back: dict[str, Any]) -> tuple[tuple[Offer, ...], tuple[str, ...]]:
     """The buttons of a return, the likely one first, and every milestone that its carrier can report."""
+    if not isinstance(dig(given_back, "returnPackageDetails", 0), dict):
+        return (), ()
     parcel = text(given_back.get("id"))
     wanted = [what for what in possible(given_back) if what in _RETURNS]
     offers = [_offer(world, _RETURNS[what], "returned", parcel, what) for what in wanted]

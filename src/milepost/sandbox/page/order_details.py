@@ -157,7 +157,11 @@ def details_of(world: WorldOrder, now: Instant) -> Details:
     items = {text(item.get("id")): item for item in mappings(order.get("lineItems"))}
     packages = mappings(dig(order, "packageInformation", "details"))
     parcels = tuple(_package(world, p, n, len(packages), items, now) for n, p in enumerate(packages, 1))
-    returns = tuple(_return(world, r, items) for r in mappings(dig(order, "returns", "details")))
+    returns = tuple(
+        _return(world, given_back, parcel, items)
+        for given_back in mappings(dig(order, "returns", "details"))
+        for parcel in mappings(given_back.get("returnPackageDetails"))[:1]
+    )
     return Details(
         world.id,
         world.business_product_id,
@@ -279,8 +283,9 @@ def _package(
     )
 
 
-def _return(world: WorldOrder, given_back: dict[str, Any], items: dict[str, dict[str, Any]]) -> Parcel:
-    parcel = dig(given_back, "returnPackageDetails", 0) or {}
+def _return(
+    world: WorldOrder, given_back: dict[str, Any], parcel: dict[str, Any], items: dict[str, dict[str, Any]]
+) -> Parcel:
     state, of_it = text(given_back.get("state")), text(parcel.get("state"))
     tracker = parcel.get("packageTracker")
     carrier, number, link = _tracking(tracker)
