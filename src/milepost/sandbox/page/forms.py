@@ -68,7 +68,7 @@ class Forms:
                 raise NotFound(f"the world has no order {order}", orderId=order)
             step = self._step(world, do, parcel, form)
             events = await self._keeper.act(order, step, product)
-        return order_path(order, product, moved=len(events))
+        return f"{order_path(order, product, moved=len(events), parcel=parcel)}#moved"
 
     def _step(self, world: WorldOrder, do: str, parcel: str, form: Form) -> Step:
         at, value = self._clock.now(), _given(form, "value")

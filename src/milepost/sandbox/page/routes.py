@@ -45,6 +45,8 @@ ORDERS_A_PAGE = 20
 EVENTS_A_PAGE = 40
 EVENTS_OF_ORDER = 12
 _LAST = 1 << 53
+_ONCE = frozenset({"moved", "parcel", "planned"})
+"""What an address says of the form that was just sent."""
 POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -130,8 +132,15 @@ class PageRoutes:
         now = self._clock.now()
         events = await self._store.read(lambda tx: events_of(tx, order_id, trackers, EVENTS_OF_ORDER, now))
         moved = number_in(request.query, "moved", -1, -1, 1_000)
+        shown, parcel = details_of(world, now), request.query.get("parcel", "")
+        is_there = any(parcel == each.id for each in (*shown.parcels, *shown.returns))
         return await self._html(
-            request, "order.html", order=details_of(world, now), events=events, moved=moved
+            request,
+            "order.html",
+            order=shown,
+            events=events,
+            moved=moved,
+            moved_parcel=parcel if is_there else "",
         )
 
     async def _published(self, request: Request) -> Response:
@@ -236,7 +245,5 @@ def _here(request: Request) -> str:
     """The address of this page, for forms that lead back to it; after a failed form the front page."""
     if request.method not in ("GET", "HEAD"):
         return "/"
-    kept: Sequence[tuple[str, str]] = [
-        (k, v) for k, v in request.query.items() if k not in ("moved", "planned")
-    ]
+    kept: Sequence[tuple[str, str]] = [(k, v) for k, v in request.query.items() if k not in _ONCE]
     return f"{request.path}?{urlencode(kept)}" if kept else request.path
