@@ -30,6 +30,7 @@ from milepost.sandbox.graph import GraphApi
 from milepost.sandbox.http import RoutedApp
 from milepost.sandbox.keeper import Keeper
 from milepost.sandbox.managed import Handler, authentication, manage
+from milepost.sandbox.page.routes import PageRoutes
 from milepost.sandbox.playing import WORLD_TIME
 from milepost.sandbox.publishing import PublishingRoutes, indexed
 from milepost.sandbox.signing import SigningKeys
@@ -169,6 +170,7 @@ class Sandbox:
                 CredentialRoutes(self.credentials, self.keeper.business_product_id),
                 DrivingRoutes(self.keeper, self.clock, self.faults, eventbridge=config.eventbridge),
                 PublishingRoutes(self.store, self.publisher, self.subscriptions, CONSUMER),
+                PageRoutes(self.store, self.keeper, self.clock, self.faults, self.publisher),
                 self.eventbridge.routes,
                 self.signing,
             ],
