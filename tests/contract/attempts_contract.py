@@ -74,6 +74,23 @@ class AttemptsContract:
         assert await store.read(lambda tx: tx.attempts.message("m-3")) is None
         assert await store.read(lambda tx: tx.attempts.count()) == {"pending": 2}
 
+    async def test_how_it_goes_at_one_destination(self, store: Store) -> None:
+        messages = [message("m-1"), message("m-2"), message("m-3", to="dst-2"), message("m-4", to="dst-2")]
+        await enqueue(store, *messages)
+        assert await store.read(lambda tx: tx.attempts.last_attempt("dst-1")) is None
+        taken = {m.id: m for m in await claim(store)}
+        tried = [
+            (attempt("m-1", 1, 5, error="the older"), replace(taken["m-1"], tries=1, lease_until=None)),
+            (attempt("m-2", 1, 6), replace(taken["m-2"], state="delivered", tries=1, lease_until=None)),
+            (attempt("m-3", 1, 9), replace(taken["m-3"], state="failed", tries=1, lease_until=None)),
+        ]
+        assert await store.write(lambda tx: tx.attempts.record(tried)) == [True] * 3
+        assert await store.read(lambda tx: tx.attempts.last_attempt("dst-1")) == tried[1][0]
+        assert await store.read(lambda tx: tx.attempts.last_attempt("dst-2")) == tried[2][0]
+        assert await store.read(lambda tx: tx.attempts.count("dst-1")) == {"pending": 1, "delivered": 1}
+        assert await store.read(lambda tx: tx.attempts.count("dst-2")) == {"pending": 1, "failed": 1}
+        assert await store.read(lambda tx: tx.attempts.count("dst-3")) == {}
+
     async def test_claims_take_first_tries_first(self, store: Store) -> None:
         given = [
             message("retry early", -9, tries=2),

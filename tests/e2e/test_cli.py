@@ -5,6 +5,7 @@
 
 import contextlib
 import json
+import shlex
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -269,6 +270,8 @@ def test_a_hub_that_is_not_there_or_refuses_the_key_is_a_failure(hub: Place) -> 
 def commands(group: Any, *names: str) -> Iterator[tuple[str, ...]]:
     for name, command in group.commands.items():
         if hasattr(command, "commands"):
+            if command.invoke_without_command:
+                yield (*names, name)
             yield from commands(command, *names, name)
         else:
             yield (*names, name)
@@ -283,7 +286,7 @@ def test_help_has_an_example_of_the_command_that_can_be_read(names: tuple[str, .
     assert shown.exit_code == 0
     _, found, rest = shown.output.partition("Example: milepost ")
     assert found, shown.output
-    words = rest.splitlines()[0].strip().split()
+    words = shlex.split(rest.splitlines()[0])
     assert tuple(words[: len(names)]) == names
     command: Any = typer.main.get_command(app)
     for name in names:

@@ -1,14 +1,15 @@
-"""How commands speak to a running hub: one HTTP client, one way to fail, one way to print.
+"""How commands speak to a running hub or sandbox: one HTTP client, one way to fail, one way to print.
 
-`MILEPOST_URL` and `MILEPOST_API_KEY` say where and as whom; `--url` and `--api-key` win. Exit codes: 0 ok,
-1 failed, 2 misused. What each command asks for is in its own module.
+`MILEPOST_URL` and `MILEPOST_API_KEY` say where a hub is and as whom; `--url` and `--api-key` win. A sandbox is at
+`MILEPOST_SANDBOX_URL`, or `--sandbox`, and needs no key. Exit codes: 0 ok, 1 failed, 2 misused. What each command
+asks for is in its own module.
 """
 
 import math
 import os
 import sys
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import httpx
 import msgspec
@@ -45,11 +46,15 @@ def print_json(value: object) -> None:
 
 
 class HubClient:
-    """A running hub (or sandbox), by HTTP."""
+    """A running hub, by HTTP."""
+
+    variable: ClassVar[str] = "MILEPOST_URL"
+    option: ClassVar[str] = "--url"
+    default_url: ClassVar[str] = DEFAULT_URL
 
     def __init__(self, url: str | None = None, api_key: str | None = None) -> None:
         """`api_key`: None for the environment's, empty for none."""
-        self.url = (url or os.environ.get("MILEPOST_URL") or DEFAULT_URL).rstrip("/")
+        self.url = (url or os.environ.get(self.variable) or self.default_url).rstrip("/")
         key = os.environ.get("MILEPOST_API_KEY") if api_key is None else api_key
         headers = {"authorization": f"Bearer {key}"} if key else {}
         # Reading the certificates takes longer than most answers, and http needs none.
@@ -63,6 +68,10 @@ class HubClient:
     def post(self, path: str, body: object = None, **parameters: object) -> Any:
         """POST JSON, get JSON."""
         return self._json("POST", path, params=_given(parameters), json=body)
+
+    def delete(self, path: str, **parameters: object) -> Any:
+        """DELETE, and get JSON."""
+        return self._json("DELETE", path, params=_given(parameters))
 
     def text(self, path: str) -> str:
         """GET a text document."""
@@ -113,13 +122,30 @@ class HubClient:
             text = f"{problem.get('detail') or problem.get('title')} ({problem.get('code')})"
         except (ValueError, AttributeError):
             text = f"HTTP {response.status_code}"
-        if response.status_code in (401, 403):
-            text += ". Set MILEPOST_API_KEY, or pass --api-key."
-        fail(text)
+        fail(f"{text}{self._advice(response.status_code)}")
+
+    def _advice(self, status: int) -> str:
+        return ". Set MILEPOST_API_KEY, or pass --api-key." if status in (401, 403) else ""
 
     def _unreachable(self, error: httpx.HTTPError) -> NoReturn:
         reason = str(error) or type(error).__name__
-        fail(f"nothing answers at {self.url} ({reason}). Is it running? Set MILEPOST_URL, or pass --url.")
+        fail(
+            f"nothing answers at {self.url} ({reason}). Is it running? Set {self.variable}, or pass {self.option}."
+        )
+
+
+class SandboxClient(HubClient):
+    """A running sandbox, by HTTP. It needs no key."""
+
+    variable = "MILEPOST_SANDBOX_URL"
+    option = "--sandbox"
+    default_url = DEFAULT_SANDBOX_URL
+
+    def __init__(self, url: str | None = None) -> None:
+        super().__init__(url, api_key="")
+
+    def _advice(self, status: int) -> str:
+        return ""
 
 
 def _given(parameters: dict[str, object]) -> dict[str, Any]:

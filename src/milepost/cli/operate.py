@@ -1,10 +1,9 @@
-"""Commands that make something happen: trigger an event, look through quarantine and let things out of it.
+"""Commands that make something happen: trigger an event or a scenario, look through quarantine and let out of it.
 
 What a command needs beyond its options is imported when it runs, so that the others start at once.
 """
 
 import base64
-import os
 import random
 import time
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +13,8 @@ import httpx
 import typer
 from rich.markup import escape
 
-from milepost.cli.client import DEFAULT_SANDBOX_URL, HubClient, console, fail, print_json
+from milepost.cli.client import HubClient, SandboxClient, console, fail, print_json
+from milepost.cli.sandbox_world import is_file, start, tell_started
 from milepost.cli.show import Json, Key, Url, local
 from milepost.domain.event import BY_NAME, canonical_type
 from milepost.domain.instant import Instant
@@ -33,7 +33,13 @@ def register(app: typer.Typer) -> None:
 
 
 def trigger(
-    event: Annotated[str, typer.Argument(help="An event type, by any of its names.")],
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="EVENT|SCENARIO",
+            help="An event type by any of its names, a scenario's name, or its file.",
+        ),
+    ],
     order: Annotated[str | None, typer.Option("--order", help="Order id.")] = None,
     delivery: Annotated[str | None, typer.Option("--delivery", help="Delivery id.")] = None,
     carrier: Annotated[str | None, typer.Option("--carrier", help="Carrier code.")] = None,
@@ -53,30 +59,52 @@ def trigger(
     password: Annotated[str | None, typer.Option("--password", help="With --to: Basic password.")] = None,
     json: Json = False,
 ) -> None:
-    """Make one event happen: in the sandbox's world, or straight to a handler with --to."""
+    """Make one event happen, or start a scenario: in the sandbox's world, or one event straight to a handler."""
     from milepost.sandbox.example import Named
 
     if to is not None and sandbox is not None:
         fail("--to and --sandbox exclude each other", 2)
     if eventbridge and to is None:
         fail("--eventbridge goes with --to; a sandbox publishes so when started with --eventbridge", 2)
-    if canonical_type(event) not in BY_NAME and to is None:
-        fail(f"{event} is not an event type of Buy with Prime; docs/events.md lists them", 2)
     named = Named(business_product, order, delivery, carrier, tracking_number)
     if to is not None:
-        answer = _post_to(to, event, named, eventbridge, username, password)
+        _tell_caused(_post_to(to, what, named, eventbridge, username, password), json)
+    elif canonical_type(what) in BY_NAME:
+        _tell_caused(_cause(SandboxClient(sandbox), what, named), json)
     else:
-        body = {
-            "type": event,
-            "orderId": order,
-            "deliveryId": delivery,
-            "carrierCode": carrier,
-            "trackingNumber": tracking_number,
-            "businessProductId": business_product,
-        }
-        given = {key: value for key, value in body.items() if value is not None}
-        url = sandbox or os.environ.get("MILEPOST_SANDBOX_URL") or DEFAULT_SANDBOX_URL
-        answer = HubClient(url, api_key="").post("/sandbox/events", given)
+        _check_scenario(what, named)
+        client = SandboxClient(sandbox)
+        tell_started(client, start(client, what, business_product=business_product), json)
+
+
+def _check_scenario(what: str, named: "Named") -> None:
+    if not is_file(what):
+        from milepost.sandbox.scenarios import library
+
+        if what not in library():
+            fail(
+                f"{what} is not an event type of Buy with Prime (docs/events.md lists them), nor a scenario"
+                " (milepost sandbox scenarios list)",
+                2,
+            )
+    if any((named.order_id, named.delivery_id, named.carrier_code, named.tracking_number)):
+        fail("a scenario makes orders of its own: it takes no ids", 2)
+
+
+def _cause(client: SandboxClient, event: str, named: "Named") -> dict[str, Any]:
+    body = {
+        "type": event,
+        "orderId": named.order_id,
+        "deliveryId": named.delivery_id,
+        "carrierCode": named.carrier_code,
+        "trackingNumber": named.tracking_number,
+        "businessProductId": named.business_product_id,
+    }
+    answer: dict[str, Any] = client.post("/sandbox/events", {k: v for k, v in body.items() if v is not None})
+    return answer
+
+
+def _tell_caused(answer: dict[str, Any], json: bool) -> None:
     if json:
         print_json(answer)
         return

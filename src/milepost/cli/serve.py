@@ -1,4 +1,5 @@
-"""Commands that stay up: serve, sandbox, demo. Each starts the same objects that tests start.
+"""Commands that stay up: serve and demo. Each starts the same objects that tests start; sandbox, a group of
+commands, has modules of its own, and listen one.
 
 What a command needs beyond its options is imported when it runs, so that the others start at once.
 """
@@ -16,7 +17,6 @@ from milepost.cli.client import console, fail
 
 if TYPE_CHECKING:
     from milepost.config import Config
-    from milepost.sandbox.program import SandboxConfig
 
 SWITCH_INTERVAL_S = 0.0001
 """How long one thread may keep the others waiting: the loop that acknowledges shares the interpreter with the
@@ -26,9 +26,6 @@ LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 def register(app: typer.Typer) -> None:
     app.command(epilog="Example: milepost serve --host 127.0.0.1 --port 8480")(serve)
-    app.command(
-        epilog="Example: milepost sandbox --orders 20 --speed 600 --hub http://127.0.0.1:8480/webhooks/buy-with-prime"
-    )(sandbox)
     app.command(epilog="Example: milepost demo --orders 12 --seed 7")(demo)
 
 
@@ -71,65 +68,6 @@ async def _serve(config: "Config") -> None:
         await hub.run(stop, lambda port: say_ready("hub", config.host, port))
     finally:
         await hub.close()
-
-
-def sandbox(
-    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", help="Port, 0 for a free one.")] = 8481,
-    database: Annotated[str, typer.Option("--database", help="Database URL.")] = "sqlite:///sandbox.db",
-    seed: Annotated[int, typer.Option("--seed", help="Fixes the world: the same seed, the same orders.")] = 1,
-    speed: Annotated[
-        float, typer.Option("--speed", help="How much faster than real time; 0 stands still.")
-    ] = 1.0,
-    orders: Annotated[int, typer.Option("--orders", min=0, max=10_000, help="Orders to begin with.")] = 0,
-    scenario: Annotated[str | None, typer.Option("--scenario", help="What all of them live.")] = None,
-    hub: Annotated[
-        str | None, typer.Option("--hub", help="Webhook to publish to.", metavar="URL")
-    ] = "http://127.0.0.1:8480/webhooks/buy-with-prime",
-    username: Annotated[str | None, typer.Option("--username", help="Basic user name at the hub.")] = None,
-    password: Annotated[str | None, typer.Option("--password", help="Basic password at the hub.")] = None,
-    eventbridge: Annotated[bool, typer.Option("--eventbridge", help="Post EventBridge documents.")] = False,
-    duplicates: Annotated[float, typer.Option("--duplicates", help="Part sent twice, 0 to 1.")] = 0.0,
-    shuffles: Annotated[float, typer.Option("--shuffles", help="Part sent out of order, 0 to 1.")] = 0.0,
-    log_level: Annotated[str, typer.Option("--log-level", help="debug, info, warning, error.")] = "info",
-) -> None:
-    """Run the local Buy with Prime: its API, its world of orders, and the events it publishes."""
-    import uvloop
-
-    from milepost.config import Config
-    from milepost.sandbox.program import SandboxConfig
-
-    start_logging(log_level)
-    given = Config.load()
-    known = given.webhook_password.get_secret_value() if given.webhook_password else None
-    config = SandboxConfig(
-        host=host,
-        port=port,
-        database_url=database,
-        seed=seed,
-        speed=speed,
-        orders=orders,
-        scenario=scenario,
-        hub_url=hub or None,
-        username=username or given.webhook_username,
-        password=password or known,
-        eventbridge=eventbridge,
-        duplicate_rate=duplicates,
-        shuffle_rate=shuffles,
-    )
-    uvloop.run(_sandbox(config))
-
-
-async def _sandbox(config: "SandboxConfig") -> None:
-    from milepost.sandbox.program import Sandbox
-
-    world = Sandbox(config)
-    stop = stop_on_signal()
-    await world.open()
-    try:
-        await world.run(stop, lambda port: say_ready("sandbox", config.host, port))
-    finally:
-        await world.close()
 
 
 def demo(

@@ -30,6 +30,7 @@ from milepost.sandbox.http import RoutedApp
 from milepost.sandbox.keeper import Keeper
 from milepost.sandbox.managed import Handler, authentication, manage
 from milepost.sandbox.playing import WORLD_TIME
+from milepost.sandbox.publishing import PublishingRoutes, indexed
 from milepost.sandbox.signing import SigningKeys
 from milepost.sandbox.subscriptions import Subscriptions
 from milepost.sandbox.world import dice
@@ -153,7 +154,7 @@ class Sandbox:
             probe=self._probe,
         )
         self._consumer = Consumer(
-            self.store, CONSUMER, self.publisher.prepare, self.clock.now, probe=self._probe
+            self.store, CONSUMER, indexed(self.publisher.prepare), self.clock.now, probe=self._probe
         )
         self.credentials = Credentials(self.store, self.clock.now, config.client_id, config.client_secret)
         self.subscriptions = Subscriptions(self.store, self.clock.now)
@@ -163,6 +164,7 @@ class Sandbox:
                 AmazonRoutes(self.graph, self.credentials, RequestFaults(config.seed, self.faults)),
                 CredentialRoutes(self.credentials, self.keeper.business_product_id),
                 DrivingRoutes(self.keeper, self.clock, self.faults, eventbridge=config.eventbridge),
+                PublishingRoutes(self.store, self.publisher, CONSUMER),
                 self.eventbridge.routes,
                 self.signing,
             ],

@@ -33,6 +33,7 @@ _SETTLE = (
 )
 _FENCES = select(_m.id, _m.fence).where(_m.id.in_(bindparam("ids", expanding=True)))
 _BREAKERS = select(schema.breakers)
+_ATTEMPTS = select(*(_a[name] for name in Attempt.__struct_fields__))
 
 
 class SqlAttempts(SqlDestinations):
@@ -158,14 +159,26 @@ class SqlAttempts(SqlDestinations):
         key = tuple_(_a.started_at, _a.number, _a.message_id)
         if len(after) == 2:
             key = tuple_(_a.started_at, _a.number)
-        statement = select(*(_a[name] for name in Attempt.__struct_fields__)).where(key > tuple_(*after))
+        statement = _ATTEMPTS.where(key > tuple_(*after))
         if message_id is not None:
             statement = statement.where(_a.message_id == message_id)
         ordered = statement.order_by(_a.started_at, _a.number, _a.message_id).limit(limit)
         return [Attempt(*row) for row in self._connection.execute(ordered).all()]
 
-    def count(self) -> dict[str, int]:
+    def last_attempt(self, destination_id: str) -> Attempt | None:
+        statement = (
+            _ATTEMPTS.join(schema.messages, _m.id == _a.message_id)
+            .where(_m.destination_id == destination_id)
+            .order_by(_a.started_at.desc(), _a.number.desc(), _a.message_id.desc())
+            .limit(1)
+        )
+        row = self._connection.execute(statement).one_or_none()
+        return None if row is None else Attempt(*row)
+
+    def count(self, destination_id: str | None = None) -> dict[str, int]:
         statement = select(_m.state, func.count()).group_by(_m.state)
+        if destination_id is not None:
+            statement = statement.where(_m.destination_id == destination_id)
         return dict(self._connection.execute(statement).all())
 
 

@@ -95,6 +95,10 @@ class Attempts(Protocol):
         of other messages that began in the same millisecond are passed over too."""
         ...
 
-    def count(self) -> dict[str, int]:
-        """Messages by state."""
+    def last_attempt(self, destination_id: str) -> Attempt | None:
+        """The newest attempt of whatever message to a destination."""
+        ...
+
+    def count(self, destination_id: str | None = None) -> dict[str, int]:
+        """Messages by state, those of one destination or all."""
         ...

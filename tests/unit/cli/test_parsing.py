@@ -1,0 +1,51 @@
+"""What options of the commands mean."""
+
+import pytest
+import typer
+
+from milepost.cli.listen import parse_events
+from milepost.cli.sandbox import parse_schedule
+from milepost.cli.sandbox_publishing import _EVENT_ID
+from milepost.domain.errors import Invalid
+from milepost.domain.instant import MINUTE, SECOND
+
+
+@pytest.mark.parametrize(
+    ("text", "delays"),
+    [
+        ("0s,5s,5m", (0, 5 * SECOND, 5 * MINUTE)),
+        (" 0s , 1m30s ", (0, 90 * SECOND)),
+        ("100ms", (100,)),
+    ],
+)
+def test_a_schedule_is_a_list_of_delays(text: str, delays: tuple[int, ...]) -> None:
+    assert parse_schedule(text).delays == delays
+
+
+@pytest.mark.parametrize("text", ["", "5", "soon", "0s,,5s", "0s,-5s", "0s,"])
+def test_what_is_no_schedule(text: str) -> None:
+    with pytest.raises(Invalid):
+        parse_schedule(text)
+
+
+def test_event_types_are_taken_as_they_are_named() -> None:
+    assert parse_events(" PACKAGE_DELIVERED,DELIVERY_COMPLETED, PACKAGE_DELIVERED,") == (
+        "PACKAGE_DELIVERED",
+        "DELIVERY_COMPLETED",
+    )
+    everything = parse_events(None)
+    assert {"PACKAGE_TRACKER_MILESTONE_CHANGED", "REFUND_REQUESTED", "RETURN_STARTED"} <= set(everything)
+    assert "INVENTORY_CHANGED" not in everything
+
+
+@pytest.mark.parametrize("text", ["", " , ", "PACKAGE_DELIVERED,PACKAGE_LOST"])
+def test_what_names_no_event_type_is_misuse(text: str) -> None:
+    with pytest.raises(typer.Exit) as caught:
+        parse_events(text)
+    assert caught.value.exit_code == 2
+
+
+def test_an_event_id_is_told_from_a_message_id() -> None:
+    assert _EVENT_ID.fullmatch("625ce02b-f6fa-e43a-f0ad-df329ddac8ac")
+    for message_id in ("12-hub", "7-625ce02b-f6fa-e43a-f0ad-df329ddac8ac", "7-625ce02b~1"):
+        assert not _EVENT_ID.fullmatch(message_id)
