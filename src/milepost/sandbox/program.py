@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 from msgspec import Struct
 
+from milepost.domain.breaker import POLICY, Policy
 from milepost.domain.errors import Misconfigured
 from milepost.domain.instant import DAY, SECOND, Instant
 from milepost.domain.retry import STANDARD, Schedule
@@ -90,6 +91,7 @@ class SandboxConfig(Struct, frozen=True, kw_only=True):
     egress_allow: tuple[str, ...] = ()
     """CIDRs of private addresses beside loopback that may be published to."""
     schedule: Schedule = STANDARD
+    breaker: Policy = POLICY
 
 
 class Sandbox:
@@ -146,6 +148,7 @@ class Sandbox:
             wait=self.clock.wait,
             random=draw.random,
             schedule=config.schedule,
+            policy=config.breaker,
             # Sending takes real time, so the lease is as long by the real clock however fast the world's is.
             lease=round(LEASE * pace),
             look_again=round(5 * SECOND * pace),
