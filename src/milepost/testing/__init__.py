@@ -10,7 +10,7 @@
 it and is subscribed to it; each lives for one test. docs/testing.md tells how to use them.
 
 Every pytest run of an environment that has Milepost loads this module, so it imports nothing that costs time: what
-the fixtures give is in `buy_with_prime` and `milepost_hub`, what runs it beside the test in `hosting`.
+the fixtures give is in `sandbox` and `hub`, what runs it beside the test in `hosting`.
 """
 
 from collections.abc import Iterator
@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from milepost.testing.buy_with_prime import BuyWithPrime, Caused, Delivery, NotDelivered
-    from milepost.testing.milepost_hub import MilepostHub, NotSettled
+    from milepost.testing.hub import MilepostHub, NotSettled
+    from milepost.testing.sandbox import BuyWithPrime, Caused, Delivery, NotDelivered
 
 __all__ = ["BuyWithPrime", "Caused", "Delivery", "MilepostHub", "NotDelivered", "NotSettled"]
 
@@ -45,7 +45,7 @@ def buy_with_prime(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> "Iterator[BuyWithPrime]":
     """A local Buy with Prime of this test's own: a world without orders, nobody subscribed."""
-    from milepost.testing.buy_with_prime import running
+    from milepost.testing.sandbox import running
 
     asked = _asked(request)
     with running(tmp_path_factory.mktemp("buy-with-prime"), **asked) as started:
@@ -57,7 +57,7 @@ def milepost_hub(
     buy_with_prime: "BuyWithPrime", tmp_path_factory: pytest.TempPathFactory
 ) -> "Iterator[MilepostHub]":
     """A hub of this test's own, subscribed to what `buy_with_prime` publishes of packages, returns and refunds."""
-    from milepost.testing.milepost_hub import running
+    from milepost.testing.hub import running
 
     with running(tmp_path_factory.mktemp("milepost"), buy_with_prime) as started:
         yield started
@@ -80,6 +80,6 @@ def __getattr__(name: str) -> Any:
     """The classes, for annotations, loaded only for whoever names them."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from milepost.testing import buy_with_prime, milepost_hub
+    from milepost.testing import hub, sandbox
 
-    return getattr(milepost_hub if hasattr(milepost_hub, name) else buy_with_prime, name)
+    return getattr(hub if name in ("MilepostHub", "NotSettled") else sandbox, name)

@@ -11,8 +11,8 @@ from milepost.config import Config
 from milepost.hub import Hub
 from milepost.pipeline import hydrator, projector
 from milepost.store import Transaction
-from milepost.testing.buy_with_prime import BuyWithPrime
 from milepost.testing.hosting import Host, hosted, until
+from milepost.testing.sandbox import BuyWithPrime
 
 WORD = "milepost-test"
 NEVER_S = 86_400.0
