@@ -17,6 +17,7 @@ from gql import gql
 from gql.transport.aiohttp import AIOHTTPTransport
 from tests.e2e.running import Client, running_hub, served, until
 
+from milepost.domain.breaker import Policy
 from milepost.domain.envelope import parse_event
 from milepost.domain.retry import Schedule
 from milepost.sandbox.program import CONSUMER, Sandbox, SandboxConfig
@@ -31,6 +32,7 @@ SUBSCRIBED = (
 )
 QUICK = Schedule((0, 50, 100, 200, 400, *[500] * 60), 0.0)
 """A rotation without an overlap fails attempts until the profile is updated; the test does not wait for hours."""
+AT_ONCE = Policy(10, (100,))
 
 CREATE_PROFILE = """
 mutation create($input: CreateAuthProfileInput!) { createAuthProfile(input: $input) { authProfileId } }
@@ -158,7 +160,9 @@ async def test_an_oauth_subscription_survives_rotation_with_no_lost_event(
     tmp_path: Path, secrets: Sequence[tuple[str, ...]]
 ) -> None:
     port = free_port()
-    settings = SandboxConfig(port=0, database_url=f"sqlite:///{tmp_path / 'sandbox.db'}", schedule=QUICK)
+    settings = SandboxConfig(
+        port=0, database_url=f"sqlite:///{tmp_path / 'sandbox.db'}", schedule=QUICK, breaker=AT_ONCE
+    )
     program = Sandbox(settings)
     async with served(program) as base, merchant(base, f"http://127.0.0.1:{port}") as engineer:
         async with hub(tmp_path, base, port, *secrets[0]) as client:

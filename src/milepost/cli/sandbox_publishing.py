@@ -33,9 +33,7 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: milepost sandbox subscriptions --json")(subscriptions)
     app.add_typer(sources_app, name="event-sources")
     app.command(epilog="Example: milepost sandbox events --type PACKAGE_DELIVERED --limit 5")(events)
-    app.command(epilog="Example: milepost sandbox resend 625ce02b-f6fa-e43a-f0ad-df329ddac8ac --to hub")(
-        resend
-    )
+    app.command(epilog="Example: milepost sandbox resend 625ce02b-f6fa-e43a-f0ad-df329ddac8ac")(resend)
 
 
 # ── Credentials ────────────────────────────────────────────────────────────────────────────────────────────
@@ -249,6 +247,8 @@ def _show_event(client: SandboxClient, event_id: str, json: bool) -> None:
                 f"  {attempt['number']}. {local(attempt['startedAt'])} {_answer(attempt)}{hand}",
                 soft_wrap=True,
             )
+            if attempt["outcome"] != "delivered" and attempt["response"]:
+                console.print(f"     {attempt['response'].strip()}", markup=False, soft_wrap=True)
 
 
 def resend(
@@ -284,12 +284,12 @@ def resend(
 def _next_attempt(
     client: SandboxClient, message: dict[str, Any], before: dict[str, int]
 ) -> dict[str, Any] | None:
-    """The first attempt after those before; None when there is none in time."""
+    """The first attempt by hand after those before; None when there is none in time."""
     deadline = time.monotonic() + OUTCOME_S
     while time.monotonic() < deadline:
         attempts = client.every("/sandbox/attempts", None, messageId=message["messageId"])
         for attempt in attempts:
-            if attempt["number"] > before.get(message["messageId"], 0):
+            if attempt["manual"] and attempt["number"] > before.get(message["messageId"], 0):
                 found: dict[str, Any] = attempt
                 return found
         time.sleep(0.05)  # another process tells nobody when it has sent something

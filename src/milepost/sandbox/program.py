@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable
 import structlog
 from msgspec import Struct
 
-from milepost.domain.breaker import POLICY, Policy
+from milepost.domain.breaker import Policy
 from milepost.domain.errors import Misconfigured
-from milepost.domain.instant import DAY, SECOND, Instant
+from milepost.domain.instant import DAY, MINUTE, SECOND, Instant
 from milepost.domain.retry import STANDARD, Schedule
 from milepost.pipeline.consumer import Consumer
 from milepost.pipeline.publisher import Publisher
@@ -91,7 +91,9 @@ class SandboxConfig(Struct, frozen=True, kw_only=True):
     egress_allow: tuple[str, ...] = ()
     """CIDRs of private addresses beside loopback that may be published to."""
     schedule: Schedule = STANDARD
-    breaker: Policy = POLICY
+    breaker: Policy = Policy(10, (5 * SECOND, 10 * SECOND, 30 * SECOND, MINUTE))
+    """When an endpoint is left alone, and for how long: shorter than in production, since whoever restarts a handler
+    waits for it."""
 
 
 class Sandbox:

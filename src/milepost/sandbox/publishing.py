@@ -9,6 +9,7 @@
 No answer has a credential. Sending is the publisher's; which events there are is the world's (`driving`).
 """
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from milepost.domain.attempt import Attempt, Destination, Message
-from milepost.domain.errors import Invalid, NotFound
+from milepost.domain.errors import Conflict, Invalid, NotFound
 from milepost.domain.event import canonical_type
 from milepost.domain.instant import format_instant
 from milepost.domain.record import Record, event_subject
@@ -32,6 +33,7 @@ MOST_MESSAGES = 100
 LONGEST_BODY = 64 * 1024
 """Longer bodies (the fault `oversize`) are not shown whole."""
 _WINDOW = 500
+_LOOK_AGAIN_S, _LOOKS = 0.02, 150
 
 
 class Resend(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
@@ -157,18 +159,26 @@ class PublishingRoutes:
         asked = decoded(request.body, Resend)
         if (asked.event_id is None) == (asked.message_id is None):
             raise Invalid("give either an eventId or a messageId", field="eventId")
-        wanted = await self._store.read(lambda tx: self._to_resend(tx, asked))
+        looks = 0
+        while (wanted := await self._store.read(lambda tx: self._to_resend(tx, asked))) is None:
+            # It was published a moment ago, and the consumer tells nobody how far it is.
+            if (looks := looks + 1) > _LOOKS:
+                raise Conflict("that event has not become messages yet; try again")
+            await asyncio.sleep(_LOOK_AGAIN_S)
         sent = [await self._publisher.resend(message.id) for message in wanted]
         now = [message for message in sent if message is not None]
         return json_response({"messages": [_message(message) for message in now]})
 
-    def _to_resend(self, tx: Transaction, asked: Resend) -> list[Message]:
-        """Raises `NotFound` when nothing was ever enqueued for what is asked for."""
+    def _to_resend(self, tx: Transaction, asked: Resend) -> list[Message] | None:
+        """The messages, or None when they are not made yet. Raises `NotFound` when none ever were."""
         if asked.message_id is not None:
             found = tx.attempts.message(asked.message_id)
             messages = [] if found is None else [found]
         else:
-            messages = list(_every_message(tx, self._record(tx, asked.event_id or "").position))
+            position = self._record(tx, asked.event_id or "").position
+            if tx.journal.checkpoint(self._consumer) < position:
+                return None
+            messages = list(_every_message(tx, position))
         wanted = [m for m in messages if asked.subscription_id in (None, m.destination_id)]
         if not wanted:
             to = f" to {asked.subscription_id!r}" if asked.subscription_id else ""

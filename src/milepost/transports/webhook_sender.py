@@ -75,7 +75,7 @@ class _Prepared(Struct, frozen=True):
     headers: dict[str, str]
     oauth: OAuthConfig | None
     amazon: bool
-    secrets: tuple[bytes, ...]
+    secrets: tuple[webhook_signature.Secret, ...]
 
 
 class _Try:
@@ -244,9 +244,9 @@ def _prepared(settings: bytes) -> _Prepared:
     if decoded.auth.basic is not None:
         pair = f"{decoded.auth.basic.username}:{decoded.auth.basic.password}".encode()
         headers["authorization"] = f"Basic {b64encode(pair).decode()}"
-    secrets: tuple[bytes, ...] = ()
+    secrets: tuple[webhook_signature.Secret, ...] = ()
     if isinstance(decoded.signature, StandardSignature):
-        secrets = tuple(map(webhook_signature.parse_secret, decoded.signature.standard.secrets))
+        secrets = tuple(map(webhook_signature.Secret.parse, decoded.signature.standard.secrets))
         if not secrets:
             raise Misconfigured("a signature needs a secret")
     return _Prepared(url, decoded.url, headers, decoded.auth.oauth, decoded.signature == "amazon", secrets)

@@ -1,5 +1,6 @@
 """The routes that show what was published and what became of it: a real sandbox, a real receiver."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ from tests.unit.sandbox.asking import Asking, config
 from tests.unit.transports.receiver import Receiver, answering
 
 from milepost.domain.attempt import Destination
+from milepost.domain.breaker import POLICY
 from milepost.domain.instant import DAY, SECOND
+from milepost.sandbox import publishing
 from milepost.sandbox.program import Sandbox
 
 SETTINGS = (
@@ -28,7 +31,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 @pytest.fixture
 async def client(tmp_path: Path, receiver: Receiver) -> AsyncIterator[Asking]:
     """A sandbox with one subscription, to PACKAGE_DELIVERED by its old name."""
-    sandbox = Sandbox(config(tmp_path))
+    sandbox = Sandbox(config(tmp_path, breaker=POLICY))
     await sandbox.open()
     url = f"{receiver.url}/hook"
     destination = Destination(
@@ -145,6 +148,17 @@ async def test_an_event_is_sent_again_by_hand(client: Asking, receiver: Receiver
     await client.post("/sandbox/resend", {"messageId": message["messageId"]})
     await client.sandbox.settle()
     await receiver.got(3)
+
+
+async def test_an_event_that_is_no_message_yet_is_waited_for_but_not_for_ever(
+    client: Asking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event_id = await cause(client)
+    waiting = asyncio.create_task(client.post("/sandbox/resend", {"eventId": event_id}))
+    await client.sandbox.settle()
+    assert len((await waiting)["messages"]) == 1
+    monkeypatch.setattr(publishing, "_LOOKS", 1)
+    await client.post("/sandbox/resend", {"eventId": await cause(client)}, status=409)
 
 
 @pytest.mark.parametrize(
