@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 from milepost.domain.attempt import Message
 from milepost.domain.breaker import POLICY, Policy
 from milepost.domain.event import BY_NAME, CATALOGUE, READ_ORDER, VIEW_TRACKER, canonical_type
-from milepost.domain.instant import format_instant, parse_instant
+from milepost.domain.instant import Instant, format_instant, parse_instant
 from milepost.domain.retry import STANDARD, Schedule
 from milepost.sandbox.faults import Faults
 from milepost.sandbox.program import CONSUMER, Sandbox, SandboxConfig
@@ -29,6 +29,8 @@ QUICK = Schedule((0, 100, 400, 1_000), jitter=0.0)
 PATIENT = Policy(failures=1_000_000)
 """By the real clock no endpoint is left alone for a while: a handler that fails on purpose is tried again."""
 QUICK_REORDER_S = 0.2
+STEP_S = 60.0
+"""How long a step waits for the attempts that it made due."""
 _SHOWN = 10
 _PAGE = 500
 _SUBSCRIBE = """
@@ -155,7 +157,8 @@ class BuyWithPrime:
 
     def step(self, by: str | None = None) -> str:
         """Let so much time pass ("90s", "2h", "14d"), or as much as there is to whatever is planned next; what
-        becomes due happens. Returns the new time. A real clock goes on from there.
+        becomes due happens. Returns the new time; by a stepped clock, once all that is due has been attempted. A real
+        clock goes on from there.
 
         Raises `ValueError` for what is no duration, and when nothing is planned."""
         if by is None:
@@ -166,6 +169,8 @@ class BuyWithPrime:
         else:
             moved = self._drive("clock", {"advance": by})
         now: str = moved["now"]
+        if self.clock.speed == 0:
+            until(lambda: None if self._standing().goes_on else True, STEP_S)
         return now
 
     def faults(self, **changes: Any) -> dict[str, Any]:
@@ -210,26 +215,43 @@ class BuyWithPrime:
     def _verdict(self) -> str | None:
         """What is wrong with how it ended, nothing when all is well; None while something is still going to happen
         by itself."""
-        now, stands_still = self.clock.now(), self.clock.speed == 0
-        behind, subscribed, counts, pending = self._host.call(self._sandbox.store.read(_standing))
-        if not subscribed:
+        standing = self._standing()
+        if not standing.is_subscribed:
             return "nobody is subscribed; subscribe before anything happens"
-        if behind:
+        if standing.goes_on or (standing.pending and self.clock.speed != 0):
             return None
-        if pending:
-            if not stands_still or any(m.lease_until is not None or m.due_at <= now for m in pending):
-                return None
-            due = format_instant(min(m.due_at for m in pending))
-            return f"the clock stands still at {format_instant(now)}, and the next attempt is due at {due}: step it"
-        lost = counts.get("failed", 0) + counts.get("held", 0)
-        return f"{lost} of {sum(counts.values())} messages were not taken" if lost else ""
+        if standing.pending:
+            now, due = format_instant(standing.now), format_instant(min(m.due_at for m in standing.pending))
+            return f"the clock stands still at {now}, and the next attempt is due at {due}: step it"
+        return f"{standing.lost} of {standing.messages} messages were not taken" if standing.lost else ""
+
+    def _standing(self) -> "_Standing":
+        now = self.clock.now()
+        return self._host.call(self._sandbox.store.read(lambda tx: _look(tx, now)))
 
 
-def _standing(tx: Transaction) -> tuple[bool, bool, dict[str, int], list[Message]]:
-    """Whether events wait to become messages; whether anybody subscribed; messages by state; those to be sent."""
-    behind = tx.journal.checkpoint(CONSUMER) < tx.journal.last_position()
+class _Standing(NamedTuple):
+    """How far publishing has come, from one read."""
+
+    now: Instant
+    is_subscribed: bool
+    goes_on: bool
+    """Whether something is due now, or under way."""
+    pending: list[Message]
+    lost: int
+    messages: int
+
+
+def _look(tx: Transaction, now: Instant) -> _Standing:
     pending = tx.attempts.messages(None, _PAGE, state="pending")
-    return behind, bool(tx.attempts.destinations("", 1)), tx.attempts.count(), pending
+    next_due, counts = tx.attempts.next_due(), tx.attempts.count()
+    goes_on = (
+        tx.journal.checkpoint(CONSUMER) < tx.journal.last_position()
+        or any(message.lease_until is not None for message in pending)
+        or (next_due is not None and next_due <= now)
+    )
+    lost = counts.get("failed", 0) + counts.get("held", 0)
+    return _Standing(now, bool(tx.attempts.destinations("", 1)), goes_on, pending, lost, sum(counts.values()))
 
 
 def _delivery(
