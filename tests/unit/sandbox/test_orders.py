@@ -1,9 +1,10 @@
 """Orders made and changed by mutations, and their packages moved: events, limits, and every documented refusal."""
 
+import asyncio
 from typing import Any
 
 import pytest
-from tests.unit.sandbox.asking import DENIED, Asking, validation
+from tests.unit.sandbox.asking import DENIED, DOCUMENTED, Asking, validation
 from tests.unit.sandbox.test_documented import MONEY, ORDER
 
 from milepost.domain.envelope import Event, parse_event
@@ -115,6 +116,16 @@ async def test_the_same_order_twice_is_two_orders_and_an_alias_makes_it_one(aski
     await create(asking, aliases=[alias("mine", "OTHER")])
     asking.target = "bp-1"
     await create(asking, aliases=[alias("mine")])
+
+
+async def test_of_orders_at_once_one_gets_the_alias(asking: Asking) -> None:
+    await asking.log_in()
+    given = {"lineItems": [ITEM], "aliases": [alias("mine")]}
+    answers = await asyncio.gather(
+        *(asking.query(DOCUMENTED, {"input": given}, "createOrder") for _ in range(10))
+    )
+    assert sum("errors" not in answer for answer in answers) == 1
+    assert len((await asking.get("/sandbox/orders"))["items"]) == 1
 
 
 async def test_a_price_is_added_up_when_none_is_given(asking: Asking) -> None:
@@ -338,6 +349,32 @@ async def test_what_is_under_way_is_not_cancelled(asking: Asking) -> None:
     await move(asking, made, state(detail["id"], "IN_TRANSIT", **{item: 1}))
     await asking.ask("cancelOrder", identifier={"orderId": made["id"]})
     assert [d["state"] for d in details(await asking.order(made["id"]))] == ["IN_TRANSIT", "CANCELLED"]
+
+
+async def test_orders_that_callers_put_in_are_changed_like_others(asking: Asking) -> None:
+    """With the least that such a document may have: a package, and no line items beside those it names."""
+    contents = {"orderLineItems": [{"lineItem": {"id": "line-item-id"}}]}
+    packages = [{"id": f"delivery-{n}", "packageInformationDetailsFor": contents} for n in range(2)]
+    document = {"id": "order-id", "packageInformation": {"details": packages}}
+    await asking.post("/sandbox/orders", {"order": document})
+    identifier = {"orderId": "order-id"}
+    started = {"orderId": "order-id", "desiredExecutionState": "STARTED", "aliases": [alias("mine")]}
+    text = "mutation($input: UpdateOrderInput!) { updateOrder(input: $input) { id order { aliases { aliasId } } } }"
+    updated = (await asking.query(text, {"input": started}))["data"]["updateOrder"]
+    assert updated == {"id": "order-id", "order": {"aliases": [{"aliasId": "mine"}]}}
+    moved = {"packageInformation": {"details": [state("delivery-0", "IN_TRANSIT")]}}
+    text = (
+        "mutation($id: OrderIdentifierInput!, $input: UpdateOrderPackageInformationInput!) "
+        "{ updateOrderPackageInformation(orderIdentifier: $id, input: $input) { order { id } } }"
+    )
+    assert "errors" not in await asking.query(text, {"id": identifier, "input": moved})
+    cancelled = (await asking.ask("cancelOrder", identifier=identifier))["cancellation"]
+    assert [e["lineItem"]["id"] for e in cancelled["canceledFor"]["orderLineItems"]] == ["line-item-id"]
+    assert await types(asking) == [
+        "PACKAGE_DELIVERY_IN_TRANSIT",
+        "PACKAGE_DELIVERY_CANCELLED",
+        "REFUND_REQUESTED",
+    ]
 
 
 async def test_a_cancellation_of_no_order_or_with_too_much_is_refused(asking: Asking) -> None:
