@@ -100,9 +100,21 @@ def delete_credentials(
 # ── Subscriptions, event sources ───────────────────────────────────────────────────────────────────────────
 
 
-def subscriptions(limit: Limit = 100, sandbox: SandboxUrl = None, json: Json = False) -> None:
-    """List where events go: what is waiting there, how the last attempt ended, what is left alone."""
-    items = list(SandboxClient(sandbox).every("/sandbox/subscriptions", limit))
+def subscriptions(
+    enable: Annotated[
+        str | None,
+        typer.Option("--enable", help="Take this one up again, with what it missed.", metavar="SUBSCRIPTION"),
+    ] = None,
+    limit: Limit = 100,
+    sandbox: SandboxUrl = None,
+    json: Json = False,
+) -> None:
+    """List where events go: what is waiting there, how the last attempt ended, what is left alone or disabled."""
+    client = SandboxClient(sandbox)
+    if enable is None:
+        items = list(client.every("/sandbox/subscriptions", limit))
+    else:
+        items = [client.post("/sandbox/subscriptions", {"subscriptionId": enable})]
     if json:
         print_json(items)
         return

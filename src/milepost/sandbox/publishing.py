@@ -5,6 +5,7 @@
     GET  /sandbox/attempts       every attempt, oldest first; ?eventId= or ?messageId= for those of one
     POST /sandbox/resend         {"eventId" | "messageId", "subscriptionId"}: send again now, whatever became of it
     GET  /sandbox/subscriptions  where events go and how it goes there; ?id= for one
+    POST /sandbox/subscriptions  {"subscriptionId"}: take one that was disabled (410) up again, with what it missed
 
 No answer has a credential. Sending is the publisher's; which events there are is the world's (`driving`).
 """
@@ -41,6 +42,10 @@ class Resend(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     message_id: str | None = None
     subscription_id: str | None = None
     """Only to this one."""
+
+
+class Enable(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    subscription_id: str
 
 
 class _Shown(Struct, frozen=True, rename="camel"):
@@ -88,6 +93,7 @@ class PublishingRoutes:
             ("GET", "/sandbox/attempts"): self._attempts,
             ("POST", "/sandbox/resend"): self._resend,
             ("GET", "/sandbox/subscriptions"): self._subscriptions,
+            ("POST", "/sandbox/subscriptions"): self._enable,
         }
 
     # ── Events ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -193,15 +199,17 @@ class PublishingRoutes:
 
         def read(tx: Transaction) -> dict[str, Any]:
             if one_id is not None:
-                one = tx.attempts.destination(one_id)
-                if one is None:
-                    raise NotFound(f"there is no subscription {one_id!r}", id=one_id)
-                return {"items": [_subscription(tx, one)], "next": None}
+                return {"items": [_one_subscription(tx, one_id)], "next": None}
             found = tx.attempts.destinations(after, limit + 1)
             following = found[limit - 1].id if len(found) > limit else None
             return {"items": [_subscription(tx, one) for one in found[:limit]], "next": following}
 
         return json_response(await self._store.read(read))
+
+    async def _enable(self, request: Request) -> Response:
+        asked = decoded(request.body, Enable)
+        await self._publisher.enable(asked.subscription_id)
+        return json_response(await self._store.read(lambda tx: _one_subscription(tx, asked.subscription_id)))
 
 
 # ── Reading ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -304,6 +312,14 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
         "retryAfterMs": attempt.retry_after,
         "manual": attempt.manual,
     }
+
+
+def _one_subscription(tx: Transaction, subscription_id: str) -> dict[str, Any]:
+    """Raises `NotFound`."""
+    found = tx.attempts.destination(subscription_id)
+    if found is None:
+        raise NotFound(f"there is no subscription {subscription_id!r}", subscriptionId=subscription_id)
+    return _subscription(tx, found)
 
 
 def _subscription(tx: Transaction, destination: Destination) -> dict[str, Any]:

@@ -214,6 +214,13 @@ async def test_a_subscription_is_shown_with_its_health_and_without_secrets(
     assert gone["messages"]["failed"] + gone["messages"]["held"] == 5
     assert "a-secret" not in str(gone)
     await client.get("/sandbox/subscriptions?id=x", status=404)
+    receiver.answer = answering(200)
+    taken_up = await client.post("/sandbox/subscriptions", {"subscriptionId": "sub-1"})
+    assert (taken_up["enabled"], taken_up["messages"]["held"]) == (True, 0)
+    await step(client, DAY)
+    (well,) = (await client.get("/sandbox/subscriptions"))["items"]
+    assert well["messages"]["delivered"] == 4
+    await client.post("/sandbox/subscriptions", {"subscriptionId": "x"}, status=404)
 
 
 async def test_subscriptions_are_listed_in_pages(client: Asking) -> None:
