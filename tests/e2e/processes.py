@@ -35,11 +35,14 @@ def environment(**settings: str) -> dict[str, str]:
 
 
 class Program:
-    """A process that stays up. `printed` has its lines of standard output so far, `log` those of standard error."""
+    """A process that stays up: `milepost`, or another program. `printed` has its lines of standard output so far,
+    `log` those of standard error."""
 
-    def __init__(self, arguments: list[str], folder: Path, env: dict[str, str]) -> None:
+    def __init__(
+        self, arguments: list[str], folder: Path, env: dict[str, str], program: Path = MILEPOST
+    ) -> None:
         self.process = subprocess.Popen(
-            [str(MILEPOST), *arguments],
+            [str(program), *arguments],
             cwd=folder,
             env=env | {"PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL,
