@@ -86,3 +86,15 @@ def test_a_real_clock_that_was_put_ahead_goes_on_there() -> None:
     clock.advance(DAY)
     real.now = Instant(NOW + SECOND)
     assert clock.now() == NOW + DAY + SECOND
+
+
+def test_it_hurries_until_it_has_caught_up() -> None:
+    real = Instant(1_000_000)
+    clock = WorldClock(Instant(real - 10_000), 100.0, real=lambda: real)
+    assert clock.is_hurrying
+    real = Instant(real + 50)
+    assert clock.is_hurrying
+    real = Instant(real + 1_000)
+    assert not clock.is_hurrying
+    assert not WorldClock(speed=1.0).is_hurrying
+    assert not WorldClock(speed=0.0).is_hurrying

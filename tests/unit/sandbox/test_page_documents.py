@@ -29,6 +29,8 @@ def hostile(value: Any, key: str = "") -> Any:
     if isinstance(value, list):
         return [hostile(each, key) for each in value]
     kept = ("id", "state", "code", "executionState", "carrierCode", "trackingNumber", "earliest", "latest")
+    # Times and amounts that are none are refused at the door.
+    kept += ("createdAt", "updatedAt", "occurredAt", "amount", "value")
     if key == "trackingUrl":
         return "javascript:alert(1)"
     return HOSTILE if isinstance(value, str) and key not in kept else value

@@ -205,7 +205,7 @@ class PageRoutes:
         clock = _Clock(
             when(now).iso,
             when(now).text,
-            _pace(self._clock.speed),
+            _pace(self._clock),
             self._clock.speed,
             "" if due is None else length(max(0, due - now)),
         )
@@ -235,10 +235,12 @@ def _placed_at(view: View) -> Instant:
     return msgspec.json.decode(view.document, type=_Placed).placed_at
 
 
-def _pace(speed: float) -> str:
-    if speed == 0:
+def _pace(clock: WorldClock) -> str:
+    if clock.speed == 0:
         return "stands still"
-    return "runs as real time does" if speed == 1 else f"runs {speed:g} times as fast"
+    if clock.is_hurrying or clock.speed < 1:
+        return f"runs {clock.speed:g} times as fast"
+    return "runs as real time does"
 
 
 def _here(request: Request) -> str:
