@@ -1,17 +1,19 @@
-"""Every command line that README.md, docs/cli.md and docs/api.md print in `sh` blocks does what the page says.
+"""Every command line that README.md and these pages of docs/ print in `sh` blocks does what the page says.
 
 Each is run by bash beside a real hub and sandbox, set up as `make run` does it, with ids that exist in place of
 the words in capitals. What cannot be run so is named below, each with its reason; nothing is skipped otherwise.
 """
 
+import json
 import re
 import shlex
 import signal
 import subprocess
 import threading
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from tests.e2e.processes import WAIT_S, Place, place, run
@@ -19,7 +21,8 @@ from tests.e2e.processes import WAIT_S, Place, place, run
 from milepost.config import Config
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", "docs/cli.md", "docs/api.md")
+PAGES = ("README.md", "docs/cli.md", "docs/api.md", "docs/sandbox.md")
+"""The last one moves the world's clock, so it is the last."""
 
 ELSEWHERE = {
     "make run": "it plays `milepost demo`, which tests/e2e/test_demo.py does",
@@ -39,9 +42,14 @@ ENDS_WITH = {
     "milepost quarantine release": (1, "what is in quarantine there will never be readable"),
 }
 """How a line begins that ends with another code than 0, with which, and why."""
-FOLLOWING = ("milepost tail --type", "curl -sN ")
+FOLLOWING = ("milepost tail --type", "curl -sN ", "milepost listen ", "milepost sandbox --port")
 """How a line begins that ends only when it is interrupted; it must print something until then."""
 
+BY_EVENTBRIDGE = """mutation { createEventSubscription(input: {
+  eventType: "PACKAGE_DELIVERED" destination: { eventBridge: {
+    region: "us-east-1" partnerEventSource: { account: "123456789012" name: "of-the-pages" }
+  } }
+}) { subscriptionId } }"""
 KEY_WANTED = '{"name": "of the test", "scope": "admin"}'
 
 
@@ -59,6 +67,8 @@ def lines() -> list[Line]:
             pending = ""
             for line in block.splitlines(keepends=True):
                 pending += line
+                if line.endswith("\\\n"):
+                    continue
                 try:
                     words = shlex.split(pending, comments=True)
                 except ValueError:  # a quotation goes on in the next line
@@ -85,6 +95,31 @@ class Reader(NamedTuple):
         return text
 
 
+def sandbox_words(here: Place, event_id: str) -> dict[str, str]:
+    """What the words of docs/sandbox.md stand for; its scenario file is written, too."""
+    (scenario,) = re.findall(r"^```yaml\n(.*?)^```", (ROOT / PAGES[-1]).read_text("utf-8"), re.M | re.S)
+    (here.folder / "late.yaml").write_text(scenario, "utf-8")
+    made = here.run("sandbox", "credentials", "create", "--permission", "Read Order", "--json").json()
+    event = here.run("sandbox", "events", event_id, "--json").json()
+    form = b"grant_type=client_credentials&client_id=sandbox&client_secret=sandbox"
+    token = post(f"{here.sandbox_url}/token", form)["access_token"]
+    headers = {"authorization": f"Bearer {token}", "x-api-target-id": "sandbox"}
+    answer = post(f"{here.sandbox_url}/graphql", json.dumps({"query": BY_EVENTBRIDGE}).encode(), headers)
+    assert answer["data"], answer
+    return {
+        "SUBSCRIPTION_ID": event["messages"][0]["subscriptionId"],
+        "CLIENT_ID": made["clientId"],
+        "TOKEN": token,
+        "SOURCE": "of-the-pages",
+    }
+
+
+def post(url: str, body: bytes, headers: dict[str, str] | None = None) -> Any:
+    request = urllib.request.Request(url, body, headers or {}, method="POST")
+    with urllib.request.urlopen(request, timeout=WAIT_S) as answer:
+        return json.load(answer)
+
+
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
     folder = tmp_path_factory.mktemp("pages")
@@ -99,6 +134,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
             "http://127.0.0.1:3000/hook": f"{here.hub_url}/webhooks/buy-with-prime",
             "http://127.0.0.1:8480": here.hub_url,
             "http://127.0.0.1:8481": here.sandbox_url,
+            "--port 8481": "--port 0",
             "CARRIER": tracker["carrierCode"],
             "TRACKING_NUMBER": tracker["trackingNumber"],
             "CUSTOMER": order["customer"]["email"] or shlex.quote(order["customer"]["name"]),
@@ -108,6 +144,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
             "ENTRY": str(here.get("/v1/quarantine")["items"][0]["id"]),
             "TIME": "2999-01-01T00:00:00Z",
         }
+        words |= sandbox_words(here, words["EVENT_ID"])
         made = subprocess.run(
             [*f"curl -s {here.hub_url}/v1/keys -H Content-Type:application/json -d".split(), KEY_WANTED],
             capture_output=True,

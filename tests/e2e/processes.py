@@ -35,11 +35,14 @@ def environment(**settings: str) -> dict[str, str]:
 
 
 class Program:
-    """A process that stays up. `printed` has its lines of standard output so far, `log` those of standard error."""
+    """A process that stays up: `milepost`, or another program. `printed` has its lines of standard output so far,
+    `log` those of standard error."""
 
-    def __init__(self, arguments: list[str], folder: Path, env: dict[str, str]) -> None:
+    def __init__(
+        self, arguments: list[str], folder: Path, env: dict[str, str], program: Path = MILEPOST
+    ) -> None:
         self.process = subprocess.Popen(
-            [str(MILEPOST), *arguments],
+            [str(program), *arguments],
             cwd=folder,
             env=env | {"PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL,
@@ -67,9 +70,15 @@ class Program:
 
     def line(self, holding: str) -> str:
         """The first line of standard output that holds this, as soon as there is one."""
+        return self._line(self.printed, holding)
 
+    def logged(self, holding: str) -> str:
+        """The same of standard error."""
+        return self._line(self.log, holding)
+
+    def _line(self, lines: list[str], holding: str) -> str:
         def found() -> str | None:
-            return next((line for line in self.printed if holding in line), None)
+            return next((line for line in lines if holding in line), None)
 
         def over() -> bool:
             return not any(reader.is_alive() for reader in self._readers)
@@ -215,7 +224,7 @@ def place(
 
     `settings` are more of the hub's; without a key the hub needs one that lets it go without."""
     (folder / "run").mkdir()
-    sandbox_port = _free_port()
+    sandbox_port = free_port()
     env = environment(
         WEBHOOK_USERNAME=login[0],
         WEBHOOK_PASSWORD=login[1],
@@ -237,7 +246,7 @@ def place(
             yield Place(folder, env, hub, hub_url, sandbox.url(), login, key)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """A port below those that the system gives out by itself: the hub is told of it before the sandbox listens."""
     for port in random.SystemRandom().sample(range(20_000, 32_000), 50):
         with socket.socket() as probe, suppress(OSError):

@@ -17,9 +17,10 @@ from gql import gql
 from gql.transport.aiohttp import AIOHTTPTransport
 from tests.e2e.running import Client, running_hub, served, until
 
+from milepost.domain.breaker import Policy
 from milepost.domain.envelope import parse_event
 from milepost.domain.retry import Schedule
-from milepost.sandbox.program import Sandbox, SandboxConfig
+from milepost.sandbox.program import CONSUMER, Sandbox, SandboxConfig
 from milepost.store import Transaction
 
 SUBSCRIBED = (
@@ -31,6 +32,7 @@ SUBSCRIBED = (
 )
 QUICK = Schedule((0, 50, 100, 200, 400, *[500] * 60), 0.0)
 """A rotation without an overlap fails attempts until the profile is updated; the test does not wait for hours."""
+AT_ONCE = Policy(10, (100,))
 
 CREATE_PROFILE = """
 mutation create($input: CreateAuthProfileInput!) { createAuthProfile(input: $input) { authProfileId } }
@@ -127,10 +129,11 @@ async def hub(tmp_path: Path, sandbox: str, port: int, *secrets: str) -> AsyncIt
 async def everything_arrived(client: Client, program: Sandbox) -> None:
     """The hub has every event that was caused, each once, through one of the subscriptions."""
 
-    def pending(tx: Transaction) -> bool:
-        return not tx.attempts.count().get("pending") and tx.attempts.count().get("delivered", 0) > 0
+    def settled(tx: Transaction) -> bool:
+        enqueued = tx.journal.checkpoint(CONSUMER) >= tx.journal.last_position()
+        return enqueued and not tx.attempts.count().get("pending")
 
-    await until(lambda: program.store.read(pending), "every message is settled")
+    await until(lambda: program.store.read(settled), "every message is settled")
     caused = await program.store.read(lambda tx: tx.journal.events(0, 500, None, None))
     known = [parse_event(r.body).event_id for r in caused if r.type in SUBSCRIBED]
     await client.settled()
@@ -157,7 +160,9 @@ async def test_an_oauth_subscription_survives_rotation_with_no_lost_event(
     tmp_path: Path, secrets: Sequence[tuple[str, ...]]
 ) -> None:
     port = free_port()
-    settings = SandboxConfig(port=0, database_url=f"sqlite:///{tmp_path / 'sandbox.db'}", schedule=QUICK)
+    settings = SandboxConfig(
+        port=0, database_url=f"sqlite:///{tmp_path / 'sandbox.db'}", schedule=QUICK, breaker=AT_ONCE
+    )
     program = Sandbox(settings)
     async with served(program) as base, merchant(base, f"http://127.0.0.1:{port}") as engineer:
         async with hub(tmp_path, base, port, *secrets[0]) as client:
@@ -183,5 +188,5 @@ async def arrivals(client: Client) -> list[dict[str, Any]]:
     found = []
     for event in await client.events():
         whole = await client.get(f"/v1/events/{event['eventId']}")
-        found += whole["arrivals"]
+        found += whole["arrivalLog"]
     return found

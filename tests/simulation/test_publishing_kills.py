@@ -19,7 +19,7 @@ from tests.simulation.publishing_process import SECRET
 from tests.unit.transports.receiver import Received, Receiver
 
 from milepost.domain.envelope import parse_event
-from milepost.domain.webhook_signature import parse_secret, verify
+from milepost.domain.webhook_signature import Secret, verify
 from milepost.sandbox.clock import real_now
 from milepost.sql import open_store
 
@@ -35,7 +35,7 @@ class Endpoints:
         """(path, webhook-id)."""
         self.events: set[tuple[str, str]] = set()
         self._draw = draw
-        self._keys = [parse_secret(SECRET)]
+        self._keys = [Secret.parse(SECRET)]
 
     async def __call__(self, received: Received) -> web.StreamResponse:
         headers = [(k.encode(), v.encode()) for k, v in received.headers.items()]

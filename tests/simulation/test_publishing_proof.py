@@ -26,7 +26,7 @@ from milepost.domain.attempt import Destination
 from milepost.domain.envelope import parse_event
 from milepost.domain.errors import MilepostError
 from milepost.domain.instant import HOUR, MINUTE, SECOND, Instant
-from milepost.domain.webhook_signature import parse_secret, verify
+from milepost.domain.webhook_signature import Secret, verify
 from milepost.pipeline.consumer import Consumer
 from milepost.pipeline.publisher import Publisher
 from milepost.sandbox.clock import WorldClock, real_now
@@ -257,7 +257,7 @@ async def test_hmac_secrets_rotate_under_load(tmp_path: Path) -> None:
     secrets = [SECRET]
 
     def accept(*held: str) -> None:
-        keys = [parse_secret(secret) for secret in held]
+        keys = [Secret.parse(secret) for secret in held]
         checking.check = lambda r: verify(
             [(k.encode(), v.encode()) for k, v in r.headers.items()], r.body, real_now(), keys
         )

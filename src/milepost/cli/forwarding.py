@@ -116,19 +116,19 @@ class Forwarder:
         at, begun = time.time(), time.monotonic()
         body = await request.read()
         headers = CIMultiDict((k, v) for k, v in request.headers.items() if k.lower() not in _HOP_BY_HOP)
-        error = ""
+        status, error = 0, ""
         try:
             async with asyncio.timeout(self._deadline_s):
                 answer = await self._answer_of_handler(headers, body, begun + self._up_within_s)
         except aiohttp.ClientConnectorError as e:
-            error, answer = (
-                f"nothing answers at {self._handler} ({e.strerror or e})",
-                web.Response(status=503),
-            )
+            status, error = 503, f"nothing answers at {self._handler} ({e.strerror or e})"
         except TimeoutError:
-            error, answer = f"no answer within {self._deadline_s:g} s", web.Response(status=504)
+            status, error = 504, f"no answer within {self._deadline_s:g} s"
         except aiohttp.ClientError as e:
-            error, answer = f"no whole answer: {str(e) or type(e).__name__}", web.Response(status=502)
+            status, error = 502, f"no whole answer: {str(e) or type(e).__name__}"
+        if error:
+            # The sender keeps it with the attempt.
+            answer = web.Response(status=status, text=f"milepost listen: {error}")
         duration_ms = round((time.monotonic() - begun) * 1000)
         self._tell(self._outcome(at, body, answer, duration_ms, error))
         return answer
@@ -161,7 +161,7 @@ class Forwarder:
         self._came[key] = attempt
         while len(self._came) > _REMEMBERED:
             del self._came[next(iter(self._came))]
-        answered = answer.body if isinstance(answer.body, bytes) else b""
+        answered = answer.body if isinstance(answer.body, bytes) and not error else b""
         return Forwarded(
             at, name, event_id, key, resources, attempt, answer.status, duration_ms, body, answered, error
         )

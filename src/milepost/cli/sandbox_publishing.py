@@ -33,9 +33,7 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: milepost sandbox subscriptions --json")(subscriptions)
     app.add_typer(sources_app, name="event-sources")
     app.command(epilog="Example: milepost sandbox events --type PACKAGE_DELIVERED --limit 5")(events)
-    app.command(epilog="Example: milepost sandbox resend 625ce02b-f6fa-e43a-f0ad-df329ddac8ac --to hub")(
-        resend
-    )
+    app.command(epilog="Example: milepost sandbox resend 625ce02b-f6fa-e43a-f0ad-df329ddac8ac")(resend)
 
 
 # ── Credentials ────────────────────────────────────────────────────────────────────────────────────────────
@@ -102,9 +100,33 @@ def delete_credentials(
 # ── Subscriptions, event sources ───────────────────────────────────────────────────────────────────────────
 
 
-def subscriptions(limit: Limit = 100, sandbox: SandboxUrl = None, json: Json = False) -> None:
-    """List where events go: what is waiting there, how the last attempt ended, what is left alone."""
-    items = list(SandboxClient(sandbox).every("/sandbox/subscriptions", limit))
+def subscriptions(
+    enable: Annotated[
+        str | None,
+        typer.Option("--enable", help="Take this one up again, with what it missed.", metavar="SUBSCRIPTION"),
+    ] = None,
+    delete: Annotated[
+        str | None, typer.Option("--delete", help="End this one.", metavar="SUBSCRIPTION")
+    ] = None,
+    limit: Limit = 100,
+    sandbox: SandboxUrl = None,
+    json: Json = False,
+) -> None:
+    """List where events go: what is waiting there, how the last attempt ended, what is left alone or disabled."""
+    client = SandboxClient(sandbox)
+    if enable is not None and delete is not None:
+        fail("--enable and --delete exclude each other", 2)
+    if delete is not None:
+        ended = client.delete("/sandbox/subscriptions", subscriptionId=delete)
+        if json:
+            print_json(ended)
+        else:
+            console.print(f"{escape(delete)} gets no more events")
+        return
+    if enable is None:
+        items = list(client.every("/sandbox/subscriptions", limit))
+    else:
+        items = [client.post("/sandbox/subscriptions", {"subscriptionId": enable})]
     if json:
         print_json(items)
         return
@@ -249,6 +271,8 @@ def _show_event(client: SandboxClient, event_id: str, json: bool) -> None:
                 f"  {attempt['number']}. {local(attempt['startedAt'])} {_answer(attempt)}{hand}",
                 soft_wrap=True,
             )
+            if attempt["outcome"] != "delivered" and attempt["response"]:
+                console.print(f"     {attempt['response'].strip()}", markup=False, soft_wrap=True)
 
 
 def resend(
@@ -284,12 +308,12 @@ def resend(
 def _next_attempt(
     client: SandboxClient, message: dict[str, Any], before: dict[str, int]
 ) -> dict[str, Any] | None:
-    """The first attempt after those before; None when there is none in time."""
+    """The first attempt by hand after those before; None when there is none in time."""
     deadline = time.monotonic() + OUTCOME_S
     while time.monotonic() < deadline:
         attempts = client.every("/sandbox/attempts", None, messageId=message["messageId"])
         for attempt in attempts:
-            if attempt["number"] > before.get(message["messageId"], 0):
+            if attempt["manual"] and attempt["number"] > before.get(message["messageId"], 0):
                 found: dict[str, Any] = attempt
                 return found
         time.sleep(0.05)  # another process tells nobody when it has sent something

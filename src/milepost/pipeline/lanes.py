@@ -22,6 +22,8 @@ from milepost.pipeline.sending import GONE, Outcome, Parcel, Render, Sender
 
 log = structlog.get_logger()
 
+ENOUGH = 64
+"""Attempts that are worth a write of their own."""
 MOST_AHEAD = 64
 """Times its concurrency that the fastest lane may hold."""
 
@@ -48,9 +50,13 @@ class Done(Struct, frozen=True):
 
 
 class _Lane:
-    __slots__ = ("held", "queue", "settled", "workers")
+    __slots__ = ("ahead", "filled", "held", "queue", "settled", "workers")
 
-    def __init__(self) -> None:
+    def __init__(self, ahead: int) -> None:
+        self.ahead = ahead
+        """What it may hold: twice as much each time that it ran empty, less again when it gets rid of little."""
+        self.filled = False
+        """The store gave all that it may hold: there may be more."""
         self.queue: deque[Claimed] = deque()
         self.workers = 0
         self.held = 0
@@ -60,7 +66,8 @@ class _Lane:
 
 
 class Lanes:
-    """`news` is called whenever something is done, given back or broken."""
+    """`news` is called whenever something is done, given back or broken: with True when whoever stores that should
+    not wait for more of it, since a lane is about to run empty or nothing else is under way."""
 
     def __init__(
         self,
@@ -70,7 +77,7 @@ class Lanes:
         render: Render,
         concurrency: int,
         reserve: int,
-        news: Callable[[], None],
+        news: Callable[[bool], None],
         probe: Callable[[str], None],
     ) -> None:
         """No send begins with less than `reserve` milliseconds of its lease left."""
@@ -102,8 +109,11 @@ class Lanes:
         """What each lane that holds something, or did of late, may take more."""
         room: dict[str, int] = {}
         for key, lane in [*self._lanes.items()]:
-            ahead = min(max(self.share, 2 * lane.settled), MOST_AHEAD * self._concurrency)
-            room[key] = max(0, ahead - lane.held)
+            if lane.settled and not lane.queue:
+                lane.ahead = min(2 * lane.ahead, MOST_AHEAD * self._concurrency)
+            elif lane.settled < lane.ahead // 16:
+                lane.ahead = max(self.share, lane.ahead // 2)
+            room[key] = max(0, lane.ahead - lane.held)
             if not lane.held and not lane.settled:
                 del self._lanes[key]
             lane.settled = 0
@@ -112,9 +122,10 @@ class Lanes:
     def add(self, claimed: Sequence[Claimed]) -> None:
         """Send these as their lanes come to them."""
         for item in claimed:
-            lane = self._lanes.setdefault(item.lane, _Lane())
+            lane = self._lanes.setdefault(item.lane, _Lane(self.share))
             lane.queue.append(item)
             lane.held += 1
+            lane.filled = lane.held >= lane.ahead
             self.held += 1
             if lane.workers < self._concurrency:
                 lane.workers += 1
@@ -158,6 +169,7 @@ class Lanes:
         self._recording.extend(self._waiting)
         self.recorded([*self._lanes])
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._stopping = False
 
     # ── Sending ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -179,7 +191,7 @@ class Lanes:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._failure = error
-            self._news()
+            self._news(True)
 
     async def _attempt(self, lane: _Lane, first: Claimed) -> bool:
         """Send it, with what may travel in the same call; returns whether the endpoint failed."""
@@ -239,12 +251,13 @@ class Lanes:
         lane.settled += 1
         self._forget(lane)
         self._done.append(Done(item, started_at, outcome, tried))
-        self._news()
+        hungry = lane.filled and len(lane.queue) < self._concurrency
+        self._news(hungry or not self.held or len(self._done) >= ENOUGH)
 
     def _give_back(self, lane: _Lane, item: Claimed) -> None:
         self._forget(lane)
         self._returned.append(item.message)
-        self._news()
+        self._news(False)
 
     def _forget(self, lane: _Lane) -> None:
         lane.held -= 1

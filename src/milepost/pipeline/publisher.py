@@ -56,6 +56,8 @@ __all__ = [
 PAGE = 500
 CLAIM = 256
 """Most messages taken in one turn."""
+LINGER_S = 0.004
+"""How long an outcome may wait for others, real time, while its lane has enough to do."""
 
 log = structlog.get_logger()
 
@@ -122,13 +124,14 @@ class Publisher:
         self._copies = copies
         self._probe = probe
         self._wake = asyncio.Event()
+        self._soon: asyncio.TimerHandle | None = None
         self._lanes = Lanes(
             senders,
             clock,
             render=render,
             concurrency=concurrency,
             reserve=lease // 2,
-            news=self._wake.set,
+            news=self._news,
             probe=probe,
         )
 
@@ -183,8 +186,8 @@ class Publisher:
                 self._wake.clear()
                 try:
                     at = self._clock()
-                    ended, begun = await self._turn(at)
-                    if not ended and not begun and not self._lanes.has_news:
+                    _, begun = await self._turn(at)
+                    if begun < CLAIM and not self._wake.is_set():
                         await self._wait(await self._look_at(at), self._wake)
                 except StoreUnavailable as e:
                     log.warning("publisher.store_unavailable", error=e.detail)
@@ -207,6 +210,17 @@ class Publisher:
                 await self._wake.wait()
             elif not ended and not self._lanes.has_news:
                 return total
+
+    def _news(self, is_pressing: bool) -> None:
+        """Something ended. What can wait waits a moment, so that one write keeps many."""
+        if is_pressing:
+            self._wake.set()
+        elif self._soon is None:
+            self._soon = asyncio.get_running_loop().call_later(LINGER_S, self._look_now)
+
+    def _look_now(self) -> None:
+        self._soon = None
+        self._wake.set()
 
     async def _wake_on(self, stop: asyncio.Event) -> None:
         await stop.wait()

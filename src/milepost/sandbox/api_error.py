@@ -21,7 +21,7 @@ NOT_FOUND = "ResourceNotFoundError"
 THROTTLING = "ThrottlingError"
 VALIDATION = "ValidationError"
 
-_CLASSES = {
+CLASSES = {
     ACCESS_DENIED: ("AccessDeniedException", 403),
     CONFLICT: ("ConflictException", 409),
     INTERNAL: ("InternalServerException", 500),
@@ -29,6 +29,7 @@ _CLASSES = {
     THROTTLING: ("ThrottlingException", 429),
     VALIDATION: ("ValidationException", 400),
 }
+"""Each type's `errorType` and `errorCode`."""
 _TYPE_OF: dict[type[MilepostError], str] = {
     Unauthenticated: ACCESS_DENIED,
     Forbidden: ACCESS_DENIED,
@@ -69,7 +70,7 @@ def api_error(error: MilepostError) -> ApiError:
 
 def error_document(error: ApiError, at: GraphQLError | None = None) -> dict[str, Any]:
     """The error as it stands in `errors`; `at` says where in the query."""
-    error_type, error_code = _CLASSES[error.type]
+    error_type, error_code = CLASSES[error.type]
     classification: dict[str, Any] = {
         "type": error.type,
         "errorType": error_type,

@@ -6,7 +6,6 @@ has the schema's shape. Keys come in the query's order, which is the seed's.
 """
 
 from functools import lru_cache
-from importlib import resources
 from typing import Any
 
 from graphql import (
@@ -14,13 +13,13 @@ from graphql import (
     GraphQLField,
     GraphQLObjectType,
     GraphQLSchema,
-    build_schema,
     parse,
     validate,
 )
 from graphql.execution import execute_sync
 
 from milepost.domain.event import CATALOGUE
+from milepost.sandbox.order_shape import order_schema
 
 
 def default_answer(type: str, order: dict[str, Any]) -> dict[str, Any]:
@@ -36,8 +35,7 @@ def default_answer(type: str, order: dict[str, Any]) -> dict[str, Any]:
 @lru_cache(maxsize=1)
 def _queries() -> dict[str, tuple[GraphQLSchema, DocumentNode]]:
     """Types whose default query is about an order, and that query checked against the schema."""
-    text = resources.files("milepost.sandbox").joinpath("schema.graphql").read_text("utf-8")
-    order = build_schema(text).get_type("Order")
+    order = order_schema().get_type("Order")
     assert isinstance(order, GraphQLObjectType)
     schema = GraphQLSchema(GraphQLObjectType("DefaultQuery", {"order": GraphQLField(order)}))
     found: dict[str, tuple[GraphQLSchema, DocumentNode]] = {}

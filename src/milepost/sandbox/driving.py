@@ -15,6 +15,7 @@
 What a request does is `keeper`'s; who may send one is `http`'s.
 """
 
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Any, Literal
 
 import msgspec
@@ -26,16 +27,19 @@ from milepost.domain.instant import Instant, format_instant, parse_instant
 from milepost.sandbox.clock import WorldClock
 from milepost.sandbox.durations import parse_duration
 from milepost.sandbox.faults import ActiveFaults, changed, every_field
-from milepost.sandbox.http import Request, Response, Routes, decoded, json_response
+from milepost.sandbox.http import Request, Response, Routes, decoded, json_response, number_in
 from milepost.sandbox.keeper import Keeper, Published
 from milepost.sandbox.reading import find_tracker, home_of
 from milepost.sandbox.returning import refunds_of
 from milepost.sandbox.scenarios import Scenario, decode, library
 from milepost.sandbox.world import Step, WorldOrder
 
+MOST_A_PAGE = 500
 MOST_ORDERS = 1_000
 """Orders one scenario request may start."""
 FASTEST = 1_000_000
+LAST = parse_instant("2200-01-01T00:00:00Z")
+"""Where the world's time ends: what is planned from there still has a date."""
 
 
 class MoveClock(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
@@ -146,6 +150,8 @@ class DrivingRoutes:
         target = None if asked.to is None else _instant(asked.to)
         if length < 0 or (target is not None and target < self._clock.now()):
             raise Invalid("the world's time goes forward only", field="advance" if length < 0 else "to")
+        if max(self._clock.now() + length, target or 0) > LAST:
+            raise Invalid(f"the world's time ends at {format_instant(LAST)}", field="advance")
         if asked.speed is not None:
             if not 0 <= asked.speed <= FASTEST:
                 raise Invalid(f"speed must be 0 to {FASTEST}", field="speed")
@@ -188,8 +194,13 @@ class DrivingRoutes:
         return json_response({"orderIds": made})
 
     async def _orders(self, request: Request) -> Response:
-        worlds = await self._keeper.everything()
-        return json_response({"items": [_summary(world) for world in worlds], "next": None})
+        limit = number_in(request.query, "limit", 100, 1, MOST_A_PAGE)
+        found = await self._keeper.page(_cursor(request.query.get("after")), limit + 1)
+        page = found[:limit]
+        now = self._clock.now()
+        items = [_summary(world) for _, world in page if world.placed_at <= now]
+        more = len(found) > limit
+        return json_response({"items": items, "next": _cursor_of(*page[-1]) if more else None})
 
     async def _change_order(self, request: Request) -> Response:
         asked = decoded(request.body, ChangeOrder)
@@ -303,6 +314,22 @@ def _summary(world: WorldOrder) -> dict[str, Any]:
         "scenario": world.scenario or None,
         "stepsLeft": len(world.plan) + len(world.held),
     }
+
+
+def _cursor_of(number: int, world: WorldOrder) -> str:
+    return urlsafe_b64encode(msgspec.json.encode((number, world.business_product_id, world.id))).decode()
+
+
+def _cursor(text: str | None) -> tuple[int, str, str] | None:
+    if text is None:
+        return None
+    try:
+        number, product, order_id = msgspec.json.decode(
+            urlsafe_b64decode(text.encode("ascii")), type=tuple[int, str, str]
+        )
+    except (ValueError, msgspec.MsgspecError) as e:
+        raise Invalid("after is the cursor of another page", field="after") from e
+    return min(max(number, 0), 1 << 53), product, order_id
 
 
 def _instant(text: str) -> Instant:

@@ -164,7 +164,7 @@ def checked(faults: Faults) -> Faults:
         raise Invalid(f"duplicate_count must be 1 to {_MOST_COPIES}", field="duplicate_count")
     for named in faults.delay_types:
         if canonical_type(named) not in BY_NAME:
-            raise Invalid(f"{named} is no event type", field="delay_types")
+            raise Invalid(f"delay_types: {named} is no event type", field="delay_types")
     return faults
 
 

@@ -96,7 +96,8 @@ class GraphApi:
         try:
             caller = self._caller(headers)
             version = _version(headers)
-            self._throttle(faults)
+            if faults.throttling:
+                raise ApiError(THROTTLING, "Rate exceeded.")
             request = _request(body)
             document, errors = _document(request.query)
         except ApiError as e:
@@ -127,10 +128,6 @@ class GraphApi:
             return self._credentials.caller(headers.get("authorization", ""), target)
         except MilepostError as e:
             raise api_error(e) from e
-
-    def _throttle(self, faults: Faults) -> None:
-        if faults.throttling:
-            raise ApiError(THROTTLING, "Rate exceeded.")
 
 
 def _version(headers: Mapping[str, str]) -> str:

@@ -61,9 +61,9 @@ async def _cancel_order(_: Any, info: Info, **arguments: Any) -> dict[str, Any]:
     world, requested = await context.orders.cancel(
         context.caller, arguments["orderIdentifier"], arguments.get("input") or {}
     )
-    items = {item["id"]: item for item in answered(world, context)["lineItems"]}
+    items = {item["id"]: item for item in answered(world, context)["lineItems"] or ()}
     entries = [
-        {**entry, "lineItem": items[entry["lineItem"]["id"]]}
+        {**entry, "lineItem": items.get(entry["lineItem"]["id"], entry["lineItem"])}
         for entry in requested["canceledFor"]["orderLineItems"]
     ]
     return {"cancellation": {**requested, "canceledFor": {"orderLineItems": entries}}}

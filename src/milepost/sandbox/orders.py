@@ -232,7 +232,7 @@ def _refund(order: dict[str, Any], given: Given | None, seed: int, at: Instant) 
         refunds = order.get("refunds") or {"summary": None, "details": []}
         details: list[dict[str, Any]] = refunds["details"]
         if one.get("id") is None:
-            refund = {
+            refund: dict[str, Any] = {
                 "id": uuid_text(dice(seed, "externalRefund", order["id"], len(details), n)),
                 "createdAt": format_instant(at),
                 "refundFor": _refund_for(order, one),

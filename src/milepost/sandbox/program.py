@@ -11,8 +11,9 @@ from collections.abc import Awaitable, Callable
 import structlog
 from msgspec import Struct
 
+from milepost.domain.breaker import Policy
 from milepost.domain.errors import Misconfigured
-from milepost.domain.instant import DAY, SECOND, Instant
+from milepost.domain.instant import DAY, MINUTE, SECOND, Instant
 from milepost.domain.retry import STANDARD, Schedule
 from milepost.pipeline.consumer import Consumer
 from milepost.pipeline.publisher import Publisher
@@ -37,11 +38,10 @@ from milepost.sandbox.subscriptions import Subscriptions
 from milepost.sandbox.world import dice
 from milepost.sql import open_store
 from milepost.store import Store
-from milepost.transports.egress import networks
+from milepost.transports.egress import LOOPBACK, networks
 from milepost.transports.server import serve
 from milepost.transports.webhook_sender import WebhookSender
 
-LOOPBACK = ("127.0.0.0/8", "::1/128")
 CONSUMER = "publisher"
 START_DAYS = 21
 """A faster world begins so many days back, so that it stays in the past while it hurries."""
@@ -91,6 +91,9 @@ class SandboxConfig(Struct, frozen=True, kw_only=True):
     egress_allow: tuple[str, ...] = ()
     """CIDRs of private addresses beside loopback that may be published to."""
     schedule: Schedule = STANDARD
+    breaker: Policy = Policy(10, (5 * SECOND, 10 * SECOND, 30 * SECOND, MINUTE))
+    """When an endpoint is left alone, and for how long: shorter than in production, since whoever restarts a handler
+    waits for it."""
 
 
 class Sandbox:
@@ -147,6 +150,7 @@ class Sandbox:
             wait=self.clock.wait,
             random=draw.random,
             schedule=config.schedule,
+            policy=config.breaker,
             # Sending takes real time, so the lease is as long by the real clock however fast the world's is.
             lease=round(LEASE * pace),
             look_again=round(5 * SECOND * pace),
@@ -154,18 +158,18 @@ class Sandbox:
             copies=FaultyCopies(config.seed, self.faults),
             probe=self._probe,
         )
-        self._consumer = Consumer(
+        self.consumer = Consumer(
             self.store, CONSUMER, indexed(self.publisher.prepare), self.clock.now, probe=self._probe
         )
         self.credentials = Credentials(self.store, self.clock.now, config.client_id, config.client_secret)
-        self.subscriptions = Subscriptions(self.store, self.clock.now)
+        self.subscriptions = Subscriptions(self.store, self.clock.now, self.eventbridge.notify)
         self.graph = GraphApi(self.keeper, self.credentials, self.subscriptions, self.clock)
         self.app = RoutedApp(
             [
                 AmazonRoutes(self.graph, self.credentials, RequestFaults(config.seed, self.faults)),
                 CredentialRoutes(self.credentials, self.keeper.business_product_id),
                 DrivingRoutes(self.keeper, self.clock, self.faults, eventbridge=config.eventbridge),
-                PublishingRoutes(self.store, self.publisher, CONSUMER),
+                PublishingRoutes(self.store, self.publisher, self.subscriptions, CONSUMER),
                 PageRoutes(self.store, self.keeper, self.clock, self.faults, self.publisher),
                 self.eventbridge.routes,
                 self.signing,
@@ -186,7 +190,7 @@ class Sandbox:
         halt = asyncio.Event()
         parts = {
             "world": self.keeper.run,
-            "consumer": self._consumer.run,
+            "consumer": self.consumer.run,
             "publisher": self.publisher.run,
             "eventbridge": self.eventbridge.run,
         }
@@ -209,7 +213,7 @@ class Sandbox:
     async def settle(self) -> None:
         """Publish everything that is due now; for those who don't `run`."""
         await self.keeper.play_due()
-        await self._consumer.catch_up()
+        await self.consumer.catch_up()
         await self.eventbridge.announce_due()
         await self.publisher.send_due()
 

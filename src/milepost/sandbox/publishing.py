@@ -5,10 +5,13 @@
     GET  /sandbox/attempts       every attempt, oldest first; ?eventId= or ?messageId= for those of one
     POST /sandbox/resend         {"eventId" | "messageId", "subscriptionId"}: send again now, whatever became of it
     GET  /sandbox/subscriptions  where events go and how it goes there; ?id= for one
+    POST /sandbox/subscriptions  {"subscriptionId"}: take one that was disabled (410) up again, with what it missed
+    DELETE /sandbox/subscriptions?subscriptionId=ID    end one, whoever's it is
 
 No answer has a credential. Sending is the publisher's; which events there are is the world's (`driving`).
 """
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -16,7 +19,7 @@ import msgspec
 from msgspec import Struct
 
 from milepost.domain.attempt import Attempt, Destination, Message
-from milepost.domain.errors import Invalid, NotFound
+from milepost.domain.errors import Conflict, Invalid, NotFound
 from milepost.domain.event import canonical_type
 from milepost.domain.instant import format_instant
 from milepost.domain.record import Record, event_subject
@@ -24,6 +27,7 @@ from milepost.pipeline.consumer import Effects, Prepare
 from milepost.pipeline.publisher import Publisher
 from milepost.sandbox.events import render
 from milepost.sandbox.http import Request, Response, Routes, decoded, json_response, number_in
+from milepost.sandbox.subscriptions import Subscriptions
 from milepost.store import Store, Transaction
 
 DEFAULT_LIMIT, MAX_LIMIT = 100, 500
@@ -32,6 +36,7 @@ MOST_MESSAGES = 100
 LONGEST_BODY = 64 * 1024
 """Longer bodies (the fault `oversize`) are not shown whole."""
 _WINDOW = 500
+_LOOK_AGAIN_S, _LOOKS = 0.02, 150
 
 
 class Resend(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
@@ -39,6 +44,10 @@ class Resend(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     message_id: str | None = None
     subscription_id: str | None = None
     """Only to this one."""
+
+
+class Enable(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    subscription_id: str
 
 
 class _Shown(Struct, frozen=True, rename="camel"):
@@ -75,9 +84,12 @@ class PublishingRoutes:
     """The routes that show what is published, and send it again. `consumer` is whose checkpoint says which
     events became messages."""
 
-    def __init__(self, store: Store, publisher: Publisher, consumer: str) -> None:
+    def __init__(
+        self, store: Store, publisher: Publisher, subscriptions: Subscriptions, consumer: str
+    ) -> None:
         self._store = store
         self._publisher = publisher
+        self._subscribed = subscriptions
         self._consumer = consumer
 
     def routes(self) -> Routes:
@@ -86,6 +98,8 @@ class PublishingRoutes:
             ("GET", "/sandbox/attempts"): self._attempts,
             ("POST", "/sandbox/resend"): self._resend,
             ("GET", "/sandbox/subscriptions"): self._subscriptions,
+            ("POST", "/sandbox/subscriptions"): self._enable,
+            ("DELETE", "/sandbox/subscriptions"): self._end,
         }
 
     # ── Events ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -157,18 +171,26 @@ class PublishingRoutes:
         asked = decoded(request.body, Resend)
         if (asked.event_id is None) == (asked.message_id is None):
             raise Invalid("give either an eventId or a messageId", field="eventId")
-        wanted = await self._store.read(lambda tx: self._to_resend(tx, asked))
+        looks = 0
+        while (wanted := await self._store.read(lambda tx: self._to_resend(tx, asked))) is None:
+            # It was published a moment ago, and the consumer tells nobody how far it is.
+            if (looks := looks + 1) > _LOOKS:
+                raise Conflict("that event has not become messages yet; try again")
+            await asyncio.sleep(_LOOK_AGAIN_S)
         sent = [await self._publisher.resend(message.id) for message in wanted]
         now = [message for message in sent if message is not None]
         return json_response({"messages": [_message(message) for message in now]})
 
-    def _to_resend(self, tx: Transaction, asked: Resend) -> list[Message]:
-        """Raises `NotFound` when nothing was ever enqueued for what is asked for."""
+    def _to_resend(self, tx: Transaction, asked: Resend) -> list[Message] | None:
+        """The messages, or None when they are not made yet. Raises `NotFound` when none ever were."""
         if asked.message_id is not None:
             found = tx.attempts.message(asked.message_id)
             messages = [] if found is None else [found]
         else:
-            messages = list(_every_message(tx, self._record(tx, asked.event_id or "").position))
+            position = self._record(tx, asked.event_id or "").position
+            if tx.journal.checkpoint(self._consumer) < position:
+                return None
+            messages = list(_every_message(tx, position))
         wanted = [m for m in messages if asked.subscription_id in (None, m.destination_id)]
         if not wanted:
             to = f" to {asked.subscription_id!r}" if asked.subscription_id else ""
@@ -183,15 +205,25 @@ class PublishingRoutes:
 
         def read(tx: Transaction) -> dict[str, Any]:
             if one_id is not None:
-                one = tx.attempts.destination(one_id)
-                if one is None:
-                    raise NotFound(f"there is no subscription {one_id!r}", id=one_id)
-                return {"items": [_subscription(tx, one)], "next": None}
+                return {"items": [_one_subscription(tx, one_id)], "next": None}
             found = tx.attempts.destinations(after, limit + 1)
             following = found[limit - 1].id if len(found) > limit else None
             return {"items": [_subscription(tx, one) for one in found[:limit]], "next": following}
 
         return json_response(await self._store.read(read))
+
+    async def _end(self, request: Request) -> Response:
+        subscription_id = request.query.get("subscriptionId")
+        if not subscription_id:
+            raise Invalid("subscriptionId says which subscription", field="subscriptionId")
+        if not await self._subscribed.end(subscription_id):
+            raise NotFound(f"there is no subscription {subscription_id}", subscriptionId=subscription_id)
+        return json_response({"subscriptionId": subscription_id})
+
+    async def _enable(self, request: Request) -> Response:
+        asked = decoded(request.body, Enable)
+        await self._publisher.enable(asked.subscription_id)
+        return json_response(await self._store.read(lambda tx: _one_subscription(tx, asked.subscription_id)))
 
 
 # ── Reading ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -294,6 +326,14 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
         "retryAfterMs": attempt.retry_after,
         "manual": attempt.manual,
     }
+
+
+def _one_subscription(tx: Transaction, subscription_id: str) -> dict[str, Any]:
+    """Raises `NotFound`."""
+    found = tx.attempts.destination(subscription_id)
+    if found is None:
+        raise NotFound(f"there is no subscription {subscription_id!r}", subscriptionId=subscription_id)
+    return _subscription(tx, found)
 
 
 def _subscription(tx: Transaction, destination: Destination) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 from milepost.domain.errors import Invalid
 from milepost.domain.record import package_details, tracker_identity, tracker_subject
 from milepost.sandbox.catalog import Place
+from milepost.sandbox.order_shape import check_shape
 
 
 def home_of(order: dict[str, Any]) -> Place:
@@ -24,6 +25,7 @@ def complete(order: dict[str, Any]) -> dict[str, Any]:
     """An order document given by a caller, with the parts that packages need. Raises `Invalid`."""
     if not isinstance(order.get("id"), str) or not order["id"]:
         raise Invalid("an order document needs an id", field="id")
+    check_shape(order)
     information = order.get("packageInformation")
     details = information.get("details") if isinstance(information, dict) else None
     details = package_details(order) if not isinstance(details, list) else details
@@ -36,10 +38,10 @@ def complete(order: dict[str, Any]) -> dict[str, Any]:
         for entry in entries or ():
             _check_id(entry.get("lineItem") if isinstance(entry, dict) else None, "orderLineItems")
         packages[detail["id"]] = {
-            "state": "PENDING",
             "reason": None,
             "packageTracker": None,
             **detail,
+            "state": detail.get("state") or "PENDING",
             "packageInformationDetailsFor": {"orderLineItems": entries or []},
         }
     for item in order.get("lineItems") or ():
@@ -47,13 +49,15 @@ def complete(order: dict[str, Any]) -> dict[str, Any]:
     _check_returns(order.get("returns"))
     if not packages:
         raise Invalid("an order document needs packageInformation.details", field="packageInformation")
+    summary = information.get("summary") if isinstance(information, dict) else None
+    stated = isinstance(summary, dict) and isinstance(summary.get("state"), str)
     return {
         "aliases": [],
         "lineItems": [],
         **order,
         "packageInformation": {
-            "summary": {"state": "PENDING"},
             **(information or {}),
+            "summary": summary if stated else {"state": "PENDING"},
             "details": list(packages.values()),
         },
     }

@@ -75,9 +75,13 @@ class Page(Struct, frozen=True):
 class Subscriptions:
     """The subscriptions and auth profiles of one sandbox."""
 
-    def __init__(self, store: Store, clock: Callable[[], Instant]) -> None:
+    def __init__(
+        self, store: Store, clock: Callable[[], Instant], changed: Callable[[], None] = lambda: None
+    ) -> None:
+        """`changed` is told when a subscription was made or ended: an event source came or went with it."""
         self._store = store
         self._clock = clock
+        self._changed = changed
 
     # ── Subscriptions ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -96,12 +100,27 @@ class Subscriptions:
             _new_id(), caller.client_id, caller.target_id, type_name, api_version, wanted, self._clock()
         )
         await self._store.write(lambda tx: _add(tx, made, auth))
+        self._changed()
         return made.id
 
     async def delete(self, caller: Caller, subscription_id: str) -> None:
         """End a subscription: its event source goes with it. Raises `ApiError`."""
 
         await self._store.write(lambda tx: remove(tx, _own(tx, caller, subscription_id)))
+        self._changed()
+
+    async def end(self, subscription_id: str) -> bool:
+        """End anybody's subscription: for whoever runs the sandbox. False when there is none of that id."""
+
+        def forget(tx: Transaction) -> bool:
+            known = find(tx, subscription_id)
+            if known is not None:
+                remove(tx, known)
+            return known is not None
+
+        found = await self._store.write(forget)
+        self._changed()
+        return found
 
     async def get(self, caller: Caller, subscription_id: str) -> Subscription:
         """One of the caller's own. Raises `ApiError`."""

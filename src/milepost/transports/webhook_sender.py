@@ -13,6 +13,7 @@ import asyncio
 import time
 from base64 import b64encode
 from collections.abc import Callable, Sequence
+from io import BytesIO
 from typing import Protocol, Self
 
 import aiohttp
@@ -56,6 +57,8 @@ __all__ = [
 
 DEADLINE_S = 10.0
 RESPONSE_CAP = 64 * 1024
+LARGE = 512 * 1024
+"""Bytes of a body that is written in pieces."""
 PREPARED = 4_096
 """Destinations whose settings are kept ready."""
 USER_AGENT = "Milepost"
@@ -75,7 +78,7 @@ class _Prepared(Struct, frozen=True):
     headers: dict[str, str]
     oauth: OAuthConfig | None
     amazon: bool
-    secrets: tuple[bytes, ...]
+    secrets: tuple[webhook_signature.Secret, ...]
 
 
 class _Try:
@@ -196,7 +199,9 @@ class WebhookSender:
         """One request. The answer is read to the end, so that its connection can be used again, unless it is
         longer than the cap: that costs the connection."""
         attempt.reached = True
-        async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as response:
+        # aiohttp writes bytes at one go; a large body would keep everybody else waiting, and it warns of that.
+        data = body if len(body) < LARGE else BytesIO(body)
+        async with self._session.post(url, data=data, headers=headers, allow_redirects=False) as response:
             header = response.headers.get("retry-after")
             attempt.retry_after = None if header is None else parse_retry_after(header, self._clock())
             attempt.status = response.status
@@ -244,9 +249,9 @@ def _prepared(settings: bytes) -> _Prepared:
     if decoded.auth.basic is not None:
         pair = f"{decoded.auth.basic.username}:{decoded.auth.basic.password}".encode()
         headers["authorization"] = f"Basic {b64encode(pair).decode()}"
-    secrets: tuple[bytes, ...] = ()
+    secrets: tuple[webhook_signature.Secret, ...] = ()
     if isinstance(decoded.signature, StandardSignature):
-        secrets = tuple(map(webhook_signature.parse_secret, decoded.signature.standard.secrets))
+        secrets = tuple(map(webhook_signature.Secret.parse, decoded.signature.standard.secrets))
         if not secrets:
             raise Misconfigured("a signature needs a secret")
     return _Prepared(url, decoded.url, headers, decoded.auth.oauth, decoded.signature == "amazon", secrets)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import msgspec
@@ -11,7 +12,7 @@ from milepost.sandbox.program import Sandbox, SandboxConfig
 
 START = parse_instant("2025-01-20T12:00:00Z")
 DOCUMENTED = (Path(__file__).parent / "documented.graphql").read_text()
-"""Both documented queries with every field that the reference lists."""
+"""Every documented operation with every field that the reference lists."""
 
 
 def config(path: Path, **changes: Any) -> SandboxConfig:
@@ -25,6 +26,29 @@ def config(path: Path, **changes: Any) -> SandboxConfig:
         **changes,
     }
     return SandboxConfig(**given)
+
+
+def error_of(answer: dict[str, Any]) -> dict[str, Any]:
+    """The classification of an answer's one error, after checking the documented shape around it."""
+    (error,) = answer["errors"]
+    assert set(error) == {"message", "locations", "path", "extensions"}
+    assert isinstance(error["message"], str)
+    assert error["message"]
+    classification: dict[str, Any] = error["extensions"]["classification"]
+    return classification
+
+
+DENIED = {"type": "AccessDeniedError", "errorType": "AccessDeniedException", "errorCode": 403}
+
+
+def validation(code: str) -> dict[str, Any]:
+    """A ValidationError with a code that a page names."""
+    return {
+        "type": "ValidationError",
+        "errorType": "ValidationException",
+        "errorCode": 400,
+        "code": code,
+    }
 
 
 class Asking:
@@ -42,6 +66,10 @@ class Asking:
     async def close(self) -> None:
         await self._http.aclose()
 
+    async def request(self, method: str, path: str, body: Any = None) -> httpx.Response:
+        """Whatever comes back, an error too."""
+        return await self._http.request(method, path, json=body)
+
     async def post(self, path: str, body: Any, status: int = 200) -> Any:
         content = body if isinstance(body, bytes) else msgspec.json.encode(body)
         answer = await self._http.post(path, content=content)
@@ -53,9 +81,39 @@ class Asking:
         assert answer.status_code == status, answer.text
         return answer.json()
 
-    async def log_in(self) -> None:
-        form = b"grant_type=client_credentials&client_id=sandbox&client_secret=sandbox"
-        self.token = (await self.post("/token", form))["access_token"]
+    async def delete(self, path: str, status: int = 200) -> Any:
+        answer = await self._http.delete(path)
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
+    async def log_in(self, client_id: str = "sandbox", client_secret: str = "sandbox") -> None:
+        form = {
+            "grant_type": "client_credentials",
+            "client_id": client_id,
+            "client_secret": client_secret,
+        }
+        self.token = (await self.post("/token", urlencode(form).encode()))["access_token"]
+
+    async def with_permissions(self, *permissions: str, target: str | None = None) -> dict[str, Any]:
+        """Go on as new credentials with these permissions; they are of the world's business product."""
+        wanted: dict[str, Any] = {"name": "a service", "permissions": list(permissions)}
+        if target is not None:
+            wanted["targetId"] = target
+        made: dict[str, Any] = await self.post("/sandbox/credentials", wanted, 201)
+        await self.log_in(made["clientId"], made["clientSecret"])
+        self.target = made["targetId"]
+        return made
+
+    async def ask(self, operation: str, **variables: Any) -> Any:
+        """One of the documented operations, answered without errors: its one field."""
+        answer = await self.query(DOCUMENTED, variables, operation)
+        assert "errors" not in answer, answer
+        (found,) = answer["data"].values()
+        return found
+
+    async def refused(self, operation: str, **variables: Any) -> dict[str, Any]:
+        """One of the documented operations, refused: the classification of its one error."""
+        return error_of(await self.query(DOCUMENTED, variables, operation))
 
     async def query(
         self, text: str, variables: dict[str, Any] | None = None, operation: str | None = None, **headers: str
@@ -78,12 +136,12 @@ class Asking:
 
     async def order(self, order_id: str) -> Any:
         """The whole documented order."""
-        answer = await self.query(DOCUMENTED, {"id": order_id, "number": "", "carrier": ""}, "order")
+        answer = await self.query(DOCUMENTED, {"id": order_id}, "order")
         assert "errors" not in answer, answer
         return answer["data"]["order"]
 
     async def tracker(self, carrier: str, number: str) -> Any:
-        answer = await self.query(DOCUMENTED, {"carrier": carrier, "number": number, "id": ""}, "tracker")
+        answer = await self.query(DOCUMENTED, {"carrier": carrier, "number": number}, "tracker")
         assert "errors" not in answer, answer
         return answer["data"]["packageTracker"]
 

@@ -1,41 +1,18 @@
 """The sandbox's HTTP: documented queries with every field, documented errors, and driving the world."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.unit.sandbox.asking import Asking, config
+from tests.unit.sandbox.asking import Asking, error_of
 
 from milepost.domain.instant import DAY, MINUTE
-from milepost.sandbox.program import Sandbox
 
 STATE_QUERY = (
     "query($id: ID!) { order(orderIdentifier: {orderId: $id}) { id packageInformation { summary { state } "
     "details { id state reason packageTracker { packageTrackerIdentifier { trackingNumber carrierCode } } } } } }"
 )
-
-
-@pytest.fixture
-async def asking(tmp_path: Path) -> AsyncIterator[Asking]:
-    sandbox = Sandbox(config(tmp_path))
-    await sandbox.open()
-    made = Asking(sandbox)
-    yield made
-    await made.close()
-    await sandbox.close()
-
-
-def error_of(answer: dict[str, Any]) -> dict[str, Any]:
-    """The classification of an answer's one error, after checking the documented shape around it."""
-    (error,) = answer["errors"]
-    assert set(error) == {"message", "locations", "path", "extensions"}
-    assert isinstance(error["message"], str)
-    assert error["message"]
-    classification: dict[str, Any] = error["extensions"]["classification"]
-    return classification
 
 
 async def order_with(asking: Asking, type: str = "PACKAGE_DELIVERED", **more: Any) -> dict[str, Any]:
@@ -124,6 +101,8 @@ async def test_without_token_or_target_access_is_denied(asking: Asking, headers:
 async def test_the_older_headers_are_read_and_an_unknown_version_is_refused(asking: Asking) -> None:
     older = {"x_api_target_id": "", "x_omni_targetid": "sandbox", "x_api_version": ""}
     assert (await asking.query("{ __typename }", **older))["data"] == {"__typename": "Query"}
+    oldest = {"x_api_target_id": "", "x_omni_installationid": "sandbox", "x_api_access_key": "any"}
+    assert (await asking.query("{ __typename }", **oldest))["data"] == {"__typename": "Query"}
     answer = await asking.query("{ __typename }", x_api_version="1999-01-01")
     assert error_of(answer)["type"] == "ValidationError"
 

@@ -59,3 +59,30 @@ async def test_a_fast_clock_waits_as_short_as_it_is_fast() -> None:
     clock = WorldClock(Instant(WorldClock().now() - DAY), 1_000_000.0)
     async with asyncio.timeout(10):
         await clock.wait(Instant(clock.now() + HOUR), asyncio.Event())
+
+
+def test_a_clock_is_put_forward_never_back() -> None:
+    clock = WorldClock(NOW, 0)
+    assert clock.go_to(Instant(NOW + HOUR)) == NOW + HOUR
+    assert clock.go_to(NOW) == NOW + HOUR
+    assert clock.advance(-HOUR) == NOW + HOUR
+
+
+def test_the_speed_changes_from_now_on() -> None:
+    real = Real()
+    clock = WorldClock(Instant(NOW - DAY), 600.0, real=real)
+    real.now = Instant(NOW + SECOND)
+    assert clock.set_speed(0) == NOW - DAY + 600 * SECOND
+    real.now = Instant(NOW + HOUR)
+    assert clock.now() == NOW - DAY + 600 * SECOND
+    clock.set_speed(1)
+    real.now = Instant(NOW + 2 * HOUR)
+    assert clock.now() == NOW - DAY + 600 * SECOND + HOUR
+
+
+def test_a_real_clock_that_was_put_ahead_goes_on_there() -> None:
+    real = Real()
+    clock = WorldClock(real=real)
+    clock.advance(DAY)
+    real.now = Instant(NOW + SECOND)
+    assert clock.now() == NOW + DAY + SECOND

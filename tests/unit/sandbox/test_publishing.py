@@ -1,5 +1,6 @@
 """The routes that show what was published and what became of it: a real sandbox, a real receiver."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ from tests.unit.sandbox.asking import Asking, config
 from tests.unit.transports.receiver import Receiver, answering
 
 from milepost.domain.attempt import Destination
+from milepost.domain.breaker import POLICY
 from milepost.domain.instant import DAY, SECOND
+from milepost.sandbox import publishing
 from milepost.sandbox.program import Sandbox
 
 SETTINGS = (
@@ -28,7 +31,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 @pytest.fixture
 async def client(tmp_path: Path, receiver: Receiver) -> AsyncIterator[Asking]:
     """A sandbox with one subscription, to PACKAGE_DELIVERED by its old name."""
-    sandbox = Sandbox(config(tmp_path))
+    sandbox = Sandbox(config(tmp_path, breaker=POLICY))
     await sandbox.open()
     url = f"{receiver.url}/hook"
     destination = Destination(
@@ -147,6 +150,17 @@ async def test_an_event_is_sent_again_by_hand(client: Asking, receiver: Receiver
     await receiver.got(3)
 
 
+async def test_an_event_that_is_no_message_yet_is_waited_for_but_not_for_ever(
+    client: Asking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event_id = await cause(client)
+    waiting = asyncio.create_task(client.post("/sandbox/resend", {"eventId": event_id}))
+    await client.sandbox.settle()
+    assert len((await waiting)["messages"]) == 1
+    monkeypatch.setattr(publishing, "_LOOKS", 1)
+    await client.post("/sandbox/resend", {"eventId": await cause(client)}, status=409)
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [
@@ -200,6 +214,13 @@ async def test_a_subscription_is_shown_with_its_health_and_without_secrets(
     assert gone["messages"]["failed"] + gone["messages"]["held"] == 5
     assert "a-secret" not in str(gone)
     await client.get("/sandbox/subscriptions?id=x", status=404)
+    receiver.answer = answering(200)
+    taken_up = await client.post("/sandbox/subscriptions", {"subscriptionId": "sub-1"})
+    assert (taken_up["enabled"], taken_up["messages"]["held"]) == (True, 0)
+    await step(client, DAY)
+    (well,) = (await client.get("/sandbox/subscriptions"))["items"]
+    assert well["messages"]["delivered"] == 4
+    await client.post("/sandbox/subscriptions", {"subscriptionId": "x"}, status=404)
 
 
 async def test_subscriptions_are_listed_in_pages(client: Asking) -> None:
@@ -210,3 +231,23 @@ async def test_subscriptions_are_listed_in_pages(client: Asking) -> None:
     assert [item["subscriptionId"] for item in first["items"]] == ["sub-1", "sub-2"]
     (last,) = (await client.get(f"/sandbox/subscriptions?limit=2&after={first['next']}"))["items"]
     assert (last["subscriptionId"], last["source"], last["url"]) == ("sub-3", "aws.partner/x", None)
+
+
+async def test_whoever_runs_the_sandbox_ends_any_subscription(tmp_path: Path) -> None:
+    sandbox = Sandbox(config(tmp_path, hub_url="http://127.0.0.1:1/hook"))
+    await sandbox.open()
+    asking = Asking(sandbox)
+    try:
+        listed = (await asking.get("/sandbox/subscriptions"))["items"]
+        (ended,) = [one["subscriptionId"] for one in listed if one["eventType"] == "PACKAGE_DELIVERED"]
+        answer = await asking.request("DELETE", f"/sandbox/subscriptions?subscriptionId={ended}")
+        assert answer.json() == {"subscriptionId": ended}
+        left = (await asking.get("/sandbox/subscriptions"))["items"]
+        assert len(left) == len(listed) - 1
+        assert ended not in {one["subscriptionId"] for one in left}
+        again = await asking.request("DELETE", f"/sandbox/subscriptions?subscriptionId={ended}")
+        assert (again.status_code, again.json()["code"]) == (404, "not_found")
+        assert (await asking.request("DELETE", "/sandbox/subscriptions")).status_code == 400
+    finally:
+        await asking.close()
+        await sandbox.close()

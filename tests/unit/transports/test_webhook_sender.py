@@ -14,7 +14,7 @@ from tests.unit.transports.receiver import Received, Receiver, accept, answering
 
 from milepost.domain.attempt import Destination, Message
 from milepost.domain.instant import Instant, parse_instant
-from milepost.domain.webhook_signature import parse_secret, verify
+from milepost.domain.webhook_signature import Secret, verify
 from milepost.pipeline.publisher import Outcome, Parcel
 from milepost.transports.webhook_sender import (
     AuthConfig,
@@ -213,7 +213,7 @@ async def test_standard_webhooks_signs_every_attempt_with_every_secret(sender: W
         for received in receiver.received:
             headers = [(k.encode(), v.encode()) for k, v in received.headers.items()]
             for secret in SECRETS:
-                verify(headers, received.body, NOW, [parse_secret(secret)])
+                verify(headers, received.body, NOW, [Secret.parse(secret)])
             assert len(received.headers["webhook-signature"].split()) == 2
 
 

@@ -1,0 +1,67 @@
+"""Fuzz the Standard Webhooks verifier: `python tests/fuzz/fuzz_webhook_signature.py -runs=1000000`.
+
+The invariant: any headers and any bytes are accepted or `Unauthenticated`, nothing else, and what is accepted was
+signed with the key: the signature over the id, the timestamp and the body as they came is among the entries.
+"""
+
+import sys
+from base64 import b64encode
+
+import atheris
+
+with atheris.instrument_imports(include=["milepost"]):
+    from milepost.domain.errors import Unauthenticated
+    from milepost.domain.instant import SECOND, Instant
+    from milepost.domain.webhook_signature import ID, SIGNATURE, TIMESTAMP, Secret, sign, verify
+
+KEY = Secret(b"k" * 32)
+AT = Instant(1_614_265_330 * SECOND)
+BODY = b'{"test": 2432232314}'
+NAMES = (ID.encode(), TIMESTAMP.encode(), SIGNATURE.encode())
+
+
+def check(headers: list[tuple[bytes, bytes]], body: bytes) -> bool:
+    """Check the invariant; returns whether it was accepted."""
+    try:
+        verify(headers, body, AT, [KEY], [lambda signature, signed: False])
+    except Unauthenticated:
+        return False
+    found = {key.lower(): value for key, value in headers}
+    name, timestamp, entries = (found[key] for key in NAMES)
+    assert b"." not in name
+    assert timestamp.isdigit()
+    wanted = KEY.digest(b"%b.%b.%b" % (name, timestamp, body))
+    assert b"v1," + b64encode(wanted) in entries.split(b" ")
+    return True
+
+
+def damaged(data: bytes) -> None:
+    """A good request with the fuzzer's bytes in place of some of its own."""
+    good = [(k.encode(), v.encode()) for k, v in sign("msg_1", AT, BODY, [KEY]).items()]
+    assert check(good, BODY)
+    which, start, length, rest = data[0] % 4, data[1], data[2] % 16, data[3:]
+    if which == 3:
+        check(good, BODY[: start % len(BODY)] + rest)
+        return
+    name, value = good[which]
+    start %= len(value)
+    good[which] = (name, value[:start] + rest + value[start + length :])
+    check(good, BODY)
+    check([*good, (name.title(), rest)], BODY)
+
+
+def main() -> None:
+    def one(data: bytes) -> None:
+        parts = data.split(b"\0")
+        check([*zip(NAMES, parts, strict=False)], data)
+        check([(NAMES[0], b"m"), (NAMES[1], b"1614265330"), (NAMES[2], b"v1," + b64encode(data))], data)
+        check([(NAMES[0], b"m"), (NAMES[1], b"1614265330"), (NAMES[2], data)], BODY)
+        if len(data) > 3:
+            damaged(data)
+
+    atheris.Setup(sys.argv, one)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
