@@ -28,12 +28,12 @@ def hostile(value: Any, key: str = "") -> Any:
         return {k: hostile(v, k) for k, v in value.items()}
     if isinstance(value, list):
         return [hostile(each, key) for each in value]
-    kept = ("id", "state", "code", "executionState", "carrierCode", "trackingNumber", "earliest", "latest")
-    # Times and amounts that are none are refused at the door.
-    kept += ("createdAt", "updatedAt", "occurredAt", "amount", "value")
+    kept = ("id", "state", "code", "executionState", "carrierCode", "trackingNumber")
     if key == "trackingUrl":
         return "javascript:alert(1)"
-    return HOSTILE if isinstance(value, str) and key not in kept else value
+    # Numbers and times have to be what they are: `put` refuses anything else.
+    means_nothing = isinstance(value, str) and not value[:1].isdigit()
+    return HOSTILE if means_nothing and key not in kept else value
 
 
 def whole_order() -> dict[str, Any]:
