@@ -111,9 +111,7 @@ def test_a_wrong_handler_fails_the_five_lines(tmp_path: Path, name: str) -> None
 
 
 HOLDS = """
-import json
-import urllib.error
-import urllib.request
+import socket
 
 import pytest
 
@@ -165,6 +163,14 @@ def test_credentials_and_deliveries(buy_with_prime: BuyWithPrime, hook: str, mil
     assert [d["id"] for d in order["deliveries"]] == [d["id"] for d in world]
     with pytest.raises(KeyError):
         milepost_hub.order("322-NONE")
+
+
+def test_a_handler_that_never_answers_keeps_nobody(buy_with_prime: BuyWithPrime) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        buy_with_prime.subscribe(f"http://127.0.0.1:{silent.getsockname()[1]}/hook")
+        buy_with_prime.trigger("PACKAGE_DELIVERED")
+        with pytest.raises(NotDelivered, match="within 0.5 s\\n.*PACKAGE_.* is pending: not answered yet"):
+            buy_with_prime.wait_until_delivered(0.5)
 
 
 def test_the_hub_wants_its_credentials(buy_with_prime: BuyWithPrime, milepost_hub: MilepostHub) -> None:
@@ -221,7 +227,7 @@ def test_what_the_fixtures_hold(tmp_path: Path) -> None:
         tmp_path,
         {"handler.py": files["handler.py"], "conftest.py": files["conftest.py"], "test_it.py": HOLDS},
     )
-    assert outcome[:3] == (9, 0, 0), outcome.text
+    assert outcome[:3] == (10, 0, 0), outcome.text
 
 
 MISUSED = """
