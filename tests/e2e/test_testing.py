@@ -1,7 +1,7 @@
 """The pytest plugin as another project uses it: docs/testing.md's own project, run by pytest in a process of its own.
 
-Green when its handler is right, red when it is wrong, and red with the words that say why. The plugin is named on
-the command line and no other is loaded, so that it does not matter how this environment was installed.
+Green when its handler is right, red when it is wrong, and red with the words that say why. pytest finds the plugin by
+the entry point that pyproject.toml declares, and loads no other: it does not matter what this environment has.
 """
 
 import os
@@ -9,7 +9,6 @@ import re
 import subprocess
 import sys
 import tomllib
-from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,6 +38,22 @@ def page() -> dict[str, str]:
     return dict(zip(FILES, blocks[:3], strict=True)) | others
 
 
+def entry_points() -> dict[str, str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    declared: dict[str, str] = project["entry-points"]["pytest11"]
+    return declared
+
+
+def installed(folder: Path) -> Path:
+    """Where Python finds what an installer would have written of the entry points."""
+    info = folder / "installed" / "milepost_of_the_test-1.dist-info"
+    info.mkdir(parents=True, exist_ok=True)
+    lines = [f"{name} = {module}\n" for name, module in entry_points().items()]
+    (info / "entry_points.txt").write_text("".join(["[pytest11]\n", *lines]), "utf-8")
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: milepost-of-the-test\nVersion: 1\n", "utf-8")
+    return info.parent
+
+
 def run(folder: Path, files: dict[str, str], *arguments: str, settings: str = "") -> Outcome:
     """Run pytest on a project of these files, warnings being errors."""
     for name, content in files.items():
@@ -52,10 +67,11 @@ def run(folder: Path, files: dict[str, str], *arguments: str, settings: str = ""
         "MILEPOST_SIGNATURE_JWKS_URL": "http://127.0.0.1:9/jwks.json",
         "http_proxy": "http://127.0.0.1:9",
     }
+    path = os.pathsep.join([str(ROOT / "src"), str(installed(folder))])
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "milepost.testing", "-p", "no:cacheprovider", *arguments],
+        [sys.executable, "-m", "pytest", "-p", "milepost", "-p", "no:cacheprovider", *arguments],
         cwd=folder,
-        env=kept | foreign | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(ROOT / "src")},
+        env=kept | foreign | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": path},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -95,9 +111,7 @@ def test_a_wrong_handler_fails_the_five_lines(tmp_path: Path, name: str) -> None
 
 
 HOLDS = """
-import json
-import urllib.error
-import urllib.request
+import socket
 
 import pytest
 
@@ -149,6 +163,14 @@ def test_credentials_and_deliveries(buy_with_prime: BuyWithPrime, hook: str, mil
     assert [d["id"] for d in order["deliveries"]] == [d["id"] for d in world]
     with pytest.raises(KeyError):
         milepost_hub.order("322-NONE")
+
+
+def test_a_handler_that_never_answers_keeps_nobody(buy_with_prime: BuyWithPrime) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        buy_with_prime.subscribe(f"http://127.0.0.1:{silent.getsockname()[1]}/hook")
+        buy_with_prime.trigger("PACKAGE_DELIVERED")
+        with pytest.raises(NotDelivered, match="within 0.5 s\\n.*PACKAGE_.* is pending: not answered yet"):
+            buy_with_prime.wait_until_delivered(0.5)
 
 
 def test_the_hub_wants_its_credentials(buy_with_prime: BuyWithPrime, milepost_hub: MilepostHub) -> None:
@@ -205,7 +227,7 @@ def test_what_the_fixtures_hold(tmp_path: Path) -> None:
         tmp_path,
         {"handler.py": files["handler.py"], "conftest.py": files["conftest.py"], "test_it.py": HOLDS},
     )
-    assert outcome[:3] == (9, 0, 0), outcome.text
+    assert outcome[:3] == (10, 0, 0), outcome.text
 
 
 MISUSED = """
@@ -244,10 +266,8 @@ def test_the_ini_file_says_which_clock(tmp_path: Path) -> None:
     assert outcome[:3] == (1, 0, 0), outcome.text
 
 
-def test_pytest_finds_it_and_pays_nothing_for_it() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    module = project["entry-points"]["pytest11"]["milepost"]
-    assert hasattr(import_module(module), "buy_with_prime")
+def test_a_run_that_does_not_use_it_pays_nothing_for_it() -> None:
+    (module,) = entry_points().values()
     text = (
         f"import sys, pytest; before = set(sys.modules); import {module}; print(*set(sys.modules) - before)"
     )

@@ -45,7 +45,10 @@ def buy_with_prime(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> "Iterator[BuyWithPrime]":
     """A local Buy with Prime of this test's own: a world without orders, nobody subscribed."""
-    from milepost.testing.sandbox import running
+    try:
+        from milepost.testing.sandbox import running
+    except ModuleNotFoundError as e:
+        raise pytest.UsageError(f"buy_with_prime needs {e.name}: pip install 'milepost[sandbox]'") from e
 
     asked = _asked(request)
     with running(tmp_path_factory.mktemp("buy-with-prime"), **asked) as started:

@@ -272,7 +272,7 @@ def _complaints(deliveries: Iterable[Delivery]) -> list[str]:
     """A line for each message that was not taken, as many as one reads."""
     left = [d for d in deliveries if d.state != "delivered"]
     lines = [
-        f"{d.type} {d.event_id} is {d.state}: {'; '.join(dict.fromkeys(d.errors)) or 'not tried yet'}"
+        f"{d.type} {d.event_id} is {d.state}: {'; '.join(dict.fromkeys(d.errors)) or 'not answered yet'}"
         for d in left[:_SHOWN]
     ]
     return [*lines, f"and {len(left) - _SHOWN} more"] if len(left) > _SHOWN else lines
