@@ -86,3 +86,15 @@ def test_a_real_clock_that_was_put_ahead_goes_on_there() -> None:
     clock.advance(DAY)
     real.now = Instant(NOW + SECOND)
     assert clock.now() == NOW + DAY + SECOND
+
+
+def test_a_speed_that_is_set_with_nothing_to_catch_up_with_is_kept() -> None:
+    real = Real()
+    clock = WorldClock(real=real)
+    clock.set_speed(600)
+    real.now = Instant(NOW + 10 * SECOND)
+    assert clock.now() == NOW + 6_000 * SECOND
+    assert clock.advance(HOUR) == NOW + 6_000 * SECOND + HOUR
+    clock.set_speed(1)
+    real.now = Instant(NOW + 20 * SECOND)
+    assert clock.now() == NOW + 6_010 * SECOND + HOUR
