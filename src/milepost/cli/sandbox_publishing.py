@@ -320,12 +320,6 @@ def _next_attempt(
     return None
 
 
-def _became(message: dict[str, Any]) -> str:
-    if message["attempt"] is not None:
-        return _answer(message["attempt"])
-    return "held: its subscription is disabled" if message["state"] == "held" else "still under way"
-
-
 def _state_of(message: dict[str, Any]) -> str:
     colour = _COLOURS.get(message["state"], "cyan")
     tries = f" after {message['tries']}" if message["tries"] > 1 else ""

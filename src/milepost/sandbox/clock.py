@@ -2,14 +2,15 @@
 
 A faster clock starts in the past and runs at `speed` until it has caught up with the real time, then goes on
 at the real pace: what is published never lies in the future of whoever receives it, unless a caller put the clock
-ahead. A speed of 0 stands still until `advance` or `go_to` is called.
+ahead: by a step, or by a speed that is set when there is nothing to catch up with. A speed of 0 stands still until
+`advance` or `go_to` is called.
 """
 
 import asyncio
 import time
 from collections.abc import Callable
 
-from milepost.domain.instant import Instant
+from milepost.domain.instant import SECOND, Instant
 
 
 def real_now() -> Instant:
@@ -28,11 +29,15 @@ class WorldClock:
         self._real_start = real()
         self._start = self._real_start if start is None else start
         self._waiting: set[asyncio.Event] = set()
+        self._free = False
+        """Whether it keeps its speed beyond the real time."""
 
     def now(self) -> Instant:
         if self.speed == 0:
             return self._start
         real = self._real()
+        if self._free:
+            return Instant(self._start + round((real - self._real_start) * self.speed))
         ahead = self._start > self._real_start
         moved = Instant(self._start + round((real - self._real_start) * (1.0 if ahead else self.speed)))
         return moved if ahead else min(moved, real)
@@ -40,7 +45,7 @@ class WorldClock:
     @property
     def is_hurrying(self) -> bool:
         """Whether it runs faster than real time now: it no longer does once it has caught up."""
-        return self.speed > 1 and self.now() < self._real()
+        return self.speed > 1 and (self._free or self.now() < self._real())
 
     def advance(self, milliseconds: int) -> Instant:
         """Step the clock forward and wake who waits for it; returns the new time."""
@@ -51,8 +56,10 @@ class WorldClock:
         return self._set(max(at, self.now()), self.speed)
 
     def set_speed(self, speed: float) -> Instant:
-        """Go on from here so many times as fast as real."""
-        return self._set(self.now(), speed)
+        """Go on from here so many times as fast as real; a clock that is behind, until it has caught up."""
+        now = self.now()
+        self._free = self._real() - now < SECOND
+        return self._set(now, speed)
 
     def _set(self, at: Instant, speed: float) -> Instant:
         self._start, self._real_start, self.speed = at, self._real(), speed

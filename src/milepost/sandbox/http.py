@@ -31,6 +31,8 @@ from milepost.transports.asgi import (
 )
 
 BODY_LIMIT = 1024 * 1024
+_FARTHEST = 1 << 53
+"""No position or time of a page is behind this; a database takes no numbers without end."""
 
 T = TypeVar("T")
 log = structlog.get_logger()
@@ -84,6 +86,21 @@ def number_in(query: Mapping[str, str], name: str, default: int, least: int, mos
         return min(most, max(least, int(text)))
     except ValueError as e:
         raise Invalid(f"{name} must be a whole number", field=name) from e
+
+
+def place_in(query: Mapping[str, str], numbers: int = 1) -> tuple[list[int], str] | None:
+    """Where the page before ended, by its `next`: so many numbers and an id, joined by colons; None for the first
+    page. Raises `Invalid` for what is no `next` of a page."""
+    text = query.get("after")
+    if text is None:
+        return None
+    try:
+        *parts, last_id = text.split(":", numbers)
+        if len(parts) != numbers:
+            raise ValueError(text)
+        return [min(_FARTHEST, max(0, int(part))) for part in parts], last_id
+    except ValueError as e:
+        raise Invalid("after is the next of the page before", field="after") from e
 
 
 class RoutedApp:

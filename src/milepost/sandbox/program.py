@@ -162,7 +162,7 @@ class Sandbox:
             self.store, CONSUMER, indexed(self.publisher.prepare), self.clock.now, probe=self._probe
         )
         self.credentials = Credentials(self.store, self.clock.now, config.client_id, config.client_secret)
-        self.subscriptions = Subscriptions(self.store, self.clock.now, self.eventbridge.notify)
+        self.subscriptions = Subscriptions(self.store, self.clock.now, config.seed, self.eventbridge.notify)
         self.graph = GraphApi(self.keeper, self.credentials, self.subscriptions, self.clock)
         self.app = RoutedApp(
             [
@@ -222,7 +222,8 @@ class Sandbox:
     async def _start(self) -> Instant | None:
         """Where the world's time goes on: where it was, or where the settings let it begin (None: now)."""
         played_until = await self.store.read(lambda tx: tx.journal.checkpoint(WORLD_TIME))
-        if played_until and not self._is_real:
+        # A real clock too may have been put ahead: it never goes back.
+        if played_until and (not self._is_real or played_until > real_now()):
             return Instant(played_until)
         if self.config.start is not None or self.config.speed in (0, 1):
             return self.config.start
@@ -235,9 +236,10 @@ class Sandbox:
 
     async def _remember_time(self, halt: asyncio.Event) -> None:
         """Keep the time of a world that has its own, so that it goes on there after a restart."""
-        while not self._is_real:
+        while True:
             now = self.clock.now()
-            await self.store.write(lambda tx, now=now: tx.journal.set_checkpoint(WORLD_TIME, now))  # type: ignore[misc]
+            if not self._is_real or now > real_now():
+                await self.keeper.remember(now)
             if halt.is_set():
                 return
             await _pause(halt, 1.0)

@@ -26,7 +26,7 @@ from milepost.domain.record import Record, event_subject
 from milepost.pipeline.consumer import Effects, Prepare
 from milepost.pipeline.publisher import Publisher
 from milepost.sandbox.events import render
-from milepost.sandbox.http import Request, Response, Routes, decoded, json_response, number_in
+from milepost.sandbox.http import Request, Response, Routes, decoded, json_response, number_in, place_in
 from milepost.sandbox.subscriptions import Subscriptions
 from milepost.store import Store, Transaction
 
@@ -148,7 +148,8 @@ class PublishingRoutes:
     async def _attempts(self, request: Request) -> Response:
         query = request.query
         limit = number_in(query, "limit", DEFAULT_LIMIT, 1, MAX_LIMIT)
-        after = _attempt_cursor(query.get("after"))
+        where = place_in(query, numbers=2)
+        after = (0, 0, "") if where is None else (where[0][0], where[0][1], where[1])
         event_id, message_id = query.get("eventId"), query.get("messageId")
         if event_id is not None and message_id is not None:
             raise Invalid("give either eventId or messageId", field="messageId")
@@ -258,17 +259,6 @@ def _every_message(tx: Transaction, position: int) -> Iterator[Message]:
     while page := tx.attempts.messages(after, _WINDOW, position=position):
         yield from page
         after = (position, page[-1].id)
-
-
-def _attempt_cursor(text: str | None) -> tuple[int, int, str]:
-    """Raises `Invalid` for what is no `next` of a page."""
-    if text is None:
-        return 0, 0, ""
-    try:
-        started_at, number, message_id = text.split(":", 2)
-        return int(started_at), int(number), message_id
-    except ValueError as e:
-        raise Invalid("after is the next of the page before", field="after") from e
 
 
 def _place(attempt: Attempt) -> tuple[int, int, str]:
