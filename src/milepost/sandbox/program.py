@@ -44,7 +44,6 @@ from milepost.transports.webhook_sender import WebhookSender
 CONSUMER = "publisher"
 START_DAYS = 21
 """A faster world begins so many days back, so that it stays in the past while it hurries."""
-LEASE = 60 * SECOND
 
 log = structlog.get_logger()
 
@@ -140,7 +139,6 @@ class Sandbox:
         self.faults = ActiveFaults(
             config.faults.over(Faults(duplicate=config.duplicate_rate, reorder=config.shuffle_rate))
         )
-        pace = max(1.0, config.speed)
         draw = dice(config.seed, "jitter")
         self.publisher = Publisher(
             self.store,
@@ -150,9 +148,8 @@ class Sandbox:
             random=draw.random,
             schedule=config.schedule,
             policy=config.breaker,
-            # Sending takes real time, so the lease is as long by the real clock however fast the world's is.
-            lease=round(LEASE * pace),
-            look_again=round(5 * SECOND * pace),
+            # While the clock stands, somebody steps it: by what, nobody knows.
+            pace=lambda: max(1.0, self.clock.pace),
             render=render,
             copies=FaultyCopies(config.seed, self.faults),
             probe=self._probe,
