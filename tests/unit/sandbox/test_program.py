@@ -271,3 +271,20 @@ async def test_wrong_settings_say_so_before_anything_opens(tmp_path: Path, setti
     with pytest.raises(Misconfigured):
         await Sandbox(config(tmp_path, **settings)).open()
     assert not list(tmp_path.iterdir())
+
+
+async def test_a_clock_made_faster_still_publishes_each_event_once(tmp_path: Path) -> None:
+    """What is sent takes real time: a lease must not run out while it is under way, however the world hurries."""
+    async with Receiver() as hub, opened(config(tmp_path, hub_url=hub.url, orders=1)) as sandbox:
+        sandbox.clock.advance(DAYS * DAY)
+        await sandbox.keeper.play_due()
+        sandbox.clock.set_speed(1_000_000.0)
+        stop = asyncio.Event()
+        running = asyncio.create_task(sandbox.publisher.run(stop))
+        await sandbox._consumer.catch_up()
+        bodies = await journal(sandbox)
+        await hub.got(len(bodies), 20)
+        stop.set()
+        await running
+        assert len(hub.received) == len(bodies)
+        assert await sandbox.store.read(lambda tx: tx.attempts.count()) == {"delivered": len(bodies)}
