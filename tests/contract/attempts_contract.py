@@ -315,6 +315,41 @@ class AttemptsContract:
         assert held is not None
         assert held.state == "held"
 
+    async def test_resending_waits_for_no_probe(self, store: Store) -> None:
+        """Not even for its own: what is under way is dropped."""
+        await put(store, destination())
+        await enqueue(store, message("m-1", -5))
+        await store.write(lambda tx: tx.attempts.put_breakers([Breaker("dst-1", "open", 0, 3, T0)]))
+        assert [m.id for m in await claim(store)] == ["m-1"]
+        assert await claim(store) == []
+        await store.write(lambda tx: tx.attempts.resend("m-1", T0))
+        assert [m.id for m in await claim(store)] == ["m-1"]
+
+    async def test_at_the_start_nobody_holds_anything(self, store: Store) -> None:
+        await put(store, destination("off"), destination("down", endpoint="x"))
+        await store.write(lambda tx: tx.attempts.put_breakers([Breaker("x", "open", 0, 3, T0)]))
+        await enqueue(store, *(message(f"{to}-1", -5, to=to) for to in ("on", "off", "down")))
+        await enqueue(store, message("later", 40, to="on"), message("done", -9, to="on", state="delivered"))
+        await store.write(lambda tx: tx.attempts.resend("on-1", T0))
+        taken = {m.id: m for m in await claim(store)}
+        assert taken.keys() == {"on-1", "off-1", "down-1"}
+        await store.write(lambda tx: tx.attempts.disable("off", "by hand"))
+        assert await claim(store) == []
+        await store.write(lambda tx: tx.attempts.release_all())
+        assert (await states(store)) == {
+            "on-1": "pending",
+            "off-1": "held",
+            "down-1": "pending",
+            "later": "pending",
+            "done": "delivered",
+        }
+        # Whoever held it comes too late, and the others keep their turn: by hand first, then by time.
+        result = (attempt("on-1", 1), replace(taken["on-1"], state="delivered", tries=1))
+        assert await store.write(lambda tx: tx.attempts.record([result])) == [False]
+        assert [m.id for m in await claim(store)] == ["on-1", "down-1"]
+        await store.write(lambda tx: tx.attempts.enable("off"))
+        assert [m.id for m in await claim(store)] == ["off-1"]
+
     async def test_messages_are_paged_and_picked(self, store: Store) -> None:
         order = [(p, f"{p}-{to}") for p in (1, 2, 10) for to in ("dst-1", "dst-2")]
         shuffled = random.Random(1).sample(order, len(order))

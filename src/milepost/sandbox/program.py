@@ -36,7 +36,7 @@ from milepost.sandbox.signing import SigningKeys
 from milepost.sandbox.subscriptions import Subscriptions
 from milepost.sandbox.world import dice
 from milepost.sql import open_store
-from milepost.store import Store
+from milepost.store import Store, Transaction
 from milepost.transports.egress import LOOPBACK, networks
 from milepost.transports.server import serve
 from milepost.transports.webhook_sender import WebhookSender
@@ -120,9 +120,13 @@ class Sandbox:
         )
         start = await self._start()
         self.clock = WorldClock(start, config.speed)
-        await self.store.write(
-            lambda tx: manage(tx, handler, client_id=config.client_id, now=self.clock.now())
-        )
+
+        def take_up(tx: Transaction) -> None:
+            # The store is ours alone, and a standing clock would never end the lease of one that was killed.
+            tx.attempts.release_all()
+            manage(tx, handler, client_id=config.client_id, now=self.clock.now())
+
+        await self.store.write(take_up)
         self.keeper = Keeper(self.store, self.clock, config.seed)
         self.eventbridge = EventBridgeRoad(
             self.store,
@@ -188,9 +192,9 @@ class Sandbox:
             "consumer": self._consumer.run,
             "publisher": self.publisher.run,
             "eventbridge": self.eventbridge.run,
+            "time": self._remember_time,
         }
         tasks = {name: asyncio.create_task(_keep(name, part, halt)) for name, part in parts.items()}
-        tasks["time"] = asyncio.create_task(self._remember_time(halt))
         try:
             await serve(self.app, self.config.host, self.config.port, stop=stop, ready=listening)
         finally:
@@ -217,7 +221,7 @@ class Sandbox:
     async def _start(self) -> Instant | None:
         """Where the world's time goes on: where it was, or where the settings let it begin (None: now)."""
         played_until = await self.store.read(lambda tx: tx.journal.checkpoint(WORLD_TIME))
-        if played_until and not self._is_real:
+        if played_until and (not self._is_real or played_until > real_now()):
             return Instant(played_until)
         if self.config.start is not None or self.config.speed in (0, 1):
             return self.config.start
@@ -225,14 +229,15 @@ class Sandbox:
 
     @property
     def _is_real(self) -> bool:
-        """Whether the world's clock is simply the machine's."""
+        """Whether the world's clock is the machine's, as long as nobody puts it ahead."""
         return self.config.speed == 1 and self.config.start is None
 
     async def _remember_time(self, halt: asyncio.Event) -> None:
         """Keep the time of a world that has its own, so that it goes on there after a restart."""
-        while not self._is_real:
+        while True:
             now = self.clock.now()
-            await self.store.write(lambda tx, now=now: tx.journal.set_checkpoint(WORLD_TIME, now))  # type: ignore[misc]
+            if not self._is_real or now > real_now():
+                await self.store.write(lambda tx, now=now: tx.journal.set_checkpoint(WORLD_TIME, now))  # type: ignore[misc]
             if halt.is_set():
                 return
             await _pause(halt, 1.0)
