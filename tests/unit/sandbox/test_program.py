@@ -293,7 +293,9 @@ async def test_a_clock_made_faster_still_publishes_each_event_once(tmp_path: Pat
 async def test_a_lease_of_one_that_was_killed_holds_up_nobody(tmp_path: Path) -> None:
     """A clock that stands would never end it."""
     async with opened(config(tmp_path, hub_url="http://127.0.0.1:9/")) as sandbox:
-        await sandbox.keeper.trigger("PACKAGE_DELIVERY_CANCELLED")
+        asking = Asking(sandbox)
+        await asking.post("/sandbox/events", {"type": "PACKAGE_DELIVERY_CANCELLED"})
+        await asking.close()
         await sandbox._consumer.catch_up()
         until = Instant(sandbox.clock.now() + MINUTE)
         taken = await sandbox.store.write(
