@@ -66,6 +66,21 @@ class AttemptsContract:
         await store.write(lambda tx: tx.attempts.remove_destination("dst-1"))
         assert await store.read(lambda tx: tx.attempts.destinations("", 10)) == [full]
 
+    async def test_a_breaker_goes_with_the_last_destination_of_its_lane(self, store: Store) -> None:
+        await put(store, destination("a", endpoint="x"), destination("b", endpoint="x"), destination("c"))
+        opened = [Breaker(lane, "open", 0, 1, Instant(T0 + 60)) for lane in ("x", "c")]
+        await store.write(lambda tx: tx.attempts.put_breakers(opened))
+
+        async def lanes() -> set[str]:
+            return set(await store.read(lambda tx: tx.attempts.breakers()))
+
+        await put(store, destination("a", endpoint="elsewhere"), destination("c", enabled=False))
+        assert await lanes() == {"x", "c"}
+        await store.write(lambda tx: tx.attempts.remove_destination("c"))
+        assert await lanes() == {"x"}
+        await put(store, destination("b", endpoint="elsewhere"))
+        assert await lanes() == set()
+
     async def test_a_message_is_enqueued_once(self, store: Store) -> None:
         await store.write(lambda tx: tx.attempts.enqueue([message("m-1"), message("m-1", position=5)]))
         taken = await store.write(lambda tx: tx.attempts.claim(T0, Instant(T0 + 9), 10, **OPEN))
