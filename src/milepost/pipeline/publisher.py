@@ -89,9 +89,10 @@ class _Turn(Struct, frozen=True):
 class Publisher:
     """The engine behind every destination. Times are `clock`'s; `wait` waits by it; `random` is 0 up to 1.
 
-    `lease` (milliseconds of the clock) must be longer than twice any sender's deadline. At most `concurrency`
-    sends run at once in a lane, and at most `in_flight` messages are held in all. `look_again` is the longest
-    wait for a signal, and the wait when everything due is leased to somebody (milliseconds of the clock).
+    Sending takes real time, whatever the clock does: `pace` is how many times as fast as that the clock runs now,
+    and `lease` and `look_again` are real milliseconds. `lease` must be longer than twice any sender's deadline;
+    `look_again` is the longest wait for a signal, and the wait when everything due is leased to somebody. At most
+    `concurrency` sends run at once in a lane, and at most `in_flight` messages are held in all.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class Publisher:
         policy: Policy = POLICY,
         lease: int = 60 * SECOND,
         look_again: int = 5 * SECOND,
+        pace: Callable[[], float] = lambda: 1.0,
         concurrency: int = 8,
         in_flight: int = 1_024,
         copies: Copies = one_copy,
@@ -120,6 +122,7 @@ class Publisher:
         self._policy = policy
         self._lease = lease
         self._look_again = look_again
+        self._pace = pace
         self._in_flight = in_flight
         self._copies = copies
         self._probe = probe
@@ -130,7 +133,7 @@ class Publisher:
             clock,
             render=render,
             concurrency=concurrency,
-            reserve=lease // 2,
+            reserve=lambda: self._by_clock(lease // 2),
             news=self._news,
             probe=probe,
         )
@@ -237,7 +240,10 @@ class Publisher:
         if not settled and not returned and room <= 0:
             self._lanes.recorded()
             return 0, 0
-        claim = partial(self._claim, now=now, limit=room, room=self._lanes.room()) if room > 0 else None
+        until = Instant(now + self._by_clock(self._lease))
+        claim = None
+        if room > 0:
+            claim = partial(self._claim, now=now, until=until, limit=room, room=self._lanes.room())
 
         def turn(tx: Transaction) -> _Turn:
             kept = keep(tx, settled, self._policy) if settled else []
@@ -262,8 +268,9 @@ class Publisher:
         self._lanes.add(turned.claimed)
         return len(settled), len(turned.claimed)
 
-    def _claim(self, tx: Transaction, *, now: Instant, limit: int, room: Mapping[str, int]) -> list[Claimed]:
-        until = Instant(now + self._lease)
+    def _claim(
+        self, tx: Transaction, *, now: Instant, until: Instant, limit: int, room: Mapping[str, int]
+    ) -> list[Claimed]:
         messages = tx.attempts.claim(now, until, limit, share=self._lanes.share, room=room)
         if not messages:
             return []
@@ -281,8 +288,12 @@ class Publisher:
         """When to look again, having looked at `now`: the next due time, at the latest soon, and not at once for
         what is due and could not be had."""
         due = await self._store.read(lambda tx: tx.attempts.next_due())
-        latest = Instant(now + self._look_again)
+        latest = Instant(now + self._by_clock(self._look_again))
         return latest if due is None or due <= now else min(due, latest)
+
+    def _by_clock(self, real: int) -> int:
+        """So many real milliseconds, in the clock's at its present pace."""
+        return round(real * self._pace())
 
 
 def _log(settled: Sequence[Settled], kept: Sequence[bool]) -> None:

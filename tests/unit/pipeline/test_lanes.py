@@ -41,7 +41,7 @@ class Made:
             lambda: self.now,
             render=as_journalled,
             concurrency=concurrency,
-            reserve=reserve,
+            reserve=lambda: reserve,
             news=self.news.append,
             probe=lambda point: None,
         )
@@ -92,6 +92,7 @@ async def test_storing_is_pressing_when_a_lane_runs_low_or_nothing_is_under_way(
     made.add(1)
     await made.settle()
     assert made.news == [True]
+    made.lanes.take()
     made.news.clear()
     made.gate.open.clear()
     made.add(3)
