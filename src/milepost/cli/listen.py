@@ -46,8 +46,8 @@ class Plan(msgspec.Struct, frozen=True):
     sandbox: str
     client: tuple[str, str, str]
     """Client id, secret and target id."""
-    login: tuple[str, str]
-    """User name and password that the sandbox presents."""
+    login: tuple[str, str, str]
+    """User name and password that the sandbox presents, and the password as it may be printed."""
     verbose: bool
     json: bool
 
@@ -83,7 +83,7 @@ def listen(
         parse_events(events),
         sandbox or os.environ.get("MILEPOST_SANDBOX_URL") or DEFAULT_SANDBOX_URL,
         (client_id, client_secret, target_id),
-        _login(username, password),
+        login(username, password),
         verbose,
         json,
     )
@@ -103,15 +103,17 @@ def parse_events(text: str | None) -> tuple[str, ...]:
     return named
 
 
-def _login(username: str | None, password: str | None) -> tuple[str, str]:
+def login(username: str | None, password: str | None) -> tuple[str, str, str]:
     from milepost.config import Config
 
     if (username is None) != (password is None):
         fail("--username and --password go together", 2)
     given = Config.load()
     if username is None and given.webhook_username and given.webhook_password:
-        return given.webhook_username, given.webhook_password.get_secret_value()
-    return username or "milepost-listen", password or secrets.token_urlsafe(12)
+        # A setting is a secret of somebody's: it is not printed.
+        return given.webhook_username, given.webhook_password.get_secret_value(), "MILEPOST_WEBHOOK_PASSWORD"
+    word = password or secrets.token_urlsafe(12)
+    return username or "milepost-listen", word, word
 
 
 async def _listen(plan: Plan) -> None:
@@ -124,8 +126,8 @@ async def _listen(plan: Plan) -> None:
     log = Log(plan)
     async with aiohttp.ClientSession() as http, Forwarder(plan.handler, log.tell) as forwarder:
         subscriber = Subscriber(http, plan.sandbox, *plan.client)
-        user, word = plan.login
-        log.say(f"the sandbox presents user {escape(user)} with password {escape(word)}")
+        user, word, shown = plan.login
+        log.say(f"the sandbox presents user {escape(user)} with password {escape(shown)}")
         await subscriber.log_in()
         subscribed: dict[str, str] = {}
         try:

@@ -105,12 +105,24 @@ def subscriptions(
         str | None,
         typer.Option("--enable", help="Take this one up again, with what it missed.", metavar="SUBSCRIPTION"),
     ] = None,
+    delete: Annotated[
+        str | None, typer.Option("--delete", help="End this one.", metavar="SUBSCRIPTION")
+    ] = None,
     limit: Limit = 100,
     sandbox: SandboxUrl = None,
     json: Json = False,
 ) -> None:
     """List where events go: what is waiting there, how the last attempt ended, what is left alone or disabled."""
     client = SandboxClient(sandbox)
+    if enable is not None and delete is not None:
+        fail("--enable and --delete exclude each other", 2)
+    if delete is not None:
+        ended = client.delete("/sandbox/subscriptions", subscriptionId=delete)
+        if json:
+            print_json(ended)
+        else:
+            console.print(f"{escape(delete)} gets no more events")
+        return
     if enable is None:
         items = list(client.every("/sandbox/subscriptions", limit))
     else:
@@ -306,12 +318,6 @@ def _next_attempt(
                 return found
         time.sleep(0.05)  # another process tells nobody when it has sent something
     return None
-
-
-def _became(message: dict[str, Any]) -> str:
-    if message["attempt"] is not None:
-        return _answer(message["attempt"])
-    return "held: its subscription is disabled" if message["state"] == "held" else "still under way"
 
 
 def _state_of(message: dict[str, Any]) -> str:

@@ -193,7 +193,7 @@ def set_faults(
     from milepost.sandbox.faults import parse_options
 
     words = [option.partition("=")[0].strip() for option in faults]
-    _tell_faults(SandboxClient(sandbox).post("/sandbox/faults", _values(parse_options(faults), words)), json)
+    _tell_faults(SandboxClient(sandbox).post("/sandbox/faults", values(parse_options(faults), words)), json)
 
 
 @faults_app.command("clear", epilog="Example: milepost sandbox faults clear duplicate")
@@ -208,17 +208,20 @@ def clear_faults(
     unknown = [name for name in names or () if name not in WORDS]
     if unknown:
         fail(f"there is no fault {unknown[0]!r}; there are {', '.join(WORDS)}", 2)
-    off = _values(Faults(), names) if names else every_field(Faults())
+    off = values(Faults(), names) if names else every_field(Faults())
     _tell_faults(SandboxClient(sandbox).post("/sandbox/faults", off), json)
 
 
-def _values(faults: Any, words: list[str]) -> dict[str, object]:
+def values(faults: Any, words: list[str]) -> dict[str, object]:
     """What these words set, by the names that JSON has for it."""
     from msgspec.structs import fields
 
     from milepost.sandbox.faults import WORDS
 
     named = {WORDS[word] for word in words}
+    if "throttling" in words:
+        # All of it has a field of its own: what the rate says, that one must not overrule.
+        named.add("throttling")
     return {f.encode_name: getattr(faults, f.name) for f in fields(faults) if f.name in named}
 
 

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import asdict
 
@@ -24,7 +23,7 @@ from milepost.domain.instant import format_instant
 from milepost.sandbox import event_sources
 from milepost.sandbox.announcing import Announcer, Seen
 from milepost.sandbox.event_sources import EventSource, Target
-from milepost.sandbox.http import Request, Response, Routes, decoded, json_response, number_in
+from milepost.sandbox.http import Request, Response, Routes, decoded, json_response, number_in, place_in
 from milepost.store import Store
 
 MAX_LIMIT = 100
@@ -72,7 +71,8 @@ class EventSourceRoutes:
 
     async def _list(self, request: Request) -> Response:
         limit = number_in(request.query, "limit", MAX_LIMIT, 1, MAX_LIMIT)
-        after = _cursor(request.query.get("after"))
+        where = place_in(request.query)
+        after = None if where is None else (where[0][0], where[1])
         found = await self._store.read(lambda tx: event_sources.page(tx, after, limit + 1))
         page, more = found[:limit], len(found) > limit
         sources = [source for _, source in page]
@@ -154,13 +154,3 @@ def _is_http(url: str) -> bool:
         )
     except ValueError:
         return False
-
-
-def _cursor(text: str | None) -> tuple[int, str] | None:
-    if text is None:
-        return None
-    number, _, name = text.partition(":")
-    try:
-        return msgspec.convert(number, int, strict=False), name
-    except msgspec.ValidationError as e:
-        raise Invalid("after is the next of the page before", field="after") from e

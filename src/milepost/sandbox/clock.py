@@ -2,14 +2,15 @@
 
 A faster clock starts in the past and runs at `speed` until it has caught up with the real time, then goes on
 at the real pace: what is published never lies in the future of whoever receives it, unless a caller put the clock
-ahead. A speed of 0 stands still until `advance` or `go_to` is called.
+ahead: by a step, or by a speed that is set when there is nothing to catch up with. A speed of 0 stands still until
+`advance` or `go_to` is called.
 """
 
 import asyncio
 import time
 from collections.abc import Callable
 
-from milepost.domain.instant import Instant
+from milepost.domain.instant import SECOND, Instant
 
 
 def real_now() -> Instant:
@@ -28,13 +29,15 @@ class WorldClock:
         self._real_start = real()
         self._start = self._real_start if start is None else start
         self._waiting: set[asyncio.Event] = set()
+        self._free = False
+        """Whether it keeps its speed beyond the real time."""
 
     def now(self) -> Instant:
         if self.speed == 0:
             return self._start
         real = self._real()
         moved = self._moved(real)
-        return moved if self._is_ahead else min(moved, real)
+        return moved if self._is_ahead or self._free else min(moved, real)
 
     @property
     def pace(self) -> float:
@@ -42,15 +45,21 @@ class WorldClock:
         if self.speed == 0:
             return 0.0
         real = self._real()
-        return self.speed if not self._is_ahead and self._moved(real) < real else 1.0
+        is_behind = not self._is_ahead and self._moved(real) < real
+        return self.speed if self._free or is_behind else 1.0
 
     @property
     def _is_ahead(self) -> bool:
-        return self._start > self._real_start
+        return self._start > self._real_start and not self._free
 
     def _moved(self, real: Instant) -> Instant:
         speed = 1.0 if self._is_ahead else self.speed
         return Instant(self._start + round((real - self._real_start) * speed))
+
+    @property
+    def is_hurrying(self) -> bool:
+        """Whether it runs faster than real time now: it no longer does once it has caught up."""
+        return self.pace > 1
 
     def advance(self, milliseconds: int) -> Instant:
         """Step the clock forward and wake who waits for it; returns the new time."""
@@ -61,8 +70,10 @@ class WorldClock:
         return self._set(max(at, self.now()), self.speed)
 
     def set_speed(self, speed: float) -> Instant:
-        """Go on from here so many times as fast as real."""
-        return self._set(self.now(), speed)
+        """Go on from here so many times as fast as real; a clock that is behind, until it has caught up."""
+        now = self.now()
+        self._free = self._real() - now < SECOND
+        return self._set(now, speed)
 
     def _set(self, at: Instant, speed: float) -> Instant:
         self._start, self._real_start, self.speed = at, self._real(), speed

@@ -16,7 +16,7 @@ from msgspec import Struct
 from milepost.domain.errors import HTTP_STATUS, Invalid, MilepostError, TooManyRequests, Unauthenticated
 from milepost.domain.instant import format_instant
 from milepost.sandbox.credentials import Credential, Credentials
-from milepost.sandbox.http import Request, Response, Routes, decoded, json_response, number_in
+from milepost.sandbox.http import Request, Response, Routes, decoded, json_response, number_in, place_in
 from milepost.sandbox.permissions import FULL_ACCESS, chosen, names
 
 MAX_LIMIT = 100
@@ -52,7 +52,9 @@ class CredentialRoutes:
 
     async def _list(self, request: Request) -> Response:
         limit = number_in(request.query, "limit", MAX_LIMIT, 1, MAX_LIMIT)
-        found = await self._credentials.page(_cursor(request.query.get("after")), limit + 1)
+        where = place_in(request.query)
+        after = None if where is None else (where[0][0], where[1])
+        found = await self._credentials.page(after, limit + 1)
         page, more = found[:limit], len(found) > limit
         following = f"{page[-1][0]}:{page[-1][1].client_id}" if more else None
         return json_response({"items": [_shown(one) for _, one in page], "next": following})
@@ -91,13 +93,3 @@ def _shown(credential: Credential) -> dict[str, Any]:
         "permissions": names(credential.scopes),
         "createdAt": format_instant(credential.created_at),
     }
-
-
-def _cursor(text: str | None) -> tuple[int, str] | None:
-    if text is None:
-        return None
-    number, _, client_id = text.partition(":")
-    try:
-        return int(number), client_id
-    except ValueError as e:
-        raise Invalid("after is the cursor of another page", field="after") from e

@@ -20,6 +20,7 @@ from msgspec import Struct
 from milepost.domain.errors import Forbidden, Invalid, MilepostError, NotFound
 from milepost.transports.asgi import (
     JSON_TYPE,
+    PROBLEM_TYPE,
     Disconnected,
     Receive,
     Scope,
@@ -30,6 +31,8 @@ from milepost.transports.asgi import (
 )
 
 BODY_LIMIT = 1024 * 1024
+_FARTHEST = 1 << 53
+"""No position or time of a page is behind this; a database takes no numbers without end."""
 
 T = TypeVar("T")
 log = structlog.get_logger()
@@ -85,6 +88,21 @@ def number_in(query: Mapping[str, str], name: str, default: int, least: int, mos
         raise Invalid(f"{name} must be a whole number", field=name) from e
 
 
+def place_in(query: Mapping[str, str], numbers: int = 1) -> tuple[list[int], str] | None:
+    """Where the page before ended, by its `next`: so many numbers and an id, joined by colons; None for the first
+    page. Raises `Invalid` for what is no `next` of a page."""
+    text = query.get("after")
+    if text is None:
+        return None
+    try:
+        *parts, last_id = text.split(":", numbers)
+        if len(parts) != numbers:
+            raise ValueError(text)
+        return [min(_FARTHEST, max(0, int(part))) for part in parts], last_id
+    except ValueError as e:
+        raise Invalid("after is the next of the page before", field="after") from e
+
+
 class RoutedApp:
     """The ASGI app over groups of routes."""
 
@@ -96,7 +114,6 @@ class RoutedApp:
             for route, handler in group.routes().items():
                 assert route not in self._routes, f"{route} is routed twice"
                 self._routes[route] = handler
-        self._paths = {path for _, path in self._routes}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -121,13 +138,28 @@ class RoutedApp:
             _check_driver(scope, method, headers)
         handler = self._routes.get(("GET" if method == "HEAD" else method, path))
         if handler is None:
-            there = "takes no" if path in self._paths else "is not here for"
-            raise NotFound(f"{path} {there} {method}")
+            return self._unrouted(method, path)
         try:
             query = dict(parse_qsl(scope.get("query_string", b"").decode("latin-1"), max_num_fields=100))
         except ValueError as e:
             raise Invalid("the query string cannot be read", field="query") from e
         return await handler(Request(method, path, headers, query, await read_body(receive, BODY_LIMIT)))
+
+    def _unrouted(self, method: str, path: str) -> Response:
+        """404, or 405 with what the path takes."""
+        taken = sorted(m for m, known in self._routes if known == path)
+        if not taken:
+            raise NotFound(f"nothing is at {path}")
+        document = {
+            "type": "urn:milepost:problem:method_not_allowed",
+            "title": "This address doesn't take that method",
+            "status": 405,
+            "detail": f"{path} takes no {method}",
+            "code": "method_not_allowed",
+        }
+        allow = (*taken, "HEAD") if "GET" in taken else taken
+        headers = (PROBLEM_TYPE, (b"allow", ", ".join(allow).encode()))
+        return Response(405, headers, msgspec.json.encode(document))
 
 
 def _check_driver(scope: Scope, method: str, headers: Mapping[str, str]) -> None:

@@ -17,7 +17,7 @@ from milepost.sandbox.clock import WorldClock
 from milepost.sandbox.lookups import decoded
 from milepost.sandbox.playing import Player, Published, put_world
 from milepost.sandbox.publication import Publication
-from milepost.sandbox.reading import complete, first_open_delivery
+from milepost.sandbox.reading import check_id, complete, first_open_delivery
 from milepost.sandbox.scenarios import Scenario, named
 from milepost.sandbox.transitions import answered, claim, split_ids
 from milepost.sandbox.triggers import REFUND_COMPLETED, REFUND_REQUESTED, Trigger
@@ -41,12 +41,14 @@ class Keeper(Player):
     # ── Making orders ──────────────────────────────────────────────────────────────────────────────────────
 
     async def populate(self, orders: int, scenario: str | None = None) -> None:
-        """Make sure that the opening world's orders 0 to `orders` - 1 are there; one that is stays as it is."""
+        """Make sure that the opening world's orders are there, `orders` times those of the scenario; one that is
+        stays as it is."""
         opened_at = self._clock.now()
         lived = named(scenario) if scenario is not None and scenario != MIXED else MIXED
+        each = _orders_of(lived)
 
         def fill(tx: Transaction) -> None:
-            for number in range(orders):
+            for number in range(0, orders * each, each):
                 placed = created_between(self.seed, number, opened_at)
                 for world in self._made(lived, number, placed, None, self.business_product_id):
                     if not tx.views.find("world", world.id, None):
@@ -63,18 +65,14 @@ class Keeper(Player):
         business_product_id: str | None = None,
     ) -> list[str]:
         """Make new orders now, `orders` times those of the scenario; with a scenario, its name or "mixed" they
-        live it, with None they stand still. Returns their ids. Raises `Invalid` for an unknown scenario."""
+        live it, with None they stand still. Returns their ids. Raises `Invalid` for an unknown scenario, and for a
+        business product's id that no event could carry."""
         lived = named(scenario) if isinstance(scenario, str) and scenario != MIXED else scenario
         now = Instant(self._clock.now() // SECOND * SECOND)
-        product = business_product_id or self.business_product_id
-        each = len(lived.orders) if isinstance(lived, Scenario) else 1
-        async with self._lock:
-            if self._numbers is None:
-                self._numbers = await self._store.read(_count)
-            first = self._numbers
-            self._numbers += orders * each
+        product = self._product(business_product_id)
+        each = _orders_of(lived)
 
-        def make(tx: Transaction) -> list[str]:
+        def make(tx: Transaction, first: int) -> list[str]:
             made: list[str] = []
             for number in range(first, first + orders * each, each):
                 for world in self._made(lived, number, now, packages, product):
@@ -82,9 +80,20 @@ class Keeper(Player):
                     made.append(world.id)
             return made
 
-        made = await self._store.write(make)
+        async with self._lock:
+            first = await self._store.read(_count) if self._numbers is None else self._numbers
+            made = await self._store.write(lambda tx: make(tx, first))
+            # Not before: a number that no order has would let a later count give one away twice.
+            self._numbers = first + orders * each
         self._wake.set()
         return made
+
+    def _product(self, given: str | None) -> str:
+        """The business product of new orders: the world's own unless another is given. Raises `Invalid`."""
+        if given is None:
+            return self.business_product_id
+        check_id(given, "businessProductId")
+        return given
 
     def _made(
         self, lived: Scenario | str | None, number: int, at: Instant, packages: int | None, product: str
@@ -104,6 +113,7 @@ class Keeper(Player):
         lives a scenario; one whose fulfilment is not started does so once it is.
 
         Raises `Invalid` for a document without the parts that packages need, and for an unknown scenario."""
+        check_id(business_product_id, "businessProductId")
         document = complete(order)
         lived = named(scenario) if scenario is not None and scenario != MIXED else None
         if lived is not None and not planning.is_life(lived):
@@ -112,8 +122,10 @@ class Keeper(Player):
 
         def take(tx: Transaction) -> None:
             known = tx.views.get([("world", business_product_id, document["id"])])
-            serial = max((decoded(view).serial for view in known.values()), default=0)
-            world = WorldOrder(business_product_id, document, now, serial=serial, placed_at=now)
+            world = WorldOrder(business_product_id, document, now, placed_at=now)
+            for before in map(decoded, known.values()):
+                # Events that it caused keep their ids, and what a crash left unpublished is published.
+                world = replace(world, serial=before.serial, outbox=before.outbox)
             if scenario is not None:
                 world = planning.plan_life(world, self.seed, lived, now)
             put_world(tx, world)
@@ -208,8 +220,12 @@ class Keeper(Player):
             world = _without_plan(world, [trigger.delivery_id, trigger.subject])
             if steps:
                 # A second apart, the last one now: so their times say which came first.
+                # None is before what has happened already, where the clock stood still.
                 first = at - (len(steps) - 1) * SECOND
-                spaced = [replace(s, at=Instant(first + n * SECOND)) for n, s in enumerate(steps)]
+                before = min(world.changed_at // SECOND * SECOND, at) if world.serial else 0
+                spaced = [
+                    replace(s, at=Instant(max(before, first + n * SECOND))) for n, s in enumerate(steps)
+                ]
                 return self.stepped(world, spaced)
             if type in (REFUND_REQUESTED, REFUND_COMPLETED):
                 raise Conflict("that was done for this delivery already", deliveryId=chosen)
@@ -218,6 +234,11 @@ class Keeper(Player):
             ]
 
         return await self.change(order_id, business_product_id, change)
+
+
+def _orders_of(lived: Scenario | str | None) -> int:
+    """How many orders live a scenario each time it is started."""
+    return len(lived.orders) if isinstance(lived, Scenario) else 1
 
 
 def _count(tx: Transaction) -> int:

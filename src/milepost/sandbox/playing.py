@@ -68,10 +68,12 @@ class Player(Lookups):
             put_world(tx, world)
             return world
 
-        async with self._lock:
-            published = await self._publish([await self._store.write(apply)])
-        self._wake.set()
-        return published
+        try:
+            async with self._lock:
+                return await self._publish([await self._store.write(apply)])
+        finally:
+            # What could not be published now is the player's to publish.
+            self._wake.set()
 
     def _changed(self, world: WorldOrder, change: Change) -> WorldOrder:
         """The order after a change, with the events it causes in its outbox."""

@@ -30,6 +30,7 @@ from milepost.sandbox.graph import GraphApi
 from milepost.sandbox.http import RoutedApp
 from milepost.sandbox.keeper import Keeper
 from milepost.sandbox.managed import Handler, authentication, manage
+from milepost.sandbox.page.routes import PageRoutes
 from milepost.sandbox.playing import WORLD_TIME
 from milepost.sandbox.publishing import PublishingRoutes, indexed
 from milepost.sandbox.signing import SigningKeys
@@ -111,13 +112,12 @@ class Sandbox:
         handler = _handler(config)
         if config.speed < 0 or not all(0 <= r <= 1 for r in (config.duplicate_rate, config.shuffle_rate)):
             raise Misconfigured("a speed is not below 0, a rate is 0 to 1")
-        networks(config.egress_allow)
+        allow = (*LOOPBACK, *config.egress_allow)
+        networks(allow)
         self.store: Store = await open_store(config.database_url, owner="milepost sandbox")
         self.signing = SigningKeys(self.store)
         await self.signing.open()
-        self.sender = WebhookSender(
-            real_now, allow=(*LOOPBACK, *config.egress_allow), signer=self.signing.signer
-        )
+        self.sender = WebhookSender(real_now, allow=allow, signer=self.signing.signer)
         start = await self._start()
         self.clock = WorldClock(start, config.speed)
 
@@ -137,7 +137,7 @@ class Sandbox:
             seed=config.seed,
             endpoint=config.eventbridge_endpoint,
             mint_ids=config.mint_ids,
-            allow=(*LOOPBACK, *config.egress_allow),
+            allow=allow,
             schedule=config.schedule,
         )
         self.faults = ActiveFaults(
@@ -158,18 +158,19 @@ class Sandbox:
             copies=FaultyCopies(config.seed, self.faults),
             probe=self._probe,
         )
-        self._consumer = Consumer(
+        self.consumer = Consumer(
             self.store, CONSUMER, indexed(self.publisher.prepare), self.clock.now, probe=self._probe
         )
         self.credentials = Credentials(self.store, self.clock.now, config.client_id, config.client_secret)
-        self.subscriptions = Subscriptions(self.store, self.clock.now)
+        self.subscriptions = Subscriptions(self.store, self.clock.now, config.seed, self.eventbridge.notify)
         self.graph = GraphApi(self.keeper, self.credentials, self.subscriptions, self.clock)
         self.app = RoutedApp(
             [
                 AmazonRoutes(self.graph, self.credentials, RequestFaults(config.seed, self.faults)),
                 CredentialRoutes(self.credentials, self.keeper.business_product_id),
                 DrivingRoutes(self.keeper, self.clock, self.faults, eventbridge=config.eventbridge),
-                PublishingRoutes(self.store, self.publisher, CONSUMER),
+                PublishingRoutes(self.store, self.publisher, self.subscriptions, CONSUMER),
+                PageRoutes(self.store, self.keeper, self.clock, self.faults, self.publisher),
                 self.eventbridge.routes,
                 self.signing,
             ],
@@ -189,7 +190,7 @@ class Sandbox:
         halt = asyncio.Event()
         parts = {
             "world": self.keeper.run,
-            "consumer": self._consumer.run,
+            "consumer": self.consumer.run,
             "publisher": self.publisher.run,
             "eventbridge": self.eventbridge.run,
             "time": self._remember_time,
@@ -212,7 +213,7 @@ class Sandbox:
     async def settle(self) -> None:
         """Publish everything that is due now; for those who don't `run`."""
         await self.keeper.play_due()
-        await self._consumer.catch_up()
+        await self.consumer.catch_up()
         await self.eventbridge.announce_due()
         await self.publisher.send_due()
 
@@ -221,6 +222,7 @@ class Sandbox:
     async def _start(self) -> Instant | None:
         """Where the world's time goes on: where it was, or where the settings let it begin (None: now)."""
         played_until = await self.store.read(lambda tx: tx.journal.checkpoint(WORLD_TIME))
+        # A real clock too may have been put ahead: it never goes back.
         if played_until and (not self._is_real or played_until > real_now()):
             return Instant(played_until)
         if self.config.start is not None or self.config.speed in (0, 1):
@@ -237,7 +239,7 @@ class Sandbox:
         while True:
             now = self.clock.now()
             if not self._is_real or now > real_now():
-                await self.store.write(lambda tx, now=now: tx.journal.set_checkpoint(WORLD_TIME, now))  # type: ignore[misc]
+                await self.keeper.remember(now)
             if halt.is_set():
                 return
             await _pause(halt, 1.0)

@@ -6,6 +6,7 @@
     POST /sandbox/resend         {"eventId" | "messageId", "subscriptionId"}: send again now, whatever became of it
     GET  /sandbox/subscriptions  where events go and how it goes there; ?id= for one
     POST /sandbox/subscriptions  {"subscriptionId"}: take one that was disabled (410) up again, with what it missed
+    DELETE /sandbox/subscriptions?subscriptionId=ID    end one, whoever's it is
 
 No answer has a credential. Sending is the publisher's; which events there are is the world's (`driving`).
 """
@@ -25,7 +26,8 @@ from milepost.domain.record import Record, event_subject
 from milepost.pipeline.consumer import Effects, Prepare
 from milepost.pipeline.publisher import Publisher
 from milepost.sandbox.events import render
-from milepost.sandbox.http import Request, Response, Routes, decoded, json_response, number_in
+from milepost.sandbox.http import Request, Response, Routes, decoded, json_response, number_in, place_in
+from milepost.sandbox.subscriptions import Subscriptions
 from milepost.store import Store, Transaction
 
 DEFAULT_LIMIT, MAX_LIMIT = 100, 500
@@ -82,9 +84,12 @@ class PublishingRoutes:
     """The routes that show what is published, and send it again. `consumer` is whose checkpoint says which
     events became messages."""
 
-    def __init__(self, store: Store, publisher: Publisher, consumer: str) -> None:
+    def __init__(
+        self, store: Store, publisher: Publisher, subscriptions: Subscriptions, consumer: str
+    ) -> None:
         self._store = store
         self._publisher = publisher
+        self._subscribed = subscriptions
         self._consumer = consumer
 
     def routes(self) -> Routes:
@@ -94,6 +99,7 @@ class PublishingRoutes:
             ("POST", "/sandbox/resend"): self._resend,
             ("GET", "/sandbox/subscriptions"): self._subscriptions,
             ("POST", "/sandbox/subscriptions"): self._enable,
+            ("DELETE", "/sandbox/subscriptions"): self._end,
         }
 
     # ── Events ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -142,7 +148,8 @@ class PublishingRoutes:
     async def _attempts(self, request: Request) -> Response:
         query = request.query
         limit = number_in(query, "limit", DEFAULT_LIMIT, 1, MAX_LIMIT)
-        after = _attempt_cursor(query.get("after"))
+        where = place_in(query, numbers=2)
+        after = (0, 0, "") if where is None else (where[0][0], where[0][1], where[1])
         event_id, message_id = query.get("eventId"), query.get("messageId")
         if event_id is not None and message_id is not None:
             raise Invalid("give either eventId or messageId", field="messageId")
@@ -206,6 +213,14 @@ class PublishingRoutes:
 
         return json_response(await self._store.read(read))
 
+    async def _end(self, request: Request) -> Response:
+        subscription_id = request.query.get("subscriptionId")
+        if not subscription_id:
+            raise Invalid("subscriptionId says which subscription", field="subscriptionId")
+        if not await self._subscribed.end(subscription_id):
+            raise NotFound(f"there is no subscription {subscription_id}", subscriptionId=subscription_id)
+        return json_response({"subscriptionId": subscription_id})
+
     async def _enable(self, request: Request) -> Response:
         asked = decoded(request.body, Enable)
         await self._publisher.enable(asked.subscription_id)
@@ -244,17 +259,6 @@ def _every_message(tx: Transaction, position: int) -> Iterator[Message]:
     while page := tx.attempts.messages(after, _WINDOW, position=position):
         yield from page
         after = (position, page[-1].id)
-
-
-def _attempt_cursor(text: str | None) -> tuple[int, int, str]:
-    """Raises `Invalid` for what is no `next` of a page."""
-    if text is None:
-        return 0, 0, ""
-    try:
-        started_at, number, message_id = text.split(":", 2)
-        return int(started_at), int(number), message_id
-    except ValueError as e:
-        raise Invalid("after is the next of the page before", field="after") from e
 
 
 def _place(attempt: Attempt) -> tuple[int, int, str]:

@@ -21,22 +21,29 @@ def home_of(order: dict[str, Any]) -> Place:
     return Place(str(address.get("locality") or "Portland"), str(address.get("region") or "OR"), "", "")
 
 
+def check_id(value: object, field: str) -> None:
+    """Raises `Invalid` for what no resource of an event could carry as an id: slashes stand between ids there."""
+    if not isinstance(value, str) or not value or "/" in value or not value.isprintable():
+        raise Invalid(f"{field} is printable characters without a slash, at least one", field=field)
+
+
 def complete(order: dict[str, Any]) -> dict[str, Any]:
     """An order document given by a caller, with the parts that packages need. Raises `Invalid`."""
-    if not isinstance(order.get("id"), str) or not order["id"]:
-        raise Invalid("an order document needs an id", field="id")
+    check_id(order.get("id"), "id")
     check_shape(order)
     information = order.get("packageInformation")
     details = information.get("details") if isinstance(information, dict) else None
     details = package_details(order) if not isinstance(details, list) else details
     packages: dict[str, dict[str, Any]] = {}
     for detail in details:
-        if not isinstance(detail, dict) or not isinstance(detail.get("id"), str):
+        if not isinstance(detail, dict):
             raise Invalid("each of packageInformation.details needs an id", field="packageInformation")
+        check_id(detail.get("id"), "packageInformation.details.id")
+        _check_tracker(detail)
         contents = detail.get("packageInformationDetailsFor")
         entries = contents.get("orderLineItems") if isinstance(contents, dict) else None
         for entry in entries or ():
-            _check_id(entry.get("lineItem") if isinstance(entry, dict) else None, "orderLineItems")
+            _check_has_id(entry.get("lineItem") if isinstance(entry, dict) else None, "orderLineItems")
         packages[detail["id"]] = {
             "reason": None,
             "packageTracker": None,
@@ -45,8 +52,9 @@ def complete(order: dict[str, Any]) -> dict[str, Any]:
             "packageInformationDetailsFor": {"orderLineItems": entries or []},
         }
     for item in order.get("lineItems") or ():
-        _check_id(item, "lineItems")
+        _check_has_id(item, "lineItems")
     _check_returns(order.get("returns"))
+    _check_refunds(order.get("refunds"))
     if not packages:
         raise Invalid("an order document needs packageInformation.details", field="packageInformation")
     summary = information.get("summary") if isinstance(information, dict) else None
@@ -66,13 +74,27 @@ def complete(order: dict[str, Any]) -> dict[str, Any]:
 def _check_returns(returns: object) -> None:
     details = returns.get("details") if isinstance(returns, dict) else None
     for given_back in details or ():
-        _check_id({"id": given_back.get("id")} if isinstance(given_back, dict) else None, "returns")
+        if not isinstance(given_back, dict):
+            raise Invalid("each of returns needs an id", field="returns")
+        check_id(given_back.get("id"), "returns.details.id")
         listed = given_back.get("returnPackageDetails")
         if not isinstance(listed, list) or not listed or not all(isinstance(p, dict) for p in listed):
             raise Invalid("each return needs returnPackageDetails", field="returns")
+        for parcel in listed:
+            _check_tracker(parcel)
 
 
-def _check_id(value: object, field: str) -> None:
+def _check_refunds(refunds: object) -> None:
+    for refund in (refunds.get("details") if isinstance(refunds, dict) else None) or ():
+        check_id(refund.get("id") if isinstance(refund, dict) else None, "refunds.details.id")
+
+
+def _check_tracker(parcel: dict[str, Any]) -> None:
+    for part in tracker_identity(parcel.get("packageTracker")) or ():
+        check_id(part, "packageTrackerIdentifier")
+
+
+def _check_has_id(value: object, field: str) -> None:
     if not isinstance(value, dict) or not isinstance(value.get("id"), str):
         raise Invalid(f"each of {field} needs an id", field=field)
 

@@ -15,13 +15,20 @@ import yaml
 from msgspec import Struct
 
 from milepost.domain.errors import Invalid
+from milepost.sandbox.catalog import MESSAGES
 from milepost.sandbox.durations import parse_duration, parse_range
 from milepost.sandbox.faults import Faults, parse_words
 from milepost.sandbox.returning import RETURNED
+from milepost.sandbox.transitions import REASONS
 
 EACH = "each"
 """In `ends`: every package of the order."""
 MOST_PACKAGES = 3
+MOST_UNITS = 1_000
+"""Units of one product in an order."""
+
+
+_REASONS = frozenset().union(*REASONS.values())
 
 
 class _Keys(Struct, frozen=True, forbid_unknown_fields=True, rename="camel", kw_only=True):
@@ -186,33 +193,48 @@ def named(name: str) -> Scenario:
 
 def _complaints(scenario: Scenario) -> Iterator[str]:
     """What is wrong with it, the first thing first. Raises `Invalid` for lengths of time and faults."""
-    orders = {order.name: order for order in scenario.orders}
     parse_words(scenario.faults)
     yield from _order_complaints(scenario)
-    parts = {name for step in scenario.steps for name in step.split}
+    orders = {order.name: order for order in scenario.orders}
     for number, step in enumerate(scenario.steps):
-        here = f"$.steps[{number}]"
         if (step.order or scenario.orders[0].name) not in orders:
-            yield f"{here}.order: there is no order {step.order!r}"
-        order = scenario.order_of(step)
-        if step.package and step.package not in (*order.packages, *parts):
+            yield f"$.steps[{number}].order: there is no order {step.order!r}"
+    parts = {
+        order.name: {
+            part for step in scenario.steps if scenario.order_of(step) is order for part in step.split
+        }
+        for order in scenario.orders
+    }
+    named = {f"{o.name}/{name}" for o in scenario.orders for name in (*o.packages, *parts[o.name])}
+    for number, step in enumerate(scenario.steps):
+        here, order = f"$.steps[{number}]", scenario.order_of(step)
+        if step.package and f"{order.name}/{step.package}" not in named:
             yield f"{here}.package: order {order.name!r} has no package {step.package!r}"
-        if step.split and not step.package:
-            yield f"{here}.package: which package is split"
-        if step.number_of and step.number_of.rpartition("/")[2] not in {
-            name for o in orders.values() for name in (*o.packages, *parts)
-        }:
-            yield f"{here}.numberOf: there is no package {step.number_of!r}"
+        number_of = step.number_of if "/" in step.number_of else f"{order.name}/{step.number_of}"
+        if step.number_of and number_of not in named:
+            yield f"{here}.numberOf: there is no package {number_of!r}"
+        yield from _split_complaints(step, order, here)
         yield from _step_complaints(step, here)
     for name, end in scenario.ends.items():
         if name not in orders:
             yield f"$.ends: there is no order {name!r}"
-        unknown = set(end.packages) - {EACH, *orders[name].packages, *parts}
+        unknown = set(end.packages) - {EACH, *orders[name].packages, *parts[name]}
         if unknown:
             yield f"$.ends.{name}.packages: there is no package {min(unknown)!r}"
 
 
+def _split_complaints(step: StepPlan, order: OrderPlan, here: str) -> Iterator[str]:
+    if step.split and step.package not in order.packages:
+        yield f"{here}.package: which package of the order is split; a part is not split again"
+    if step.split and (
+        len(step.split) < 2 or len({*step.split, *order.packages}) < len((*step.split, *order.packages))
+    ):
+        yield f"{here}.split: two names or more that no package has yet"
+
+
 def _order_complaints(scenario: Scenario) -> Iterator[str]:
+    if not scenario.orders:
+        yield "$.orders: at least one"
     if len({order.name for order in scenario.orders}) < len(scenario.orders):
         yield "$.orders: two orders have one name"
     if scenario.begins is not None:
@@ -221,8 +243,8 @@ def _order_complaints(scenario: Scenario) -> Iterator[str]:
         parse_duration(order.placed)
         if len(order.packages) > MOST_PACKAGES or len(set(order.packages)) < len(order.packages):
             yield f"$.orders[{number}].packages: at most {MOST_PACKAGES}, each with a name of its own"
-        if any(units < 1 for units in order.quantities) or len(order.quantities) > MOST_PACKAGES:
-            yield f"$.orders[{number}].quantities: at most {MOST_PACKAGES} numbers from 1"
+        if any(not 1 <= n <= MOST_UNITS for n in order.quantities) or len(order.quantities) > MOST_PACKAGES:
+            yield f"$.orders[{number}].quantities: at most {MOST_PACKAGES} numbers from 1 to {MOST_UNITS}"
 
 
 def _step_complaints(step: StepPlan, here: str) -> Iterator[str]:
@@ -234,7 +256,8 @@ def _step_complaints(step: StepPlan, here: str) -> Iterator[str]:
     for text in (step.after, step.at):
         if text is not None and parse_range(text)[0] < 0:
             yield f"{here}: time goes forward only"
-    for text in (step.occurred, step.moved):
+    estimate = step.estimate or Estimate()
+    for text in (step.occurred, step.moved, estimate.earliest, estimate.latest):
         if text is not None:
             parse_duration(text)
     if step.next_day is not None:
@@ -243,11 +266,23 @@ def _step_complaints(step: StepPlan, here: str) -> Iterator[str]:
         zone_offset(step.zone)
     if isinstance(step.place, str) and step.place not in ("", "origin", "hub", "home"):
         yield f"{here}.place: origin, hub, home, or a mapping with a locality"
-    if step.returned and step.returned not in RETURNED:
-        yield f"{here}.returned: one of {', '.join(RETURNED)}"
     least, most = repeats(step.times)
     if not 1 <= least <= most <= 10:
         yield f"{here}.times: 1 to 10"
+    yield from _word_complaints(step, here)
+
+
+def _word_complaints(step: StepPlan, here: str) -> Iterator[str]:
+    """Words that could never happen; whether one may happen then is the transition table's."""
+    if step.milestone and step.carrier != "odd" and step.milestone not in MESSAGES:
+        yield f"{here}.milestone: {step.milestone!r} is no milestone code, and the carrier is not odd"
+    reasons = (step.reason,) if isinstance(step.reason, str) else step.reason
+    if step.state == "CANCELLED" and not (reasons and set(reasons) <= _REASONS):
+        yield f"{here}.reason: a cancellation has one of {', '.join(sorted(_REASONS))}"
+    if step.state != "CANCELLED" and step.reason:
+        yield f"{here}.reason: only a cancellation has one"
+    if step.returned and step.returned not in RETURNED:
+        yield f"{here}.returned: one of {', '.join(RETURNED)}"
 
 
 def repeats(times: str | int) -> tuple[int, int]:

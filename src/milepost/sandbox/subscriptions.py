@@ -11,7 +11,7 @@ ids and even for an empty list (buy-with-prime.md 2.3). What a destination may l
 event sources are `event_sources`'.
 """
 
-import secrets
+import random
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
@@ -29,6 +29,7 @@ from milepost.sandbox.api_error import CONFLICT, ApiError, access_denied, invali
 from milepost.sandbox.destinations import EventBridgeTarget, Target, WebhookTarget, auth_of, target_of
 from milepost.sandbox.event_sources import DestinationNameTaken
 from milepost.sandbox.permissions import SANDBOX_TARGET, Caller, event_type
+from milepost.sandbox.world import dice, uuid_text
 from milepost.store import Store, Transaction, View, ViewKind
 from milepost.transports.webhook_settings import AuthConfig, WebhookSettings
 
@@ -38,6 +39,8 @@ LONGEST_ID = 50
 LONGEST_CURSOR = 6_000
 MOST_A_PAGE = 1_000
 _BATCH = 500
+_MADE = "subscriptions"
+"""The checkpoint that counts the subscriptions that were ever made."""
 
 
 class Subscription(Struct, frozen=True, rename="camel"):
@@ -75,9 +78,19 @@ class Page(Struct, frozen=True):
 class Subscriptions:
     """The subscriptions and auth profiles of one sandbox."""
 
-    def __init__(self, store: Store, clock: Callable[[], Instant]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Callable[[], Instant],
+        seed: int,
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`seed` decides the ids of subscriptions, one after the other: keys of events and faults go by them.
+        `changed` is told when a subscription was made or ended: an event source came or went with it."""
         self._store = store
         self._clock = clock
+        self._seed = seed
+        self._changed = changed
 
     # ── Subscriptions ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -92,16 +105,40 @@ class Subscriptions:
         if known is None or not caller.may_subscribe_to(known):
             raise access_denied()
         wanted, auth = target_of(destination)
-        made = Subscription(
-            _new_id(), caller.client_id, caller.target_id, type_name, api_version, wanted, self._clock()
-        )
-        await self._store.write(lambda tx: _add(tx, made, auth))
-        return made.id
+        at = self._clock()
+
+        def add(tx: Transaction) -> str:
+            number = tx.journal.checkpoint(_MADE) + 1
+            tx.journal.set_checkpoint(_MADE, number)
+            new_id = uuid_text(dice(self._seed, "subscription", number))
+            made = Subscription(
+                new_id, caller.client_id, caller.target_id, type_name, api_version, wanted, at
+            )
+            _add(tx, made, auth)
+            return new_id
+
+        made_id = await self._store.write(add)
+        self._changed()
+        return made_id
 
     async def delete(self, caller: Caller, subscription_id: str) -> None:
         """End a subscription: its event source goes with it. Raises `ApiError`."""
 
         await self._store.write(lambda tx: remove(tx, _own(tx, caller, subscription_id)))
+        self._changed()
+
+    async def end(self, subscription_id: str) -> bool:
+        """End anybody's subscription: for whoever runs the sandbox. False when there is none of that id."""
+
+        def forget(tx: Transaction) -> bool:
+            known = find(tx, subscription_id)
+            if known is not None:
+                remove(tx, known)
+            return known is not None
+
+        found = await self._store.write(forget)
+        self._changed()
+        return found
 
     async def get(self, caller: Caller, subscription_id: str) -> Subscription:
         """One of the caller's own. Raises `ApiError`."""
@@ -129,7 +166,7 @@ class Subscriptions:
         """A new profile; its id is the alias, if one is given. Raises `ApiError`."""
         if alias_id is not None:
             _check_id(alias_id, "authProfileAliasId")
-        made = AuthProfile(alias_id or _new_id(), caller.target_id, auth_of(config))
+        made = AuthProfile(alias_id or uuid_text(random.SystemRandom()), caller.target_id, auth_of(config))
 
         def add(tx: Transaction) -> None:
             if _profile(tx, caller.target_id, made.id) is not None:
@@ -301,11 +338,6 @@ def _check_id(id: str, field: str) -> None:
         raise invalid(f"{field} is 1 to {LONGEST_ID} printable characters.")
 
 
-def _new_id() -> str:
-    digits = secrets.token_hex(16)
-    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
-
-
 def _cursor(number: int, id: str) -> str:
     return urlsafe_b64encode(f"{number}:{id}".encode()).decode()
 
@@ -317,6 +349,6 @@ def _position(cursor: str) -> tuple[int, str, str]:
         number, _, last_id = urlsafe_b64decode(cursor.encode("ascii")).decode("ascii").partition(":")
         if not last_id.isprintable():
             raise ValueError
-        return min(int(number), 1 << 53), "", last_id
+        return min(1 << 53, max(0, int(number))), "", last_id
     except ValueError as e:
         raise invalid("after is the cursor of another page.") from e

@@ -24,7 +24,7 @@ from milepost.domain.instant import Instant, format_instant
 from milepost.sandbox import returning, tracking
 from milepost.sandbox.default_query import default_answer
 from milepost.sandbox.publication import Publication
-from milepost.sandbox.world import Step, WorldOrder, dice, uuid_text
+from milepost.sandbox.world import Step, WorldOrder, dice, new_tracker, uuid_text
 
 REASONS: dict[tuple[str, str], frozenset[str]] = {
     ("PENDING", "IN_TRANSIT"): frozenset(),
@@ -176,6 +176,9 @@ def _transition(order: dict[str, Any], package: dict[str, Any], step: Step, seed
         _check_started(order)
     package["state"] = step.state
     package["reason"] = step.reason or None
+    if step.state == "DELIVERED" and package.get("packageTracker") is None:
+        # Nobody scanned it, but what travelled has a number: PACKAGE_DELIVERED shows it.
+        package["packageTracker"] = new_tracker(seed, step.delivery_id, step.at)
     published = [claim(order, _EVENT_OF[step.state], step.delivery_id)]
     if step.state == "CANCELLED":
         entries = package["packageInformationDetailsFor"]["orderLineItems"]

@@ -3,11 +3,13 @@
 import pytest
 import typer
 
-from milepost.cli.listen import parse_events
+from milepost.cli.listen import login, parse_events
 from milepost.cli.sandbox import parse_schedule
 from milepost.cli.sandbox_publishing import _EVENT_ID
+from milepost.cli.sandbox_world import values
 from milepost.domain.errors import Invalid
 from milepost.domain.instant import MINUTE, SECOND
+from milepost.sandbox.faults import Faults
 
 
 @pytest.mark.parametrize(
@@ -49,3 +51,15 @@ def test_an_event_id_is_told_from_a_message_id() -> None:
     assert _EVENT_ID.fullmatch("625ce02b-f6fa-e43a-f0ad-df329ddac8ac")
     for message_id in ("12-hub", "7-625ce02b-f6fa-e43a-f0ad-df329ddac8ac", "7-625ce02b~1"):
         assert not _EVENT_ID.fullmatch(message_id)
+
+
+def test_a_password_of_the_settings_is_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MILEPOST_WEBHOOK_USERNAME", "hub")
+    monkeypatch.setenv("MILEPOST_WEBHOOK_PASSWORD", "of the settings")
+    assert login(None, None) == ("hub", "of the settings", "MILEPOST_WEBHOOK_PASSWORD")
+    assert login("me", "mine") == ("me", "mine", "mine")
+
+
+def test_the_word_throttling_is_all_of_it() -> None:
+    assert set(values(Faults(), ["throttling"])) == {"throttling", "throttlingRate"}
+    assert set(values(Faults(), ["drop"])) == {"drop"}

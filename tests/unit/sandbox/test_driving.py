@@ -4,13 +4,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.unit.sandbox.asking import START, Asking, config
 from tests.unit.sandbox.test_scenarios import MINIMAL
 
+from milepost.domain.errors import Invalid
 from milepost.domain.instant import HOUR
 from milepost.sandbox.program import Sandbox
-from milepost.sandbox.scenarios import library
+from milepost.sandbox.scenarios import Scenario, library
 
 
 @pytest.fixture
@@ -247,3 +249,145 @@ async def test_faults_are_shown_and_changed(asking: Asking) -> None:
     assert (await asking.post("/sandbox/faults", {"drop": 0.5}))["drop"] == 0.5
     assert (await asking.post("/sandbox/faults", {"duplicate": 0.5}))["drop"] == 0.5
     assert set(await asking.get("/sandbox/faults")) == set(shown)
+
+
+# ── What nobody thought of ─────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("product", ["a/b", "a//", "x\0y", ""])
+async def test_a_business_product_that_no_event_could_carry_is_refused(asking: Asking, product: str) -> None:
+    await asking.post("/sandbox/scenarios", {"scenario": "happy-path", "businessProductId": product}, 400)
+    document = {"id": "o1", "packageInformation": {"details": [{"id": "d1"}]}}
+    if product:
+        await asking.post("/sandbox/orders", {"businessProductId": product, "order": document}, 400)
+        await asking.post("/sandbox/events", {"type": "PACKAGE_DELIVERED", "businessProductId": product}, 400)
+    # And so the world goes on: one event that cannot be written would stop all of it.
+    order_id = await started(asking, "happy-path")
+    await asking.post("/sandbox/clock", {"advance": "20d"})
+    assert await states(asking, order_id) == ["DELIVERED"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": "o/1"},
+        {"id": "o\n1"},
+        {"packageInformation": {"details": [{"id": "d/1"}]}},
+        {"packageInformation": {"details": [{"id": ""}]}},
+        {
+            "packageInformation": {
+                "details": [
+                    {
+                        "id": "d1",
+                        "state": "IN_TRANSIT",
+                        "packageTracker": {
+                            "packageTrackerIdentifier": {"carrierCode": "a/b", "trackingNumber": "1"}
+                        },
+                    }
+                ]
+            }
+        },
+        {"refunds": {"details": [{"id": "r/1"}]}},
+        {"returns": {"details": [{"id": "r/1", "returnPackageDetails": [{"state": "CREATED"}]}]}},
+    ],
+)
+async def test_a_document_whose_ids_no_event_could_carry_is_refused(
+    asking: Asking, change: dict[str, Any]
+) -> None:
+    document = {"id": "o1", "packageInformation": {"details": [{"id": "d1"}]}}
+    await asking.post("/sandbox/orders", {"order": document | change}, 400)
+    await asking.post("/sandbox/orders", {"order": document})
+    await asking.post("/sandbox/packages", {"deliveryId": "d1", "state": "IN_TRANSIT"})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"orders": []},
+        {"orders": [{"packages": ["box"], "quantities": [1_000_000_000]}]},
+        {"steps": [{"package": "box", "split": ["a", "b"]}, {"package": "a", "split": ["c", "d"]}]},
+        {"steps": [{"package": "a", "split": ["c", "d"]}, {"package": "box", "split": ["a", "b"]}]},
+        {"steps": [{"package": "box", "split": ["a", "a"]}]},
+        {"steps": [{"package": "box", "split": ["box", "b"]}]},
+        {"steps": [{"package": "box", "split": ["a"]}]},
+        {"steps": [{"milestone": "IN_TRANSIT", "numberOf": "other/box"}]},
+        {
+            "orders": [{"packages": ["box"]}, {"name": "two", "packages": ["crate"]}],
+            "steps": [{"milestone": "IN_TRANSIT", "numberOf": "crate"}],
+        },
+        {"steps": [{"milestone": "IN_TRANSITT"}]},
+        {"steps": [{"state": "CANCELLED"}]},
+        {"steps": [{"state": "CANCELLED", "reason": []}]},
+        {"steps": [{"state": "CANCELLED", "reason": "WHATEVER"}]},
+        {"steps": [{"state": "IN_TRANSIT", "reason": "UNDELIVERABLE"}]},
+        {"steps": [{"milestone": "IN_TRANSIT", "estimate": {"earliest": "soon"}}]},
+    ],
+)
+async def test_what_could_never_happen_in_a_scenario_is_refused_before_it_is_started(
+    asking: Asking, change: dict[str, Any]
+) -> None:
+    await asking.post("/sandbox/scenarios", {**MINIMAL, **change}, 400)
+    assert (await asking.get("/sandbox/orders"))["items"] == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["attempts?after={}:1:x", "attempts?after=1:{}:x", "credentials?after={}:x", "event-sources?after={}:x"],
+)
+@pytest.mark.parametrize("number", [10**30, -(10**30)])
+async def test_a_page_behind_any_number_is_a_page(asking: Asking, path: str, number: int) -> None:
+    assert (await asking.get("/sandbox/" + path.format(number)))["items"] == []
+
+
+@pytest.mark.parametrize("list", ["attempts", "credentials", "event-sources"])
+@pytest.mark.parametrize("after", ["", "x", "1", ":", "1.5:x"])
+async def test_a_cursor_of_nothing_is_refused(asking: Asking, list: str, after: str) -> None:
+    await asking.get(f"/sandbox/{list}?after={after}", 400 if after else 200)
+
+
+async def test_an_order_never_gets_the_number_of_another(asking: Asking, tmp_path: Path) -> None:
+    # Not read as files are, so it fails when it is planned, after its number was looked up.
+    steps = [{"milestone": "IN_TRANSIT", "estimate": {"earliest": "soon"}}]
+    unplannable = msgspec.convert({**MINIMAL, "steps": steps}, Scenario)
+    with pytest.raises(Invalid, match="soon"):
+        await asking.sandbox.keeper.start(1, unplannable)
+    first = await started(asking, "happy-path")
+    await asking.post("/sandbox/clock", {"advance": "20d"})
+    await asking.sandbox.close()
+    await asking.sandbox.open()
+    keeper = asking.sandbox.keeper
+    (second,) = await keeper.start(1, "happy-path")
+    assert second != first
+    lived = await keeper.order(first, None)
+    assert lived is not None
+    assert not lived.plan
+
+
+async def test_what_is_triggered_while_the_clock_stands_still_keeps_its_order(asking: Asking) -> None:
+    answer = await asking.post("/sandbox/events", {"type": "PACKAGE_DELIVERY_IN_TRANSIT"})
+    order_id = answer["orderId"]
+    await asking.post("/sandbox/events", {"type": "PACKAGE_DELIVERED", "orderId": order_id})
+    published = (await asking.get("/sandbox/events"))["items"]
+    times = [event["eventTime"] for event in published]
+    assert times == sorted(times)
+    details = (await asking.order(order_id))["packageInformation"]["details"]
+    milestones = next(d["packageTracker"]["milestones"] for d in details if d["packageTracker"])
+    assert [m["status"]["code"] for m in milestones] == [
+        "DELIVERED",
+        "OUT_FOR_DELIVERY",
+        "IN_TRANSIT",
+        "INFO_RECEIVED",
+    ]
+
+
+async def test_a_package_that_nobody_scanned_is_delivered_with_a_tracking_number(asking: Asking) -> None:
+    document = {"id": "o1", "packageInformation": {"details": [{"id": "d1"}]}}
+    await asking.post("/sandbox/orders", {"order": document})
+    await asking.post("/sandbox/packages", {"deliveryId": "d1", "state": "IN_TRANSIT"})
+    await asking.post("/sandbox/packages", {"deliveryId": "d1", "state": "DELIVERED"})
+    (event,) = (await asking.get("/sandbox/events?type=PACKAGE_DELIVERED"))["items"]
+    (detail,) = event["data"]["order"]["packageInformation"]["details"]
+    identifier = detail["packageTracker"]["packageTrackerIdentifier"]
+    assert list(identifier) == ["trackingNumber", "carrierCode"]
+    assert detail["packageTracker"]["trackingUrl"]
+    assert await asking.tracker(identifier["carrierCode"], identifier["trackingNumber"])

@@ -16,6 +16,7 @@ from tests.unit.transports.receiver import Received, Receiver, answering
 from milepost.domain.envelope import Event, parse_event
 from milepost.domain.errors import Misconfigured, StoreUnavailable
 from milepost.domain.instant import DAY, MINUTE, SECOND, Instant
+from milepost.sandbox.faults import Faults
 from milepost.sandbox.program import Sandbox, SandboxConfig
 
 DAYS = 40
@@ -257,6 +258,77 @@ async def test_orders_that_are_there_stay_as_they_are(tmp_path: Path) -> None:
         assert {order_id: after[order_id] for order_id in before} == before
 
 
+async def test_an_opening_world_has_whole_scenarios_and_no_order_twice(tmp_path: Path) -> None:
+    async with opened(config(tmp_path, orders=2, scenario="recycled-number")) as sandbox:
+        before = [world for _, world in await sandbox.keeper.page(None, 10)]
+    assert [world.name for world in before] == ["old", "new", "old", "new"]
+    async with opened(config(tmp_path, orders=2, scenario="recycled-number")) as sandbox:
+        assert [world for _, world in await sandbox.keeper.page(None, 10)] == before
+
+
+async def test_a_real_clock_that_was_put_ahead_is_not_put_back_by_a_restart(tmp_path: Path) -> None:
+    settings = config(tmp_path, speed=1.0, start=None)
+    async with opened(settings) as sandbox:
+        client = Asking(sandbox)
+        await client.post("/sandbox/clock", {"advance": "30d"})
+        await client.close()
+        ahead = sandbox.clock.now()
+    async with opened(settings) as sandbox:
+        assert ahead - DAY < sandbox.clock.now()
+    # A moment that has passed is no reason to be behind.
+    (tmp_path / "other").mkdir()
+    async with opened(config(tmp_path / "other", speed=0.0, start=START)) as sandbox:
+        await sandbox.keeper.remember(START)
+    async with opened(config(tmp_path / "other", speed=1.0, start=None)) as sandbox:
+        assert sandbox.clock.now() > START + DAY
+
+
+async def test_a_world_goes_wrong_in_the_same_way_whoever_subscribes_to_it(tmp_path: Path) -> None:
+    """Ids of subscriptions are the seed's, so the faults that go by them, and the keys of events, are too."""
+
+    async def received(name: str) -> list[bytes]:
+        (tmp_path / name).mkdir()
+        faults = Faults(drop=0.4, duplicate=0.4)
+        async with Receiver() as hub, opened(config(tmp_path / name, faults=faults)) as sandbox:
+            client = Asking(sandbox)
+            webhook = f'{{webhook: {{url: "{hub.url}", method: POST}}}}'
+            for wanted in ("PACKAGE_DELIVERED", "PACKAGE_TRACKER_MILESTONE_CHANGED"):
+                made = await client.query(
+                    f'mutation {{ createEventSubscription(input: {{eventType: "{wanted}", destination: {webhook}}})'
+                    " { subscriptionId } }"
+                )
+                assert "errors" not in made
+            await sandbox.keeper.start(8, "happy-path")
+            sandbox.clock.advance(DAYS * DAY)
+            await sandbox.settle()
+            sandbox.clock.advance(MINUTE)
+            await sandbox.publisher.send_due()
+            await client.close()
+            return sorted(r.body for r in hub.received)
+
+    first = await received("one")
+    assert 0 < len(set(first)) < len(first)
+    assert await received("two") == first
+
+
+async def test_an_order_that_is_put_in_again_loses_no_event_that_a_crash_left(tmp_path: Path) -> None:
+    document = {"id": "o1", "packageInformation": {"details": [{"id": "d1"}]}}
+    async with opened(config(tmp_path)) as sandbox:
+        await sandbox.keeper.put("bp-1", document)
+        append, sandbox.store.append = sandbox.store.append, _unavailable  # type: ignore[method-assign]
+        with pytest.raises(StoreUnavailable):
+            await sandbox.keeper.trigger("PACKAGE_DELIVERY_IN_TRANSIT", order_id="o1")
+        sandbox.store.append = append  # type: ignore[method-assign]
+        await sandbox.keeper.put("bp-1", document)
+        await sandbox.keeper.play_due()
+        types = [parse_event(body).type for body in await journal(sandbox)]
+    assert types.count("PACKAGE_DELIVERY_IN_TRANSIT") == 1
+
+
+async def _unavailable(arrivals: object) -> Any:
+    raise StoreUnavailable("the disk is full")
+
+
 @pytest.mark.parametrize(
     "settings",
     [
@@ -281,7 +353,7 @@ async def test_a_clock_made_faster_still_publishes_each_event_once(tmp_path: Pat
         sandbox.clock.set_speed(1_000_000.0)
         stop = asyncio.Event()
         running = asyncio.create_task(sandbox.publisher.run(stop))
-        await sandbox._consumer.catch_up()
+        await sandbox.consumer.catch_up()
         bodies = await journal(sandbox)
         await hub.got(len(bodies), 20)
         stop.set()
@@ -296,7 +368,7 @@ async def test_a_lease_of_one_that_was_killed_holds_up_nobody(tmp_path: Path) ->
         asking = Asking(sandbox)
         await asking.post("/sandbox/events", {"type": "PACKAGE_DELIVERY_CANCELLED"})
         await asking.close()
-        await sandbox._consumer.catch_up()
+        await sandbox.consumer.catch_up()
         until = Instant(sandbox.clock.now() + MINUTE)
         taken = await sandbox.store.write(
             lambda tx: tx.attempts.claim(sandbox.clock.now(), until, 100, share=100, room={})
