@@ -45,11 +45,12 @@ class WorldClock:
         if self.speed == 0 or self._free:
             return self.speed
         real = self._real()
-        return self.speed if not self._is_ahead and self._moved(real) < real else 1.0
+        is_behind = not self._is_ahead and self._moved(real) < real
+        return self.speed if self._free or is_behind else 1.0
 
     @property
     def _is_ahead(self) -> bool:
-        return self._start > self._real_start
+        return self._start > self._real_start and not self._free
 
     def _moved(self, real: Instant) -> Instant:
         speed = self.speed if self._free or not self._is_ahead else 1.0
