@@ -88,6 +88,19 @@ class ViewsContract:
         assert await pages(()) == []
         assert await pages(BOTH, "PENDING") == ["d-5", "d-9", "d-1", "d-7", "d-0"]
 
+    async def test_pages_go_back_from_the_newest_view_too(self, store: Store) -> None:
+        await put(store, *(view(f"d-{n}") for n in range(5)))
+        await put(store, view("d-1", state="DELIVERED"))
+        seen: list[str] = []
+        after: tuple[int, str, str] | None = None
+        while page := await store.read(
+            lambda tx, at=after: tx.views.page("delivery", at, 2, None, newest_first=True)  # type: ignore[misc]
+        ):
+            seen += [v.id for _, v in page]
+            number, last = page[-1]
+            after = (number, last.business_product_id, last.id)
+        assert seen == ["d-4", "d-3", "d-2", "d-1", "d-0"]
+
     async def test_a_cursor_survives_a_rebuild(self, store: Store) -> None:
         await put(store, view("d-1"), view("d-2"), view("d-3"))
         number, second = (await store.read(lambda tx: tx.views.page("delivery", None, 2, None)))[1]

@@ -1,28 +1,22 @@
 """A world's events through a partner event source: PutPartnerEvents, bus, rule, and a queue read with boto3.
 
-The sandbox's world, store, publisher and road are the real ones; EventBridge and SQS are `tests.partner_bus`.
+The sandbox is the real one, subscribed to by its own API; EventBridge and SQS are `tests.partner_bus`.
 """
 
 import json
 from base64 import b64decode
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import pytest
 from moto.core.exceptions import JsonRESTError
 from tests.partner_bus import ACCOUNT, PartnerBus
+from tests.unit.sandbox.asking import Asking
 
-from milepost.domain.attempt import Attempt, Destination, Message
+from milepost.domain.attempt import Attempt, Message
 from milepost.domain.instant import DAY, MINUTE, parse_instant
 from milepost.domain.record import Record
-from milepost.pipeline.consumer import Consumer
-from milepost.pipeline.publisher import Publisher
 from milepost.sandbox import event_sources
-from milepost.sandbox.clock import real_now
-from milepost.sandbox.eventbridge_road import EventBridgeRoad
-from milepost.sandbox.events import render
 from milepost.sandbox.program import Sandbox, SandboxConfig
 
 TYPES = {
@@ -44,55 +38,35 @@ DETAIL_KEYS = [
 DOWN = JsonRESTError("InternalException", "not now")
 
 
-class World:
-    """A sandbox with an EventBridge subscription of each package event, which publishes to `bus`."""
+SUBSCRIBE = """
+mutation subscribe($input: CreateEventSubscriptionInput!) {
+  createEventSubscription(input: $input) { subscriptionId }
+}
+"""
 
-    def __init__(self, sandbox: Sandbox, bus: PartnerBus) -> None:
+
+class World:
+    """A sandbox whose EventBridge subscriptions publish to `bus`, subscribed to by its own API."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox = sandbox
-        clock = sandbox.clock
-        self.road = EventBridgeRoad(
-            sandbox.store,
-            clock.now,
-            wait=clock.wait,
-            random=lambda: 0.5,
-            real_now=real_now,
-            seed=sandbox.config.seed,
-            endpoint=bus.url,
-        )
-        self.publisher = Publisher(
-            sandbox.store,
-            {"eventbridge": self.road.sender},
-            clock.now,
-            wait=clock.wait,
-            random=lambda: 0.5,
-            concurrency=1,
-            render=render,
-        )
-        self.consumer = Consumer(sandbox.store, "publisher", self.publisher.prepare, clock.now)
+        self.asking = Asking(sandbox)
+        self.subscriptions: dict[str, str] = {}
 
     async def subscribe(self, name: str) -> None:
-        def write(tx: Any) -> None:
-            source = event_sources.create(tx, name, ACCOUNT, "us-east-1", "sandbox")
-            settings = {
-                "source": source.name,
-                "account": source.account,
-                "region": source.region,
-                "subscription": {"eventType": TYPES[name], "apiVersion": "2024-11-01"},
-            }
-            encoded = msgspec.json.encode(settings)
-            tx.attempts.put_destination(Destination(f"sub-{name}", "eventbridge", encoded, (TYPES[name],)))
-
-        await self.sandbox.store.write(write)
-        await self.road.announce_due()
+        source = {"account": ACCOUNT, "name": name}
+        destination = {"eventBridge": {"region": "us-east-1", "partnerEventSource": source}}
+        answer = await self.asking.query(
+            SUBSCRIBE, {"input": {"eventType": TYPES[name], "destination": destination}}
+        )
+        self.subscriptions[name] = answer["data"]["createEventSubscription"]["subscriptionId"]
+        await self.sandbox.eventbridge.announce_due()
 
     async def live(self, milliseconds: int) -> None:
         self.sandbox.clock.advance(milliseconds)
         await self.sandbox.keeper.play_due()
-        await self.publish()
-
-    async def publish(self) -> None:
-        await self.consumer.catch_up()
-        await self.publisher.send_due()
+        await self.sandbox.consumer.catch_up()
+        await self.sandbox.publisher.send_due()
 
     async def records(self, event_type: str) -> list[Record]:
         found = await self.sandbox.store.read(lambda tx: tx.journal.after(0, 5_000))
@@ -118,13 +92,13 @@ async def world(tmp_path: Path, bus: PartnerBus) -> AsyncIterator[World]:
             speed=0.0,
             start=parse_instant("2025-01-20T12:00:00Z"),
             orders=8,
+            eventbridge_endpoint=bus.url,
         )
     )
     await sandbox.open()
-    made = World(sandbox, bus)
-    await made.road.open()
+    made = World(sandbox)
     yield made
-    await made.road.close()
+    await made.asking.close()
     await sandbox.close()
 
 
@@ -158,10 +132,10 @@ async def test_every_event_reaches_the_queue_as_the_document_with_every_field(
             assert document["time"] == detail["eventTime"] == record.event().event_time
             assert document["region"] == "us-east-1"
             assert document["resources"] == detail["resources"] == [str(r) for r in record.event().resources]
-            assert detail["subscriptionId"] == f"sub-{name}"
+            assert detail["subscriptionId"] == world.subscriptions[name]
             assert detail["apiVersion"] == "2024-11-01"
             key = b64decode(detail["idempotencyKey"]).decode()
-            assert key == f"sub-{name}#{detail['eventId']}"
+            assert key == f"{world.subscriptions[name]}#{detail['eventId']}"
             assert json.dumps(detail["data"]) == json.dumps(record.event().decoded_data())
         assert expected == {}
 
@@ -183,7 +157,7 @@ async def test_events_go_in_batches_and_only_refused_ones_go_again(world: World,
     bus.requests.clear()
     bus.refuse = lambda number, entry: None
     world.sandbox.clock.advance(MINUTE)
-    await world.publisher.send_due()
+    await world.sandbox.publisher.send_due()
     assert sorted(entry["Detail"] for request in bus.requests for entry in request) == sorted(refused)
     again = [json.loads(body)["detail"]["eventId"] for body in bus.received(url)]
     assert sorted(again) == sorted(json.loads(detail)["eventId"] for detail in refused)
@@ -201,7 +175,7 @@ async def test_an_endpoint_that_was_down_gets_everything_later(world: World, bus
     expected = sorted(r.event().event_id for r in await world.records(TYPES["delivered"]))
     for _ in range(12):
         world.sandbox.clock.advance(10 * MINUTE)
-        await world.publisher.send_due()
+        await world.sandbox.publisher.send_due()
     got = sorted(json.loads(body)["detail"]["eventId"] for body in bus.received(url))
     assert got == expected
 
@@ -215,10 +189,10 @@ async def test_a_source_that_the_endpoint_does_not_know_yet_loses_nothing(
     bus.fail_with = None
     await world.live(40 * DAY)
     assert {a.error.partition(":")[0] for a in await world.attempts()} == {"NotAuthorizedForSourceException"}
-    assert await world.road.announce_due() == 1
+    assert await world.sandbox.eventbridge.announce_due() == 1
     url = bus.queue(event_sources.whole_name("delivered"))
     for _ in range(12):
         world.sandbox.clock.advance(10 * MINUTE)
-        await world.publisher.send_due()
+        await world.sandbox.publisher.send_due()
     expected = sorted(r.event().event_id for r in await world.records(TYPES["delivered"]))
     assert sorted(json.loads(body)["detail"]["eventId"] for body in bus.received(url)) == expected

@@ -267,7 +267,6 @@ async def test_every_scenario_ends_as_its_file_states(tmp_path: Path, name: str)
 
 @pytest.mark.proof
 # aiohttp's client finds a body of more than 1 MiB worth a warning.
-@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
 @pytest.mark.parametrize("name", SLOW)
 async def test_every_scenario_ends_as_its_file_states_with_each_fault(tmp_path: Path, name: str) -> None:
     await check(tmp_path, name, SLOW[name])

@@ -105,12 +105,24 @@ def subscriptions(
         str | None,
         typer.Option("--enable", help="Take this one up again, with what it missed.", metavar="SUBSCRIPTION"),
     ] = None,
+    delete: Annotated[
+        str | None, typer.Option("--delete", help="End this one.", metavar="SUBSCRIPTION")
+    ] = None,
     limit: Limit = 100,
     sandbox: SandboxUrl = None,
     json: Json = False,
 ) -> None:
     """List where events go: what is waiting there, how the last attempt ended, what is left alone or disabled."""
     client = SandboxClient(sandbox)
+    if enable is not None and delete is not None:
+        fail("--enable and --delete exclude each other", 2)
+    if delete is not None:
+        ended = client.delete("/sandbox/subscriptions", subscriptionId=delete)
+        if json:
+            print_json(ended)
+        else:
+            console.print(f"{escape(delete)} gets no more events")
+        return
     if enable is None:
         items = list(client.every("/sandbox/subscriptions", limit))
     else:

@@ -16,7 +16,7 @@ from milepost.domain.breaker import Breaker, Policy
 from milepost.domain.instant import Instant
 from milepost.domain.retry import Schedule, next_due
 from milepost.pipeline.lanes import Done
-from milepost.pipeline.sending import GONE, Outcome
+from milepost.pipeline.sending import EXCERPT, GONE, Outcome
 from milepost.store import Transaction
 
 
@@ -63,12 +63,17 @@ def attempt_of(done: Done) -> Attempt:
         outcome.duration_ms,
         _named(outcome, reached),
         outcome.status if reached else None,
-        outcome.error,
-        outcome.target,
-        outcome.response,
+        _storable(outcome.error[:EXCERPT]),
+        _storable(outcome.target),
+        _storable(outcome.response[:EXCERPT]),
         outcome.retry_after,
         message.manual,
     )
+
+
+def _storable(text: str) -> str:
+    """What every store takes of words from outside: whole characters, no NUL."""
+    return text.replace("\0", "").encode(errors="replace").decode()
 
 
 def _named(outcome: Outcome, reached: bool) -> Literal["delivered", "failed", "unknown"]:

@@ -42,6 +42,11 @@ class WorldClock:
         moved = Instant(self._start + round((real - self._real_start) * (1.0 if ahead else self.speed)))
         return moved if ahead else min(moved, real)
 
+    @property
+    def is_hurrying(self) -> bool:
+        """Whether it runs faster than real time now: it no longer does once it has caught up."""
+        return self.speed > 1 and (self._free or self.now() < self._real())
+
     def advance(self, milliseconds: int) -> Instant:
         """Step the clock forward and wake who waits for it; returns the new time."""
         return self._set(Instant(self.now() + max(0, milliseconds)), self.speed)

@@ -20,6 +20,7 @@ from msgspec import Struct
 from milepost.domain.errors import Forbidden, Invalid, MilepostError, NotFound
 from milepost.transports.asgi import (
     JSON_TYPE,
+    PROBLEM_TYPE,
     Disconnected,
     Receive,
     Scope,
@@ -113,7 +114,6 @@ class RoutedApp:
             for route, handler in group.routes().items():
                 assert route not in self._routes, f"{route} is routed twice"
                 self._routes[route] = handler
-        self._paths = {path for _, path in self._routes}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -138,13 +138,28 @@ class RoutedApp:
             _check_driver(scope, method, headers)
         handler = self._routes.get(("GET" if method == "HEAD" else method, path))
         if handler is None:
-            there = "takes no" if path in self._paths else "is not here for"
-            raise NotFound(f"{path} {there} {method}")
+            return self._unrouted(method, path)
         try:
             query = dict(parse_qsl(scope.get("query_string", b"").decode("latin-1"), max_num_fields=100))
         except ValueError as e:
             raise Invalid("the query string cannot be read", field="query") from e
         return await handler(Request(method, path, headers, query, await read_body(receive, BODY_LIMIT)))
+
+    def _unrouted(self, method: str, path: str) -> Response:
+        """404, or 405 with what the path takes."""
+        taken = sorted(m for m, known in self._routes if known == path)
+        if not taken:
+            raise NotFound(f"nothing is at {path}")
+        document = {
+            "type": "urn:milepost:problem:method_not_allowed",
+            "title": "This address doesn't take that method",
+            "status": 405,
+            "detail": f"{path} takes no {method}",
+            "code": "method_not_allowed",
+        }
+        allow = (*taken, "HEAD") if "GET" in taken else taken
+        headers = (PROBLEM_TYPE, (b"allow", ", ".join(allow).encode()))
+        return Response(405, headers, msgspec.json.encode(document))
 
 
 def _check_driver(scope: Scope, method: str, headers: Mapping[str, str]) -> None:

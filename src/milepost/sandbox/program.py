@@ -30,6 +30,7 @@ from milepost.sandbox.graph import GraphApi
 from milepost.sandbox.http import RoutedApp
 from milepost.sandbox.keeper import Keeper
 from milepost.sandbox.managed import Handler, authentication, manage
+from milepost.sandbox.page.routes import PageRoutes
 from milepost.sandbox.playing import WORLD_TIME
 from milepost.sandbox.publishing import PublishingRoutes, indexed
 from milepost.sandbox.signing import SigningKeys
@@ -157,18 +158,19 @@ class Sandbox:
             copies=FaultyCopies(config.seed, self.faults),
             probe=self._probe,
         )
-        self._consumer = Consumer(
+        self.consumer = Consumer(
             self.store, CONSUMER, indexed(self.publisher.prepare), self.clock.now, probe=self._probe
         )
         self.credentials = Credentials(self.store, self.clock.now, config.client_id, config.client_secret)
-        self.subscriptions = Subscriptions(self.store, self.clock.now, config.seed)
+        self.subscriptions = Subscriptions(self.store, self.clock.now, config.seed, self.eventbridge.notify)
         self.graph = GraphApi(self.keeper, self.credentials, self.subscriptions, self.clock)
         self.app = RoutedApp(
             [
                 AmazonRoutes(self.graph, self.credentials, RequestFaults(config.seed, self.faults)),
                 CredentialRoutes(self.credentials, self.keeper.business_product_id),
                 DrivingRoutes(self.keeper, self.clock, self.faults, eventbridge=config.eventbridge),
-                PublishingRoutes(self.store, self.publisher, CONSUMER),
+                PublishingRoutes(self.store, self.publisher, self.subscriptions, CONSUMER),
+                PageRoutes(self.store, self.keeper, self.clock, self.faults, self.publisher),
                 self.eventbridge.routes,
                 self.signing,
             ],
@@ -188,7 +190,7 @@ class Sandbox:
         halt = asyncio.Event()
         parts = {
             "world": self.keeper.run,
-            "consumer": self._consumer.run,
+            "consumer": self.consumer.run,
             "publisher": self.publisher.run,
             "eventbridge": self.eventbridge.run,
         }
@@ -211,7 +213,7 @@ class Sandbox:
     async def settle(self) -> None:
         """Publish everything that is due now; for those who don't `run`."""
         await self.keeper.play_due()
-        await self._consumer.catch_up()
+        await self.consumer.catch_up()
         await self.eventbridge.announce_due()
         await self.publisher.send_due()
 

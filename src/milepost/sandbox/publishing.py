@@ -6,6 +6,7 @@
     POST /sandbox/resend         {"eventId" | "messageId", "subscriptionId"}: send again now, whatever became of it
     GET  /sandbox/subscriptions  where events go and how it goes there; ?id= for one
     POST /sandbox/subscriptions  {"subscriptionId"}: take one that was disabled (410) up again, with what it missed
+    DELETE /sandbox/subscriptions?subscriptionId=ID    end one, whoever's it is
 
 No answer has a credential. Sending is the publisher's; which events there are is the world's (`driving`).
 """
@@ -26,6 +27,7 @@ from milepost.pipeline.consumer import Effects, Prepare
 from milepost.pipeline.publisher import Publisher
 from milepost.sandbox.events import render
 from milepost.sandbox.http import Request, Response, Routes, decoded, json_response, number_in, place_in
+from milepost.sandbox.subscriptions import Subscriptions
 from milepost.store import Store, Transaction
 
 DEFAULT_LIMIT, MAX_LIMIT = 100, 500
@@ -82,9 +84,12 @@ class PublishingRoutes:
     """The routes that show what is published, and send it again. `consumer` is whose checkpoint says which
     events became messages."""
 
-    def __init__(self, store: Store, publisher: Publisher, consumer: str) -> None:
+    def __init__(
+        self, store: Store, publisher: Publisher, subscriptions: Subscriptions, consumer: str
+    ) -> None:
         self._store = store
         self._publisher = publisher
+        self._subscribed = subscriptions
         self._consumer = consumer
 
     def routes(self) -> Routes:
@@ -94,6 +99,7 @@ class PublishingRoutes:
             ("POST", "/sandbox/resend"): self._resend,
             ("GET", "/sandbox/subscriptions"): self._subscriptions,
             ("POST", "/sandbox/subscriptions"): self._enable,
+            ("DELETE", "/sandbox/subscriptions"): self._end,
         }
 
     # ── Events ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -206,6 +212,14 @@ class PublishingRoutes:
             return {"items": [_subscription(tx, one) for one in found[:limit]], "next": following}
 
         return json_response(await self._store.read(read))
+
+    async def _end(self, request: Request) -> Response:
+        subscription_id = request.query.get("subscriptionId")
+        if not subscription_id:
+            raise Invalid("subscriptionId says which subscription", field="subscriptionId")
+        if not await self._subscribed.end(subscription_id):
+            raise NotFound(f"there is no subscription {subscription_id}", subscriptionId=subscription_id)
+        return json_response({"subscriptionId": subscription_id})
 
     async def _enable(self, request: Request) -> Response:
         asked = decoded(request.body, Enable)

@@ -80,6 +80,19 @@ def refunds_of(order: dict[str, Any], causes: Sequence[str]) -> Iterator[dict[st
             yield refund
 
 
+def possible(given_back: dict[str, Any]) -> list[str]:
+    """What can happen to a return next."""
+    state, parcel_state = given_back.get("state"), parcel_of(given_back).get("state")
+    if state == "COMPLETED":
+        return []
+    again = state == "GRADED"
+    return [
+        what
+        for what, (before, _, _) in _BEFORE.items()
+        if parcel_state in before and not (again and what == "GRADED")
+    ]
+
+
 def move(order: dict[str, Any], step: Step, seed: int) -> list[Publication]:
     """Let what the step says happen to a return: of a package (STARTED), or of the return that it names.
 
@@ -92,11 +105,10 @@ def move(order: dict[str, Any], step: Step, seed: int) -> list[Publication]:
     known = _BEFORE.get(step.returned)
     if known is None:
         raise Invalid(f"a return is one of {', '.join(RETURNED)}", field="returned")
-    before, state, event = known
+    _, state, event = known
     parcel = parcel_of(given_back)
-    done = given_back["state"] == "COMPLETED" or state == given_back["state"] == "GRADED"
-    if parcel["state"] not in before or done:
-        raise Conflict(f"a return whose parcel is {parcel['state']} cannot be {step.returned} now")
+    if step.returned not in possible(given_back):
+        raise Conflict(f"a return whose parcel is {parcel.get('state')} cannot be {step.returned} now")
     given_back["state"], given_back["updatedAt"] = state, format_instant(step.at)
     published = [_event(order, event, given_back["id"])] if event else []
     if step.returned in ("GRADED", "COMPLETED"):

@@ -78,11 +78,19 @@ class Page(Struct, frozen=True):
 class Subscriptions:
     """The subscriptions and auth profiles of one sandbox."""
 
-    def __init__(self, store: Store, clock: Callable[[], Instant], seed: int) -> None:
-        """`seed` decides the ids of subscriptions, one after the other: keys of events and faults go by them."""
+    def __init__(
+        self,
+        store: Store,
+        clock: Callable[[], Instant],
+        seed: int,
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`seed` decides the ids of subscriptions, one after the other: keys of events and faults go by them.
+        `changed` is told when a subscription was made or ended: an event source came or went with it."""
         self._store = store
         self._clock = clock
         self._seed = seed
+        self._changed = changed
 
     # ── Subscriptions ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -109,12 +117,28 @@ class Subscriptions:
             _add(tx, made, auth)
             return new_id
 
-        return await self._store.write(add)
+        made_id = await self._store.write(add)
+        self._changed()
+        return made_id
 
     async def delete(self, caller: Caller, subscription_id: str) -> None:
         """End a subscription: its event source goes with it. Raises `ApiError`."""
 
         await self._store.write(lambda tx: remove(tx, _own(tx, caller, subscription_id)))
+        self._changed()
+
+    async def end(self, subscription_id: str) -> bool:
+        """End anybody's subscription: for whoever runs the sandbox. False when there is none of that id."""
+
+        def forget(tx: Transaction) -> bool:
+            known = find(tx, subscription_id)
+            if known is not None:
+                remove(tx, known)
+            return known is not None
+
+        found = await self._store.write(forget)
+        self._changed()
+        return found
 
     async def get(self, caller: Caller, subscription_id: str) -> Subscription:
         """One of the caller's own. Raises `ApiError`."""

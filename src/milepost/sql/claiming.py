@@ -120,21 +120,38 @@ def ready(
     most = max(share, min(max(left.values(), default=0), 2 * limit // max(1, len(left))))
     rows: Rows = []
     for late in (False, True):
-        if len(rows) >= limit:
-            break
-        values = {"late": late, "at": at, "share": most, "count": limit - len(rows)}
-        full = [lane for lane, count in left.items() if count <= 0]
-        found = connection.execute(_READY, {**values, "exclude": full}).all()
-        rows.extend(_fitting(found, left, share))
+        _fill(connection, rows, left, limit, {"late": late, "at": at, "share": most}, share)
     return rows, probing & {row.lane for row in rows}
 
 
-def _fitting(rows: Iterable[Row[*tuple[Any, ...]]], room: dict[str, int], share: int) -> Rows:
-    """Those that their lanes have room for (destinations that share a lane come with a share each)."""
+def _fill(
+    connection: Connection,
+    rows: Rows,
+    left: dict[str, int],
+    limit: int,
+    values: Mapping[str, object],
+    share: int,
+) -> None:
+    """Add what lanes have room for. A pile for one that has little, from many destinations, can be all that is
+    read: then the others are looked for behind it."""
+    taken = {row.id for row in rows}
+    while len(rows) < limit:
+        full = [lane for lane, count in left.items() if count <= 0]
+        found = connection.execute(_READY, {**values, "count": limit, "exclude": full}).all()
+        fresh = (row for row in found if row.id not in taken)
+        kept = _fitting(fresh, left, share, limit - len(rows))
+        rows.extend(kept)
+        taken.update(row.id for row in kept)
+        if len(found) < limit:
+            return
+
+
+def _fitting(rows: Iterable[Row[*tuple[Any, ...]]], room: dict[str, int], share: int, most: int) -> Rows:
+    """The first `most` that their lanes have room for (destinations that share a lane come with a share each)."""
     kept: Rows = []
     for row in rows:
         left = room.get(row.lane, share)
-        if left > 0:
+        if left > 0 and len(kept) < most:
             room[row.lane] = left - 1
             kept.append(row)
     return kept

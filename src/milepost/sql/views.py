@@ -129,16 +129,20 @@ class SqlViews:
         limit: int,
         business_products: Collection[str] | None,
         state: str | None = None,
+        *,
+        newest_first: bool = False,
     ) -> list[tuple[int, View]]:
-        """Views of a kind, oldest first. A cursor from before a rebuild goes on behind the same view."""
+        """Views of a kind, oldest first or newest. A cursor from before a rebuild goes on behind the same view."""
         statement = select(*_FIELDS, _v.number).where(
             _v.kind == kind, visible(_v.business_product_id, business_products)
         )
         if after is not None:
-            statement = statement.where(_v.number > self._number(kind, after, business_products))
+            number = self._number(kind, after, business_products)
+            statement = statement.where(_v.number < number if newest_first else _v.number > number)
         if state is not None:
             statement = statement.where(_v.state == state)
-        rows = self._connection.execute(statement.order_by(_v.number).limit(limit)).all()
+        order = _v.number.desc() if newest_first else _v.number
+        rows = self._connection.execute(statement.order_by(order).limit(limit)).all()
         return [(row[9], _view(row)) for row in rows]
 
     def due(self, at: Instant, limit: int) -> list[View]:

@@ -85,8 +85,11 @@ class Views(Protocol):
         limit: int,
         business_products: Collection[str] | None,
         state: str | None = None,
+        *,
+        newest_first: bool = False,
     ) -> list[tuple[int, View]]:
-        """Views of a kind, oldest first: (first-seen number, view); `after` is (number, business product, id)."""
+        """Views of a kind, oldest first or the other way round: (first-seen number, view); `after` is (number,
+        business product, id)."""
         ...
 
     def due(self, at: Instant, limit: int) -> list[View]:

@@ -13,6 +13,7 @@ import asyncio
 import time
 from base64 import b64encode
 from collections.abc import Callable, Sequence
+from io import BytesIO
 from typing import Protocol, Self
 
 import aiohttp
@@ -56,6 +57,8 @@ __all__ = [
 
 DEADLINE_S = 10.0
 RESPONSE_CAP = 64 * 1024
+LARGE = 512 * 1024
+"""Bytes of a body that is written in pieces."""
 PREPARED = 4_096
 """Destinations whose settings are kept ready."""
 USER_AGENT = "Milepost"
@@ -196,7 +199,9 @@ class WebhookSender:
         """One request. The answer is read to the end, so that its connection can be used again, unless it is
         longer than the cap: that costs the connection."""
         attempt.reached = True
-        async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as response:
+        # aiohttp writes bytes at one go; a large body would keep everybody else waiting, and it warns of that.
+        data = body if len(body) < LARGE else BytesIO(body)
+        async with self._session.post(url, data=data, headers=headers, allow_redirects=False) as response:
             header = response.headers.get("retry-after")
             attempt.retry_after = None if header is None else parse_retry_after(header, self._clock())
             attempt.status = response.status

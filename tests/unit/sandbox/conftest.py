@@ -1,10 +1,11 @@
-"""A standing world and somebody who asks it, for whoever tests the API."""
+"""A standing world and who looks at it: a client of its API, and a browser at its page."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from tests.unit.sandbox.asking import Asking, config
+from tests.unit.sandbox.markup import Browser
 
 from milepost.sandbox.program import Sandbox
 
@@ -16,4 +17,14 @@ async def asking(tmp_path: Path) -> AsyncIterator[Asking]:
     made = Asking(sandbox)
     yield made
     await made.close()
+    await sandbox.close()
+
+
+@pytest.fixture
+async def browser(tmp_path: Path) -> AsyncIterator[Browser]:
+    sandbox = Sandbox(config(tmp_path))
+    await sandbox.open()
+    looking = Browser(sandbox)
+    yield looking
+    await looking.close()
     await sandbox.close()

@@ -112,7 +112,9 @@ async def test_wrong_requests_are_told_what_is_wrong() -> None:
     assert (await ask("GET", "/sandbox/thing?limit=many")).status_code == 400
     assert (await ask("GET", "/sandbox/thing?limit=9000")).json() == {"limit": 500}
     assert (await ask("GET", "/nothing")).json()["code"] == "not_found"
-    assert "takes no DELETE" in (await ask("DELETE", "/sandbox/thing")).json()["detail"]
+    deleting = await ask("DELETE", "/sandbox/thing")
+    assert (deleting.status_code, deleting.headers["allow"]) == (405, "GET, POST, HEAD")
+    assert "takes no DELETE" in deleting.json()["detail"]
     assert (await ask("GET", "/conflict")).status_code == 409
 
 

@@ -231,3 +231,23 @@ async def test_subscriptions_are_listed_in_pages(client: Asking) -> None:
     assert [item["subscriptionId"] for item in first["items"]] == ["sub-1", "sub-2"]
     (last,) = (await client.get(f"/sandbox/subscriptions?limit=2&after={first['next']}"))["items"]
     assert (last["subscriptionId"], last["source"], last["url"]) == ("sub-3", "aws.partner/x", None)
+
+
+async def test_whoever_runs_the_sandbox_ends_any_subscription(tmp_path: Path) -> None:
+    sandbox = Sandbox(config(tmp_path, hub_url="http://127.0.0.1:1/hook"))
+    await sandbox.open()
+    asking = Asking(sandbox)
+    try:
+        listed = (await asking.get("/sandbox/subscriptions"))["items"]
+        (ended,) = [one["subscriptionId"] for one in listed if one["eventType"] == "PACKAGE_DELIVERED"]
+        answer = await asking.request("DELETE", f"/sandbox/subscriptions?subscriptionId={ended}")
+        assert answer.json() == {"subscriptionId": ended}
+        left = (await asking.get("/sandbox/subscriptions"))["items"]
+        assert len(left) == len(listed) - 1
+        assert ended not in {one["subscriptionId"] for one in left}
+        again = await asking.request("DELETE", f"/sandbox/subscriptions?subscriptionId={ended}")
+        assert (again.status_code, again.json()["code"]) == (404, "not_found")
+        assert (await asking.request("DELETE", "/sandbox/subscriptions")).status_code == 400
+    finally:
+        await asking.close()
+        await sandbox.close()
