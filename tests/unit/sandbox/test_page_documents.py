@@ -108,7 +108,7 @@ async def test_hostile_text_is_escaped_everywhere(browser: Browser) -> None:
             assert "<script" not in answer.text
             assert "<img" not in answer.text
     refused = await browser.post(
-        "/sandbox/page/move", {"order": HOSTILE, "do": HOSTILE, "value": HOSTILE}, 400
+        "/sandbox/page/move", {"order": HOSTILE_ID, "do": HOSTILE, "value": HOSTILE}, 400
     )
     assert "<script>alert(1)" in refused.text
 
