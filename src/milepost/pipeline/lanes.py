@@ -76,11 +76,11 @@ class Lanes:
         *,
         render: Render,
         concurrency: int,
-        reserve: int,
+        reserve: Callable[[], int],
         news: Callable[[bool], None],
         probe: Callable[[str], None],
     ) -> None:
-        """No send begins with less than `reserve` milliseconds of its lease left."""
+        """No send begins with less than `reserve()` milliseconds of its lease left."""
         self._senders = senders
         self._clock = clock
         self._render = render
@@ -178,7 +178,7 @@ class Lanes:
         try:
             while lane.queue:
                 first = lane.queue.popleft()
-                if self._clock() > (first.message.lease_until or 0) - self._reserve:
+                if self._clock() > (first.message.lease_until or 0) - self._reserve():
                     # It waited too long; whoever claims it next sends it.
                     self._give_back(lane, first)
                 elif await self._attempt(lane, first) and not self._stopping:

@@ -92,6 +92,8 @@ class Publisher:
     `lease` (milliseconds of the clock) must be longer than twice any sender's deadline. At most `concurrency`
     sends run at once in a lane, and at most `in_flight` messages are held in all. `look_again` is the longest
     wait for a signal, and the wait when everything due is leased to somebody (milliseconds of the clock).
+    `pace` is how many times as fast as real the clock goes now: sending takes real time, so leases and waits are
+    as long by the real clock however fast this one is.
     """
 
     def __init__(
@@ -106,6 +108,7 @@ class Publisher:
         policy: Policy = POLICY,
         lease: int = 60 * SECOND,
         look_again: int = 5 * SECOND,
+        pace: Callable[[], float] = lambda: 1.0,
         concurrency: int = 8,
         in_flight: int = 1_024,
         copies: Copies = one_copy,
@@ -120,6 +123,7 @@ class Publisher:
         self._policy = policy
         self._lease = lease
         self._look_again = look_again
+        self._pace = pace
         self._in_flight = in_flight
         self._copies = copies
         self._probe = probe
@@ -130,7 +134,7 @@ class Publisher:
             clock,
             render=render,
             concurrency=concurrency,
-            reserve=lease // 2,
+            reserve=lambda: round(lease // 2 * pace()),
             news=self._news,
             probe=probe,
         )
@@ -263,7 +267,7 @@ class Publisher:
         return len(settled), len(turned.claimed)
 
     def _claim(self, tx: Transaction, *, now: Instant, limit: int, room: Mapping[str, int]) -> list[Claimed]:
-        until = Instant(now + self._lease)
+        until = Instant(now + round(self._lease * self._pace()))
         messages = tx.attempts.claim(now, until, limit, share=self._lanes.share, room=room)
         if not messages:
             return []
@@ -281,7 +285,7 @@ class Publisher:
         """When to look again, having looked at `now`: the next due time, at the latest soon, and not at once for
         what is due and could not be had."""
         due = await self._store.read(lambda tx: tx.attempts.next_due())
-        latest = Instant(now + self._look_again)
+        latest = Instant(now + round(self._look_again * self._pace()))
         return latest if due is None or due <= now else min(due, latest)
 
 

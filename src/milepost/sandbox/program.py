@@ -141,7 +141,6 @@ class Sandbox:
         self.faults = ActiveFaults(
             config.faults.over(Faults(duplicate=config.duplicate_rate, reorder=config.shuffle_rate))
         )
-        pace = max(1.0, config.speed)
         draw = dice(config.seed, "jitter")
         self.publisher = Publisher(
             self.store,
@@ -151,9 +150,8 @@ class Sandbox:
             random=draw.random,
             schedule=config.schedule,
             policy=config.breaker,
-            # Sending takes real time, so the lease is as long by the real clock however fast the world's is.
-            lease=round(LEASE * pace),
-            look_again=round(5 * SECOND * pace),
+            lease=LEASE,
+            pace=lambda: max(1.0, self.clock.speed),
             render=render,
             copies=FaultyCopies(config.seed, self.faults),
             probe=self._probe,

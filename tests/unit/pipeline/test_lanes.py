@@ -41,7 +41,7 @@ class Made:
             lambda: self.now,
             render=as_journalled,
             concurrency=concurrency,
-            reserve=reserve,
+            reserve=lambda: reserve,
             news=self.news.append,
             probe=lambda point: None,
         )
