@@ -147,10 +147,7 @@ class Lanes:
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise failure
-        done = [
-            replace(d, claimed=replace(d.claimed, message=self._newest(d.claimed.message)))
-            for d in self._done
-        ]
+        done = [self._renewed(d) for d in self._done]
         returned = [self._newest(message) for message in self._returned]
         self._done.clear()
         self._returned.clear()
@@ -277,6 +274,11 @@ class Lanes:
     def _let_go(self, lane: _Lane) -> None:
         lane.held -= 1
         self.held -= 1
+
+    def _renewed(self, done: Done) -> Done:
+        claimed = done.claimed
+        newest = self._newest(claimed.message)
+        return done if newest is claimed.message else replace(done, claimed=replace(claimed, message=newest))
 
     def _newest(self, message: Message) -> Message:
         """As it was claimed last; whoever asks takes it away."""

@@ -37,7 +37,11 @@ class WorldClock:
             return self._start
         real = self._real()
         moved = self._moved(real)
+<<<<<<< HEAD
         return moved if self._free or self._is_ahead else min(moved, real)
+=======
+        return moved if self._is_ahead or self._free else min(moved, real)
+>>>>>>> review1
 
     @property
     def pace(self) -> float:
@@ -45,15 +49,24 @@ class WorldClock:
         if self.speed == 0 or self._free:
             return self.speed
         real = self._real()
-        return self.speed if not self._is_ahead and self._moved(real) < real else 1.0
+        is_behind = not self._is_ahead and self._moved(real) < real
+        return self.speed if self._free or is_behind else 1.0
 
     @property
     def _is_ahead(self) -> bool:
-        return self._start > self._real_start
+        return self._start > self._real_start and not self._free
 
     def _moved(self, real: Instant) -> Instant:
         speed = self.speed if self._free or not self._is_ahead else 1.0
         return Instant(self._start + round((real - self._real_start) * speed))
+<<<<<<< HEAD
+=======
+
+    @property
+    def is_hurrying(self) -> bool:
+        """Whether it runs faster than real time now: it no longer does once it has caught up."""
+        return self.pace > 1
+>>>>>>> review1
 
     def advance(self, milliseconds: int) -> Instant:
         """Step the clock forward and wake who waits for it; returns the new time."""

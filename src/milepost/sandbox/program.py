@@ -112,13 +112,12 @@ class Sandbox:
         handler = _handler(config)
         if config.speed < 0 or not all(0 <= r <= 1 for r in (config.duplicate_rate, config.shuffle_rate)):
             raise Misconfigured("a speed is not below 0, a rate is 0 to 1")
-        networks(config.egress_allow)
+        allow = (*LOOPBACK, *config.egress_allow)
+        networks(allow)
         self.store: Store = await open_store(config.database_url, owner="milepost sandbox")
         self.signing = SigningKeys(self.store)
         await self.signing.open()
-        self.sender = WebhookSender(
-            real_now, allow=(*LOOPBACK, *config.egress_allow), signer=self.signing.signer
-        )
+        self.sender = WebhookSender(real_now, allow=allow, signer=self.signing.signer)
         start = await self._start()
         self.clock = WorldClock(start, config.speed)
 
@@ -150,7 +149,7 @@ class Sandbox:
             seed=config.seed,
             endpoint=config.eventbridge_endpoint,
             mint_ids=config.mint_ids,
-            allow=(*LOOPBACK, *config.egress_allow),
+            allow=allow,
             schedule=config.schedule,
         )
         draw = dice(config.seed, "jitter")
