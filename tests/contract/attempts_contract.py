@@ -66,6 +66,21 @@ class AttemptsContract:
         await store.write(lambda tx: tx.attempts.remove_destination("dst-1"))
         assert await store.read(lambda tx: tx.attempts.destinations("", 10)) == [full]
 
+    async def test_a_breaker_goes_with_the_last_destination_of_its_lane(self, store: Store) -> None:
+        await put(store, destination("a", endpoint="x"), destination("b", endpoint="x"), destination("c"))
+        opened = [Breaker(lane, "open", 0, 1, Instant(T0 + 60)) for lane in ("x", "c")]
+        await store.write(lambda tx: tx.attempts.put_breakers(opened))
+
+        async def lanes() -> set[str]:
+            return set(await store.read(lambda tx: tx.attempts.breakers()))
+
+        await put(store, destination("a", endpoint="elsewhere"), destination("c", enabled=False))
+        assert await lanes() == {"x", "c"}
+        await store.write(lambda tx: tx.attempts.remove_destination("c"))
+        assert await lanes() == {"x"}
+        await put(store, destination("b", endpoint="elsewhere"))
+        assert await lanes() == set()
+
     async def test_a_message_is_enqueued_once(self, store: Store) -> None:
         await store.write(lambda tx: tx.attempts.enqueue([message("m-1"), message("m-1", position=5)]))
         taken = await store.write(lambda tx: tx.attempts.claim(T0, Instant(T0 + 9), 10, **OPEN))
@@ -314,6 +329,41 @@ class AttemptsContract:
         held = await store.write(lambda tx: tx.attempts.resend("m-1", T0))
         assert held is not None
         assert held.state == "held"
+
+    async def test_resending_waits_for_no_probe(self, store: Store) -> None:
+        """Not even for its own: what is under way is dropped."""
+        await put(store, destination())
+        await enqueue(store, message("m-1", -5))
+        await store.write(lambda tx: tx.attempts.put_breakers([Breaker("dst-1", "open", 0, 3, T0)]))
+        assert [m.id for m in await claim(store)] == ["m-1"]
+        assert await claim(store) == []
+        await store.write(lambda tx: tx.attempts.resend("m-1", T0))
+        assert [m.id for m in await claim(store)] == ["m-1"]
+
+    async def test_at_the_start_nobody_holds_anything(self, store: Store) -> None:
+        await put(store, destination("off"), destination("down", endpoint="x"))
+        await store.write(lambda tx: tx.attempts.put_breakers([Breaker("x", "open", 0, 3, T0)]))
+        await enqueue(store, *(message(f"{to}-1", -5, to=to) for to in ("on", "off", "down")))
+        await enqueue(store, message("later", 40, to="on"), message("done", -9, to="on", state="delivered"))
+        await store.write(lambda tx: tx.attempts.resend("on-1", T0))
+        taken = {m.id: m for m in await claim(store)}
+        assert taken.keys() == {"on-1", "off-1", "down-1"}
+        await store.write(lambda tx: tx.attempts.disable("off", "by hand"))
+        assert await claim(store) == []
+        await store.write(lambda tx: tx.attempts.release_all())
+        assert (await states(store)) == {
+            "on-1": "pending",
+            "off-1": "held",
+            "down-1": "pending",
+            "later": "pending",
+            "done": "delivered",
+        }
+        # Whoever held it comes too late, and the others keep their turn: by hand first, then by time.
+        result = (attempt("on-1", 1), replace(taken["on-1"], state="delivered", tries=1))
+        assert await store.write(lambda tx: tx.attempts.record([result])) == [False]
+        assert [m.id for m in await claim(store)] == ["on-1", "down-1"]
+        await store.write(lambda tx: tx.attempts.enable("off"))
+        assert [m.id for m in await claim(store)] == ["off-1"]
 
     async def test_messages_are_paged_and_picked(self, store: Store) -> None:
         order = [(p, f"{p}-{to}") for p in (1, 2, 10) for to in ("dst-1", "dst-2")]

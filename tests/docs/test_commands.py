@@ -21,7 +21,14 @@ from tests.e2e.processes import WAIT_S, Place, place, run
 from milepost.config import Config
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", "docs/cli.md", "docs/api.md", "docs/sandbox.md")
+PAGES = (
+    "README.md",
+    "docs/cli.md",
+    "docs/api.md",
+    "docs/eventbridge.md",
+    "examples/README.md",
+    "docs/sandbox.md",
+)
 """The last one moves the world's clock, so it is the last."""
 
 ELSEWHERE = {
@@ -29,6 +36,11 @@ ELSEWHERE = {
     "make test": "it runs this",
     "export PATH=": "the commands run with that PATH already",
     "export HUB=": "the hub of the test has an address of its own, and HUB is that",
+    "export WEBHOOK_": "the handler of the examples reads it, in tests/e2e/test_examples.py",
+    "export BWP_": "the same",
+    "flask ": "tests/e2e/test_examples.py starts it by this line",
+    "uvicorn ": "the same",
+    "node ": "the same",
     "export MILEPOST_": "its values are the reader's; the names are checked against the settings",
 }
 """How a line begins that is not run, and why."""
@@ -111,6 +123,7 @@ def sandbox_words(here: Place, event_id: str) -> dict[str, str]:
         "CLIENT_ID": made["clientId"],
         "TOKEN": token,
         "SOURCE": "of-the-pages",
+        "my-shop-delivered": "of-the-pages",
     }
 
 

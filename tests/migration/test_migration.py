@@ -10,7 +10,9 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine
 from tests.contract.harness import T0, arrival
 
+from milepost.domain.attempt import Attempt, Destination, Message
 from milepost.domain.errors import Misconfigured, StoreLocked, StoreUnavailable
+from milepost.domain.instant import Instant
 from milepost.sql import copy_database, inspect, migrate, migrations, open_store, schema_version
 from milepost.sql.lock import acquire
 from milepost.sql.schema import metadata
@@ -81,6 +83,38 @@ async def test_what_was_there_stays(url: str, path: Path) -> None:
     finally:
         await store.close()
     assert oct(path.stat().st_mode & 0o777) == "0o600"
+
+
+async def test_messages_of_the_first_schema_are_sent_and_their_attempts_kept(url: str, path: Path) -> None:
+    engine = create_engine(url)
+    migrations.upgrade(engine, "0001")
+    engine.dispose()
+    sql(
+        path,
+        "INSERT INTO destinations VALUES ('on', 'webhook', x'7b7d', '', '', 1)",
+        "INSERT INTO destinations VALUES ('off', 'webhook', x'7b7d', '[\"PACKAGE_DELIVERED\"]', 'bp', 0)",
+        "INSERT INTO messages VALUES ('1.on', 'on', 1, 'pending', 1, 500, NULL, 1, 1, 500)",
+        "INSERT INTO messages VALUES ('1.off', 'off', 1, 'pending', 0, 500, NULL, 0, 0, 500)",
+        "INSERT INTO messages VALUES ('0.on', 'on', 0, 'delivered', 1, 400, NULL, 1, 1, 400)",
+        "INSERT INTO attempts VALUES ('1.on', 1, 450, 7, 'failed', 503, 'answered 503')",
+    )
+    store = await open_store(url)
+    try:
+        on = Destination("on", "webhook", b"{}")
+        off = Destination("off", "webhook", b"{}", ("PACKAGE_DELIVERED",), "bp", enabled=False)
+        assert await store.read(lambda tx: tx.attempts.destinations("", 9)) == [off, on]
+        (attempt,) = await store.read(lambda tx: tx.attempts.attempts((0, 0), 9))
+        assert attempt == Attempt("1.on", 1, Instant(450), 7, "failed", 503, "answered 503")
+        # What a disabled destination missed is held for it, as the second schema has it.
+        assert await store.read(lambda tx: tx.attempts.count()) == {"pending": 1, "held": 1, "delivered": 1}
+        at, until = Instant(600), Instant(900)
+        (message,) = await store.write(lambda tx: tx.attempts.claim(at, until, 9, share=9, room={}))
+        assert message == Message("1.on", "on", 1, "pending", 1, Instant(500), until, 2)
+        await store.write(lambda tx: tx.attempts.enable("off"))
+        taken = await store.write(lambda tx: tx.attempts.claim(at, until, 9, share=9, room={}))
+        assert [m.id for m in taken] == ["1.off"]
+    finally:
+        await store.close()
 
 
 async def test_a_newer_database_is_refused(url: str, path: Path) -> None:

@@ -4,7 +4,8 @@ Destinations that share an endpoint share a lane, and at most `concurrency` send
 that hangs holds up nobody else. A lane asks for more ahead of time (`room`), as much as it lately got rid of:
 a fast one is never idle while the store is asked, a hanging one holds little. What need not be sent after all
 (its lease ran low while it waited, its endpoint's breaker opened, its destination is gone, we are stopping) is
-given back unsent. Storing what came of it is the publisher's.
+given back unsent. What is claimed again while it is held here (the clock was stepped over its lease) is not sent
+twice: the new claim is a longer lease of the old one. Storing what came of it is the publisher's.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 import structlog
 from msgspec import Struct
+from msgspec.structs import replace
 
 from milepost.domain.attempt import Destination, Message
 from milepost.domain.breaker import is_failure
@@ -89,6 +91,8 @@ class Lanes:
         self._news = news
         self._probe = probe
         self._lanes: dict[str, _Lane] = {}
+        self._leases: dict[tuple[str, bool], Message] = {}
+        """The newest claim of each message until it is taken; one asked for by hand goes beside one under way."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._done: list[Done] = []
         self._returned: list[Message] = []
@@ -122,6 +126,11 @@ class Lanes:
     def add(self, claimed: Sequence[Claimed]) -> None:
         """Send these as their lanes come to them."""
         for item in claimed:
+            key = _key(item.message)
+            is_held = key in self._leases
+            self._leases[key] = item.message
+            if is_held:
+                continue
             lane = self._lanes.setdefault(item.lane, _Lane(self.share))
             lane.queue.append(item)
             lane.held += 1
@@ -138,8 +147,10 @@ class Lanes:
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise failure
-        done, self._done = self._done, []
-        returned, self._returned = self._returned, []
+        done = [self._renewed(d) for d in self._done]
+        returned = [self._newest(message) for message in self._returned]
+        self._done.clear()
+        self._returned.clear()
         self._recording.extend(self._waiting)
         self._waiting.clear()
         return done, returned
@@ -178,7 +189,8 @@ class Lanes:
         try:
             while lane.queue:
                 first = lane.queue.popleft()
-                if self._clock() > (first.message.lease_until or 0) - self._reserve():
+                lease_until = self._leases[_key(first.message)].lease_until or 0
+                if self._clock() > lease_until - self._reserve():
                     # It waited too long; whoever claims it next sends it.
                     self._give_back(lane, first)
                 elif await self._attempt(lane, first) and not self._stopping:
@@ -249,24 +261,37 @@ class Lanes:
         self, lane: _Lane, item: Claimed, started_at: Instant, outcome: Outcome, *, tried: bool = False
     ) -> None:
         lane.settled += 1
-        self._forget(lane)
+        self._let_go(lane)
         self._done.append(Done(item, started_at, outcome, tried))
         hungry = lane.filled and len(lane.queue) < self._concurrency
         self._news(hungry or not self.held or len(self._done) >= ENOUGH)
 
     def _give_back(self, lane: _Lane, item: Claimed) -> None:
-        self._forget(lane)
+        self._let_go(lane)
         self._returned.append(item.message)
         self._news(False)
 
-    def _forget(self, lane: _Lane) -> None:
+    def _let_go(self, lane: _Lane) -> None:
         lane.held -= 1
         self.held -= 1
+
+    def _renewed(self, done: Done) -> Done:
+        claimed = done.claimed
+        newest = self._newest(claimed.message)
+        return done if newest is claimed.message else replace(done, claimed=replace(claimed, message=newest))
+
+    def _newest(self, message: Message) -> Message:
+        """As it was claimed last; whoever asks takes it away."""
+        return self._leases.pop(_key(message))
 
     def _drop_destination(self, lane: _Lane, destination_id: str) -> None:
         for item in [i for i in lane.queue if i.message.destination_id == destination_id]:
             lane.queue.remove(item)
             self._give_back(lane, item)
+
+
+def _key(message: Message) -> tuple[str, bool]:
+    return message.id, message.manual
 
 
 def _companions(queue: deque[Claimed], destination: Destination, most: int) -> list[Claimed]:

@@ -89,11 +89,10 @@ class _Turn(Struct, frozen=True):
 class Publisher:
     """The engine behind every destination. Times are `clock`'s; `wait` waits by it; `random` is 0 up to 1.
 
-    `lease` (milliseconds of the clock) must be longer than twice any sender's deadline. At most `concurrency`
-    sends run at once in a lane, and at most `in_flight` messages are held in all. `look_again` is the longest
-    wait for a signal, and the wait when everything due is leased to somebody (milliseconds of the clock).
-    `pace` is how many times as fast as real the clock goes now: sending takes real time, so leases and waits are
-    as long by the real clock however fast this one is.
+    Sending takes real time, whatever the clock does: `pace` is how many times as fast as that the clock runs now,
+    and `lease` and `look_again` are real milliseconds. `lease` must be longer than twice any sender's deadline;
+    `look_again` is the longest wait for a signal, and the wait when everything due is leased to somebody. At most
+    `concurrency` sends run at once in a lane, and at most `in_flight` messages are held in all.
     """
 
     def __init__(
@@ -134,7 +133,7 @@ class Publisher:
             clock,
             render=render,
             concurrency=concurrency,
-            reserve=lambda: round(lease // 2 * pace()),
+            reserve=lambda: self._by_clock(lease // 2),
             news=self._news,
             probe=probe,
         )
@@ -241,7 +240,10 @@ class Publisher:
         if not settled and not returned and room <= 0:
             self._lanes.recorded()
             return 0, 0
-        claim = partial(self._claim, now=now, limit=room, room=self._lanes.room()) if room > 0 else None
+        until = Instant(now + self._by_clock(self._lease))
+        claim = None
+        if room > 0:
+            claim = partial(self._claim, now=now, until=until, limit=room, room=self._lanes.room())
 
         def turn(tx: Transaction) -> _Turn:
             kept = keep(tx, settled, self._policy) if settled else []
@@ -266,8 +268,9 @@ class Publisher:
         self._lanes.add(turned.claimed)
         return len(settled), len(turned.claimed)
 
-    def _claim(self, tx: Transaction, *, now: Instant, limit: int, room: Mapping[str, int]) -> list[Claimed]:
-        until = Instant(now + round(self._lease * self._pace()))
+    def _claim(
+        self, tx: Transaction, *, now: Instant, until: Instant, limit: int, room: Mapping[str, int]
+    ) -> list[Claimed]:
         messages = tx.attempts.claim(now, until, limit, share=self._lanes.share, room=room)
         if not messages:
             return []
@@ -285,8 +288,12 @@ class Publisher:
         """When to look again, having looked at `now`: the next due time, at the latest soon, and not at once for
         what is due and could not be had."""
         due = await self._store.read(lambda tx: tx.attempts.next_due())
-        latest = Instant(now + round(self._look_again * self._pace()))
+        latest = Instant(now + self._by_clock(self._look_again))
         return latest if due is None or due <= now else min(due, latest)
+
+    def _by_clock(self, real: int) -> int:
+        """So many real milliseconds, in the clock's at its present pace."""
+        return round(real * self._pace())
 
 
 def _log(settled: Sequence[Settled], kept: Sequence[bool]) -> None:

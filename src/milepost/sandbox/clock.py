@@ -36,16 +36,25 @@ class WorldClock:
         if self.speed == 0:
             return self._start
         real = self._real()
-        if self._free:
-            return Instant(self._start + round((real - self._real_start) * self.speed))
-        ahead = self._start > self._real_start
-        moved = Instant(self._start + round((real - self._real_start) * (1.0 if ahead else self.speed)))
-        return moved if ahead else min(moved, real)
+        moved = self._moved(real)
+        return moved if self._free or self._is_ahead else min(moved, real)
 
     @property
-    def is_hurrying(self) -> bool:
-        """Whether it runs faster than real time now: it no longer does once it has caught up."""
-        return self.speed > 1 and (self._free or self.now() < self._real())
+    def pace(self) -> float:
+        """How many times as fast as real it runs now; 0 while it stands."""
+        if self.speed == 0 or self._free:
+            return self.speed
+        real = self._real()
+        is_behind = not self._is_ahead and self._moved(real) < real
+        return self.speed if is_behind else 1.0
+
+    @property
+    def _is_ahead(self) -> bool:
+        return self._start > self._real_start and not self._free
+
+    def _moved(self, real: Instant) -> Instant:
+        speed = 1.0 if self._is_ahead else self.speed
+        return Instant(self._start + round((real - self._real_start) * speed))
 
     def advance(self, milliseconds: int) -> Instant:
         """Step the clock forward and wake who waits for it; returns the new time."""
@@ -79,7 +88,7 @@ class WorldClock:
         if self.speed == 0:
             return 3_600.0
         # Fast until it has caught up, real after that: the shorter estimate, looked at again when it has passed.
-        return max(0.001, left / 1000 / max(1.0, self.speed))
+        return max(0.001, left / 1000 / max(1.0, self.pace))
 
     async def _sleep(self, seconds: float, signal: asyncio.Event) -> None:
         stepped = asyncio.Event()

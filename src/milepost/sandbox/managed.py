@@ -6,7 +6,9 @@ can list and delete them like any other. With `bridge` they are EventBridge dest
 local bus posts to the handler, as an API destination does.
 """
 
+import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from milepost.domain.errors import Misconfigured
 from milepost.domain.event import CATALOGUE
@@ -18,9 +20,17 @@ from milepost.sandbox.permissions import SANDBOX_TARGET
 from milepost.sandbox.subscriptions import Subscription
 from milepost.sandbox.world import dice, uuid_text
 from milepost.store import Transaction
-from milepost.transports.webhook_settings import AuthConfig, BasicAuthConfig, ClientParameters, OAuthConfig
+from milepost.transports.webhook_settings import (
+    AuthConfig,
+    BasicAuthConfig,
+    ClientParameters,
+    OAuthConfig,
+    WebhookSettings,
+)
 
 ACCOUNT, REGION = "000000000000", "us-east-1"
+FORMER = "hub"
+"""The one destination, of all events, that sandboxes had before there were subscriptions."""
 
 
 class Handler(Struct, frozen=True):
@@ -54,6 +64,7 @@ def authentication(
 
 def manage(tx: Transaction, handler: Handler | None, *, client_id: str, now: Instant) -> None:
     """Have the subscriptions of the settings, and no others of theirs: none without a handler."""
+    _end_former(tx, handler)
     for known in CATALOGUE:
         bridge = handler is not None and handler.bridge
         wanted_id, other_id = _id(known.name, bridge), _id(known.name, not bridge)
@@ -81,6 +92,23 @@ def _bridged(tx: Transaction, handler: Handler, id: str, type: str, client_id: s
     target = EventBridgeTarget(ACCOUNT, REGION, name)
     subscriptions.put(
         tx, Subscription(id, client_id, SANDBOX_TARGET, type, API_VERSION, target, now), AuthConfig()
+    )
+
+
+def _end_former(tx: Transaction, handler: Handler | None) -> None:
+    """It gets nothing new, and goes once the handler has what was waiting for it."""
+    known = tx.attempts.destination(FORMER)
+    if known is None:
+        return
+    waiting = tx.attempts.count(FORMER)
+    if handler is None or not (waiting.get("pending") or waiting.get("held")):
+        tx.attempts.remove_destination(FORMER)
+        return
+    settings = msgspec.json.encode(WebhookSettings(handler.url, auth=handler.auth))
+    tx.attempts.put_destination(
+        replace(
+            known, settings=settings, event_types=(FORMER,), endpoint=handler.url, enabled=True, reason=""
+        )
     )
 
 

@@ -37,7 +37,7 @@ from milepost.sandbox.signing import SigningKeys
 from milepost.sandbox.subscriptions import Subscriptions
 from milepost.sandbox.world import dice
 from milepost.sql import open_store
-from milepost.store import Store
+from milepost.store import Store, Transaction
 from milepost.transports.egress import LOOPBACK, networks
 from milepost.transports.server import serve
 from milepost.transports.webhook_sender import WebhookSender
@@ -45,7 +45,6 @@ from milepost.transports.webhook_sender import WebhookSender
 CONSUMER = "publisher"
 START_DAYS = 21
 """A faster world begins so many days back, so that it stays in the past while it hurries."""
-LEASE = 60 * SECOND
 
 log = structlog.get_logger()
 
@@ -113,19 +112,34 @@ class Sandbox:
         handler = _handler(config)
         if config.speed < 0 or not all(0 <= r <= 1 for r in (config.duplicate_rate, config.shuffle_rate)):
             raise Misconfigured("a speed is not below 0, a rate is 0 to 1")
-        networks(config.egress_allow)
+        allow = (*LOOPBACK, *config.egress_allow)
+        networks(allow)
         self.store: Store = await open_store(config.database_url, owner="milepost sandbox")
         self.signing = SigningKeys(self.store)
         await self.signing.open()
-        self.sender = WebhookSender(
-            real_now, allow=(*LOOPBACK, *config.egress_allow), signer=self.signing.signer
-        )
+        self.sender = WebhookSender(real_now, allow=allow, signer=self.signing.signer)
         start = await self._start()
         self.clock = WorldClock(start, config.speed)
-        await self.store.write(
-            lambda tx: manage(tx, handler, client_id=config.client_id, now=self.clock.now())
-        )
+
+        def take_up(tx: Transaction) -> None:
+            # The store is ours alone, and a standing clock would never end the lease of one that was killed.
+            tx.attempts.release_all()
+            manage(tx, handler, client_id=config.client_id, now=self.clock.now())
+
+        await self.store.write(take_up)
         self.keeper = Keeper(self.store, self.clock, config.seed)
+        self.faults = ActiveFaults(
+            config.faults.over(Faults(duplicate=config.duplicate_rate, reorder=config.shuffle_rate))
+        )
+        self._build_publishing()
+        self._build_app()
+        await self.keeper.populate(config.orders, config.scenario)
+        await self.sender.open()
+        await self.eventbridge.open()
+
+    def _build_publishing(self) -> None:
+        """What goes out: by webhook, by EventBridge, as the faults have it."""
+        config = self.config
         self.eventbridge = EventBridgeRoad(
             self.store,
             self.clock.now,
@@ -135,11 +149,8 @@ class Sandbox:
             seed=config.seed,
             endpoint=config.eventbridge_endpoint,
             mint_ids=config.mint_ids,
-            allow=(*LOOPBACK, *config.egress_allow),
+            allow=allow,
             schedule=config.schedule,
-        )
-        self.faults = ActiveFaults(
-            config.faults.over(Faults(duplicate=config.duplicate_rate, reorder=config.shuffle_rate))
         )
         draw = dice(config.seed, "jitter")
         self.publisher = Publisher(
@@ -150,8 +161,8 @@ class Sandbox:
             random=draw.random,
             schedule=config.schedule,
             policy=config.breaker,
-            lease=LEASE,
-            pace=lambda: max(1.0, self.clock.speed),
+            # While the clock stands, somebody steps it: by what, nobody knows.
+            pace=lambda: max(1.0, self.clock.pace),
             render=render,
             copies=FaultyCopies(config.seed, self.faults),
             probe=self._probe,
@@ -159,6 +170,10 @@ class Sandbox:
         self.consumer = Consumer(
             self.store, CONSUMER, indexed(self.publisher.prepare), self.clock.now, probe=self._probe
         )
+
+    def _build_app(self) -> None:
+        """What comes in: the API, and whoever drives the world."""
+        config = self.config
         self.credentials = Credentials(self.store, self.clock.now, config.client_id, config.client_secret)
         self.subscriptions = Subscriptions(self.store, self.clock.now, config.seed, self.eventbridge.notify)
         self.graph = GraphApi(self.keeper, self.credentials, self.subscriptions, self.clock)
@@ -174,9 +189,6 @@ class Sandbox:
             ],
             open_to_all=config.open_to_all,
         )
-        await self.keeper.populate(config.orders, config.scenario)
-        await self.sender.open()
-        await self.eventbridge.open()
 
     async def run(self, stop: asyncio.Event, ready: Callable[[int], None] = lambda port: None) -> None:
         """Serve until `stop` is set, then finish what is in flight. `ready` gets the port."""
@@ -191,9 +203,9 @@ class Sandbox:
             "consumer": self.consumer.run,
             "publisher": self.publisher.run,
             "eventbridge": self.eventbridge.run,
+            "time": self._remember_time,
         }
         tasks = {name: asyncio.create_task(_keep(name, part, halt)) for name, part in parts.items()}
-        tasks["time"] = asyncio.create_task(self._remember_time(halt))
         try:
             await serve(self.app, self.config.host, self.config.port, stop=stop, ready=listening)
         finally:
@@ -229,7 +241,7 @@ class Sandbox:
 
     @property
     def _is_real(self) -> bool:
-        """Whether the world's clock is simply the machine's."""
+        """Whether the world's clock is the machine's, as long as nobody puts it ahead."""
         return self.config.speed == 1 and self.config.start is None
 
     async def _remember_time(self, halt: asyncio.Event) -> None:

@@ -43,6 +43,8 @@ class SigningKeys:
         return json_response(self.signer.jwks())
 
     async def _rotate(self, request: Request) -> Response:
+        # What signed before the active key is long delivered: one former key stays, for what is under way.
+        self.signer.retire()
         key_id = self.signer.rotate()
         await self._keep()
         return json_response({"keyId": key_id})

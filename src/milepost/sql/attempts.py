@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec.structs import asdict, replace
-from sqlalchemy import Row, bindparam, delete, func, select, tuple_, update
+from sqlalchemy import Row, bindparam, case, delete, func, select, true, tuple_, update
 
 from milepost.domain.attempt import Attempt, Message, MessageState
 from milepost.domain.breaker import Breaker, probed
@@ -25,6 +25,16 @@ _RELEASE = (
     .where(_m.id == bindparam("claimed"), _m.fence == bindparam("held_by"))
     .values(lease_until=None, ready_at=bindparam("ready"))
 )
+_RELEASE_ALL = (
+    update(schema.messages)
+    .where(_m.state.in_(("pending", "held")), _m.lease_until.is_not(None))
+    .values(
+        lease_until=None,
+        fence=_m.fence + 1,
+        ready_at=case((_m.manual == true(), 0), else_=_m.due_at),
+    )
+)
+_LOSE_PROBES = update(schema.breakers).where(_b.state == "halfOpen").values(until=0)
 _STATE_FIELDS = ("state", "tries", "due_at", "lease_until", "late", "ready_at", "manual")
 _SETTLE = (
     update(schema.messages)
@@ -82,6 +92,10 @@ class SqlAttempts(SqlDestinations):
         if messages:
             rows = [{"claimed": m.id, "held_by": m.fence, "ready": _ready_at(m, None)} for m in messages]
             self._connection.execute(_RELEASE, rows)
+
+    def release_all(self) -> None:
+        self._connection.execute(_RELEASE_ALL)
+        self._connection.execute(_LOSE_PROBES)
 
     def record(self, results: Sequence[tuple[Attempt, Message]]) -> list[bool]:
         fences: dict[str, int] = {}
@@ -146,7 +160,7 @@ class SqlAttempts(SqlDestinations):
         self._connection.execute(update(schema.messages).where(_m.id == id).values(values))
         destination = self.destination(found.destination_id)
         breaker = None if destination is None else self.breakers().get(destination.lane)
-        if breaker is not None and breaker.state == "open":
+        if breaker is not None and breaker.state != "closed":
             self.put_breakers([replace(breaker, until=min(breaker.until, at))])
         return self.message(id)
 

@@ -3,13 +3,13 @@
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, false, select, update
+from sqlalchemy import Connection, Row, delete, false, func, select, update
 
 from milepost.domain.attempt import Destination
 from milepost.sql import schema
 from milepost.sql.statements import chunks, pack, unpack_texts, upsert
 
-_d, _m = schema.destinations.c, schema.messages.c
+_d, _m, _b = schema.destinations.c, schema.messages.c, schema.breakers.c
 _ALL = select(schema.destinations)
 _DISABLED = select(_d.id).where(_d.enabled == false())
 
@@ -31,8 +31,11 @@ class SqlDestinations:
             "endpoint": destination.endpoint,
             "reason": destination.reason,
         }
+        before = self.destination(destination.id)
         upsert(self._connection, schema.destinations, [row], ("id",))
         self._move(destination.id, destination.enabled)
+        if before is not None and before.lane != destination.lane:
+            self._leave(before.lane)
 
     def destination(self, id: str) -> Destination | None:
         return self.destinations_of([id]).get(id)
@@ -50,7 +53,10 @@ class SqlDestinations:
 
     def remove_destination(self, id: str) -> None:
         """Forget a destination; its messages and attempts are a history and stay."""
+        before = self.destination(id)
         self._connection.execute(delete(schema.destinations).where(_d.id == id))
+        if before is not None:
+            self._leave(before.lane)
 
     def disable(self, id: str, reason: str) -> bool:
         return self._set(id, enabled=False, reason=reason)
@@ -72,6 +78,11 @@ class SqlDestinations:
         self._connection.execute(
             update(schema.messages).where(_m.destination_id == id, _m.state == before).values(state=after)
         )
+
+    def _leave(self, lane: str) -> None:
+        """Forget the breaker of a lane that no destination has part in any more."""
+        others = select(_d.id).where(func.coalesce(func.nullif(_d.endpoint, ""), _d.id) == lane)
+        self._connection.execute(delete(schema.breakers).where(_b.lane == lane, ~others.exists()))
 
     def _disabled(self) -> set[str]:
         return set(self._connection.execute(_DISABLED).scalars())

@@ -54,6 +54,11 @@ class Attempts(Protocol):
         """Give claimed messages back unsent; those whose fence is no longer the newest stay as they are."""
         ...
 
+    def release_all(self) -> None:
+        """Give back everything that is claimed, probes too: for whoever has the store to himself, at his start,
+        since whoever held it is gone. What that one may still answer is refused as ever."""
+        ...
+
     def record(self, results: Sequence[tuple[Attempt, Message]]) -> list[bool]:
         """Keep attempts, each with its message's new state. False, and nothing kept, where `message.fence` is
         no longer the newest. At most one result a message."""

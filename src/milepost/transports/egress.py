@@ -61,7 +61,9 @@ def is_allowed(host: str, allow: Sequence[Network]) -> bool:
     except ValueError:
         return False
     carried = _carried(address)
-    return any(_in(a, allow) for a in (address, *carried)) or all(_public(a) for a in (address, *carried))
+    if _in(address, allow) or (carried and all(_in(a, allow) for a in carried)):
+        return True
+    return _public(address) and all(_public(a) or _in(a, allow) for a in carried)
 
 
 def is_loopback(host: str) -> bool:

@@ -21,7 +21,9 @@ MARGIN_S = 10.0
 """A token is fetched anew this long before it expires."""
 ANSWER_CAP = 64 * 1024
 KEPT = 1_000
-"""Tokens in memory; beyond it those that have expired are forgotten."""
+"""Most tokens in memory: beyond it those that have expired are forgotten, then the oldest."""
+LONGEST_LIFE_S = 86_400.0
+"""A token is fetched anew after a day, whatever lifetime it was given."""
 
 
 class NoToken(MilepostError):
@@ -79,7 +81,8 @@ class ReceiverTokens:
             return
         if len(self._tokens) >= KEPT:
             now = self._monotonic()
-            self._tokens = {c: t for c, t in self._tokens.items() if t.good_until > now}
+            live = [(c, t) for c, t in self._tokens.items() if t.good_until > now]
+            self._tokens = dict(live[-(KEPT - 1) :])
         self._tokens[config] = task.result()
 
     async def _fetch(self, config: OAuthConfig) -> _Token:
@@ -133,5 +136,5 @@ def _token(body: bytes, now: float) -> _Token:
     if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable():
         raise NoToken("the token endpoint's answer has no access_token")
     lifetime = answer.get("expires_in")
-    seconds = float(lifetime) if isinstance(lifetime, int | float) else 0.0
+    seconds = min(lifetime, LONGEST_LIFE_S) if isinstance(lifetime, int | float) else 0.0
     return _Token(value, now + max(0.0, seconds - MARGIN_S))

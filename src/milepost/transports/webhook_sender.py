@@ -4,7 +4,8 @@ The settings of a destination of kind `webhook` are `webhook_settings`'. What is
 comes here; what is signed (`signature`: nothing, Amazon's way, or Standard Webhooks) is those bytes. Every
 attempt ends within one total deadline, token and connection included, and reads a bounded answer; redirects are
 not followed; addresses are `egress`'s to refuse. Once a status has come it is the answer, whatever becomes of
-the rest. A 401 to a cached token is tried once more with a new one.
+the rest; of its body the beginning is kept, without the credentials that it may repeat. A 401 to a cached token
+is tried once more with a new one.
 
 When an attempt is due, and what its outcome means, is `pipeline.publisher`'s.
 """
@@ -12,7 +13,7 @@ When an attempt is due, and what its outcome means, is `pipeline.publisher`'s.
 import asyncio
 import time
 from base64 import b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from io import BytesIO
 from typing import Protocol, Self
 
@@ -62,6 +63,9 @@ LARGE = 512 * 1024
 PREPARED = 4_096
 """Destinations whose settings are kept ready."""
 USER_AGENT = "Milepost"
+ORDINARY = frozenset(("accept", "accept-encoding", "connection", "content-type", "range", "user-agent"))
+"""Headers of a destination's settings that hold no secret."""
+HIDDEN = b"[hidden]"
 
 
 class Signer(Protocol):
@@ -79,25 +83,40 @@ class _Prepared(Struct, frozen=True):
     oauth: OAuthConfig | None
     amazon: bool
     secrets: tuple[webhook_signature.Secret, ...]
+    secrets_sent: tuple[str, ...]
+    """Those that its requests carry as they are."""
 
 
 class _Try:
     """One attempt under way: what is known of it so far, whenever it ends."""
 
-    __slots__ = ("reached", "response", "retry_after", "status", "target")
+    __slots__ = ("_secrets", "reached", "response", "retry_after", "status", "target")
 
     def __init__(self) -> None:
+        self._secrets: set[bytes] = set()
         self.target = ""
         self.reached = False
         self.status: int | None = None
         self.retry_after: int | None = None
         self.response = bytearray()
 
+    def keep_to_ourselves(self, secrets: Iterable[str]) -> None:
+        """What the answer may repeat and nobody may read in it."""
+        self._secrets.update(secret.encode() for secret in secrets if secret)
+
+    def add(self, chunk: bytes) -> None:
+        """More of the answer's body: what is kept of it, and as much as a secret at the end of that may take."""
+        most = EXCERPT + max(map(len, self._secrets), default=0)
+        self.response += chunk[: max(0, most - len(self.response))]
+
     def outcome(self, error: str, duration_ms: int) -> Outcome:
         """A status that has come is the answer, whatever went wrong after it."""
         if self.status is not None:
             error = "" if 200 <= self.status < 300 else f"answered {self.status}"
-        text = self.response[:EXCERPT].decode("utf-8", "ignore")
+        response = bytes(self.response)
+        for secret in self._secrets:
+            response = response.replace(secret, HIDDEN)
+        text = response[:EXCERPT].decode("utf-8", "ignore")
         return Outcome(self.status, error, self.retry_after, duration_ms, self.reached, self.target, text)
 
 
@@ -165,6 +184,7 @@ class WebhookSender:
         try:
             prepared = self._prepare(destination.settings)
             attempt.target = prepared.target
+            attempt.keep_to_ourselves(prepared.secrets_sent)
             headers = {**prepared.headers, **self._signed(prepared, parcel)}
             async with asyncio.timeout(self._deadline_s):
                 await self._authorized(prepared, parcel.body, headers, attempt)
@@ -188,10 +208,12 @@ class WebhookSender:
         oauth = prepared.oauth
         if oauth is not None:
             headers["authorization"] = await self._tokens.authorization(oauth)
+            attempt.keep_to_ourselves([_credential(headers["authorization"])])
         await self._post(prepared.url, body, headers, attempt)
         if attempt.status == 401 and oauth is not None:
             refused = headers["authorization"]
             headers["authorization"] = await self._tokens.authorization(oauth, refused=refused)
+            attempt.keep_to_ourselves([_credential(headers["authorization"])])
             attempt.status = None
             await self._post(prepared.url, body, headers, attempt)
 
@@ -208,7 +230,7 @@ class WebhookSender:
             attempt.response.clear()
             left = self._response_cap
             while left > 0 and (chunk := await response.content.read(min(left, 16_384))):
-                attempt.response += chunk[: EXCERPT - len(attempt.response)]
+                attempt.add(chunk)
                 left -= len(chunk)
             if not response.content.at_eof():
                 response.close()
@@ -254,7 +276,18 @@ def _prepared(settings: bytes) -> _Prepared:
         secrets = tuple(map(webhook_signature.Secret.parse, decoded.signature.standard.secrets))
         if not secrets:
             raise Misconfigured("a signature needs a secret")
-    return _Prepared(url, decoded.url, headers, decoded.auth.oauth, decoded.signature == "amazon", secrets)
+    sent = tuple(
+        _credential(value) if name == "authorization" else value
+        for name, value in headers.items()
+        if name not in ORDINARY
+    )
+    amazon = decoded.signature == "amazon"
+    return _Prepared(url, decoded.url, headers, decoded.auth.oauth, amazon, secrets, sent)
+
+
+def _credential(header: str) -> str:
+    """An Authorization header without the word that says how it authenticates."""
+    return header.rpartition(" ")[2]
 
 
 def _words(error: BaseException) -> str:

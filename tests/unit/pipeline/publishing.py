@@ -34,6 +34,7 @@ class Rig:
         self.policy = POLICY
         self.random: Callable[[], float] = lambda: 0.5
         self.concurrency = 8
+        self.pace = 1.0
         self.copies: Copies = one_copy
         self.render: Render = as_journalled
         self.probe: Callable[[str], None] = lambda point: None
@@ -50,6 +51,7 @@ class Rig:
             schedule=self.schedule,
             policy=self.policy,
             concurrency=self.concurrency,
+            pace=lambda: self.pace,
             copies=self.copies,
             render=self.render,
             probe=self._reached,

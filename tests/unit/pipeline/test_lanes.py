@@ -92,6 +92,7 @@ async def test_storing_is_pressing_when_a_lane_runs_low_or_nothing_is_under_way(
     made.add(1)
     await made.settle()
     assert made.news == [True]
+    made.lanes.take()
     made.news.clear()
     made.gate.open.clear()
     made.add(3)

@@ -5,16 +5,18 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.unit.sandbox.asking import config
+from tests.unit.sandbox.asking import START, config
 from tests.unit.transports.receiver import Receiver
 
-from milepost.domain.attempt import Destination
+from milepost.domain.attempt import Destination, Message
 from milepost.domain.envelope import parse_event
 from milepost.domain.errors import Misconfigured
 from milepost.domain.event import CATALOGUE
+from milepost.domain.instant import DAY
 from milepost.sandbox.managed import authentication
 from milepost.sandbox.program import Sandbox
 from milepost.sandbox.subscriptions import every_subscription
+from milepost.store import Transaction
 
 HUB = "http://127.0.0.1:8480/webhooks/buy-with-prime"
 
@@ -48,6 +50,32 @@ async def test_every_start_finds_them_again_and_settings_that_changed_replace_th
     assert [d.id for d in first] == [d.id for d in again]
     assert {d.endpoint for d in again} == {f"{HUB}/other"}
     assert await destinations(tmp_path) == []
+
+
+async def test_the_one_destination_of_former_sandboxes_ends_with_what_waits_for_it(tmp_path: Path) -> None:
+    def former(tx: Transaction) -> None:
+        tx.attempts.put_destination(Destination("hub", "webhook", b'{"url":"http://127.0.0.1:1/"}'))
+        tx.attempts.enqueue([Message("1.hub", "hub", 1, "pending", 0, START)])
+
+    async with Receiver() as hub:
+        sandbox = Sandbox(config(tmp_path))
+        await sandbox.open()
+        await sandbox.keeper.start(1, "standard", 1)
+        sandbox.clock.advance(DAY)
+        await sandbox.settle()
+        await sandbox.store.write(former)
+        published = len(await sandbox.store.read(lambda tx: tx.journal.events(0, 500, None, None)))
+        await sandbox.close()
+        sandbox = Sandbox(config(tmp_path, hub_url=hub.url))
+        await sandbox.open()
+        sandbox.clock.advance(40 * DAY)
+        await sandbox.settle()
+        await sandbox.close()
+        ids = [parse_event(r.body).event_id for r in hub.received]
+        assert len(ids) == len(set(ids)) > published
+        (old,) = (r for r in hub.received if parse_event(r.body).subscription_id == "hub")
+        assert parse_event(old.body).event_id == ids[0]
+        assert "hub" not in {d.id for d in await destinations(tmp_path, hub_url=hub.url)}
 
 
 async def test_by_eventbridge_the_local_bus_posts_to_the_handler(tmp_path: Path) -> None:

@@ -20,8 +20,6 @@ from milepost.sandbox.page.wording import length, price, spoken, window, written
 from milepost.sandbox.world import Step, WorldOrder, new_order, new_tracker
 
 HOSTILE = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7 * 7 }}&amp;"
-HOSTILE_ID = HOSTILE.replace("/", "")
-"""Slashes stand between ids in resources, so no order has one in its own."""
 
 
 def hostile(value: Any, key: str = "") -> Any:
@@ -79,7 +77,9 @@ def whole_order() -> dict[str, Any]:
 async def test_hostile_text_is_escaped_everywhere(browser: Browser) -> None:
     """The parser fails on every element, handler and address that the text tries to bring in."""
     keeper, store = browser.sandbox.keeper, browser.sandbox.store
-    order = {**hostile(whole_order()), "id": HOSTILE_ID}
+    # A slash would end the id in a resource: it is refused at the door.
+    order_id = HOSTILE.replace("/", "\\")
+    order = {**hostile(whole_order()), "id": order_id}
     product = keeper.business_product_id
     await keeper.put(product, order)
     async with Receiver(saying(500, HOSTILE)) as receiver:
@@ -88,14 +88,13 @@ async def test_hostile_text_is_escaped_everywhere(browser: Browser) -> None:
         destination = Destination(HOSTILE, "webhook", settings, endpoint=url)
         await store.write(lambda tx: tx.attempts.put_destination(destination))
         delivery_id = order["packageInformation"]["details"][0]["id"]
-        await keeper.act(HOSTILE_ID, Step(START, delivery_id, milestone="DELAYED", locality=HOSTILE))
+        await keeper.act(order_id, Step(START, delivery_id, milestone="DELAYED", locality=HOSTILE))
         await browser.sandbox.settle()
         await store.write(lambda tx: tx.attempts.disable(HOSTILE, HOSTILE))
     listed = await browser.get("/")
     (link,) = [link for link in listed.links if "order?id=" in link]
     shown = await browser.get(link)
     assert HOSTILE in shown.text
-    assert HOSTILE_ID in shown.text
     assert "javascript:" not in "".join(shown.links)
     last = await store.read(lambda tx: tx.journal.last_position())
     event = await browser.get(f"/sandbox/published/event?position={last}")
@@ -108,7 +107,7 @@ async def test_hostile_text_is_escaped_everywhere(browser: Browser) -> None:
             assert "<script" not in answer.text
             assert "<img" not in answer.text
     refused = await browser.post(
-        "/sandbox/page/move", {"order": HOSTILE_ID, "do": HOSTILE, "value": HOSTILE}, 400
+        "/sandbox/page/move", {"order": order_id, "do": HOSTILE, "value": HOSTILE}, 400
     )
     assert "<script>alert(1)" in refused.text
 

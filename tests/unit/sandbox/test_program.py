@@ -369,3 +369,69 @@ async def test_wrong_settings_say_so_before_anything_opens(tmp_path: Path, setti
     with pytest.raises(Misconfigured):
         await Sandbox(config(tmp_path, **settings)).open()
     assert not list(tmp_path.iterdir())
+
+
+async def test_a_clock_made_faster_still_publishes_each_event_once(tmp_path: Path) -> None:
+    """What is sent takes real time: a lease must not run out while it is under way, however the world hurries."""
+    async with Receiver() as hub, opened(config(tmp_path, hub_url=hub.url, orders=1)) as sandbox:
+        sandbox.clock.advance(DAYS * DAY)
+        await sandbox.keeper.play_due()
+        sandbox.clock.set_speed(1_000_000.0)
+        stop = asyncio.Event()
+        running = asyncio.create_task(sandbox.publisher.run(stop))
+        await sandbox.consumer.catch_up()
+        bodies = await journal(sandbox)
+        await hub.got(len(bodies), 20)
+        stop.set()
+        await running
+        assert len(hub.received) == len(bodies)
+        assert await sandbox.store.read(lambda tx: tx.attempts.count()) == {"delivered": len(bodies)}
+
+
+async def test_a_lease_of_one_that_was_killed_holds_up_nobody(tmp_path: Path) -> None:
+    """A clock that stands would never end it."""
+    async with opened(config(tmp_path, hub_url="http://127.0.0.1:9/")) as sandbox:
+        asking = Asking(sandbox)
+        await asking.post("/sandbox/events", {"type": "PACKAGE_DELIVERY_CANCELLED"})
+        await asking.close()
+        await sandbox.consumer.catch_up()
+        until = Instant(sandbox.clock.now() + MINUTE)
+        taken = await sandbox.store.write(
+            lambda tx: tx.attempts.claim(sandbox.clock.now(), until, 100, share=100, room={})
+        )
+        assert taken
+    async with Receiver() as hub, opened(config(tmp_path, hub_url=hub.url)) as sandbox:
+        await sandbox.settle()
+        assert len(hub.received) == len(await journal(sandbox))
+
+
+async def test_a_real_clock_that_was_put_ahead_stays_there_after_a_restart(tmp_path: Path) -> None:
+    async with opened(config(tmp_path, speed=1.0, start=None)) as sandbox:
+        asking = Asking(sandbox)
+        await asking.post("/sandbox/clock", {"advance": "2d"})
+        await asking.close()
+        ahead = sandbox.clock.now()
+    async with opened(config(tmp_path, speed=1.0, start=None)) as sandbox:
+        assert sandbox.clock.now() >= ahead - MINUTE
+
+
+async def test_a_world_s_time_is_kept_though_the_store_was_away_for_a_moment(tmp_path: Path) -> None:
+    async with opened(config(tmp_path)) as sandbox:
+        stop = asyncio.Event()
+        write, refused = sandbox.store.write, 0
+
+        async def away(do: Any) -> Any:
+            nonlocal refused
+            if refused < 3:
+                refused += 1
+                raise StoreUnavailable("away")
+            return await write(do)
+
+        sandbox.store.write = away  # type: ignore[method-assign]
+        running = asyncio.create_task(sandbox.run(stop))
+        ahead = sandbox.clock.advance(DAY)
+        async with asyncio.timeout(20):
+            while await sandbox.store.read(lambda tx: tx.journal.checkpoint("world")) != ahead or refused < 3:
+                await asyncio.sleep(0.01)
+        stop.set()
+        await running

@@ -61,6 +61,20 @@ async def test_what_is_sent_is_signed_with_a_key_of_the_jwks(tmp_path: Path) -> 
         assert not await verified(jwks.url, new._replace(body=new.body + b" "))
 
 
+async def test_the_jwks_has_the_former_key_the_active_one_and_the_next(tmp_path: Path) -> None:
+    sandbox = Sandbox(config(tmp_path))
+    await sandbox.open()
+    asking = Asking(sandbox)
+    active = [sandbox.signing.signer.key_id]
+    for _ in range(4):
+        active.append((await asking.post("/sandbox/signing-keys/rotate", {}))["keyId"])
+        shown = [key["kid"] for key in (await asking.get("/jwks.json"))["keys"]]
+        assert shown[:2] == active[-2:]
+        assert len(shown) == 3
+    await asking.close()
+    await sandbox.close()
+
+
 async def test_keys_are_kept_over_a_restart(tmp_path: Path) -> None:
     shown = []
     for _ in range(2):

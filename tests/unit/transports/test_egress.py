@@ -67,6 +67,8 @@ def test_the_list_allows_what_it_names_and_nothing_else() -> None:
     assert is_allowed("fd00::1", allow)
     assert is_allowed("::ffff:10.1.2.3", allow)
     assert not is_allowed("10.2.0.1", allow)
+    # Teredo: the server's address is allowed, but the client's, where it goes, is 169.254.169.254.
+    assert not is_allowed("2001:0:a01:203:0:0:5601:5601", allow)
     assert not is_allowed("127.0.0.1", allow)
 
 

@@ -16,6 +16,7 @@ from milepost.domain.attempt import Destination, Message
 from milepost.domain.instant import Instant, parse_instant
 from milepost.domain.webhook_signature import Secret, verify
 from milepost.pipeline.publisher import Outcome, Parcel
+from milepost.pipeline.sending import EXCERPT
 from milepost.transports.webhook_sender import (
     AuthConfig,
     BasicAuthConfig,
@@ -237,6 +238,28 @@ async def test_the_beginning_of_the_answer_is_kept(sender: WebhookSender) -> Non
         assert outcome.target == f"{receiver.url}/hook"
 
 
+@pytest.mark.parametrize("before", [0, EXCERPT - 10])
+async def test_credentials_that_an_answer_repeats_are_not_kept(sender: WebhookSender, before: int) -> None:
+    """As receivers that answer an error with the request's headers do."""
+
+    async def echo(received: Received) -> web.StreamResponse:
+        if received.path == "/token":
+            return web.json_response({"access_token": "tok/en+1", "expires_in": 900})
+        text = " ".join(received.headers.get(name, "") for name in ("authorization", "x-api-key"))
+        return web.Response(status=401, text="." * before + text)
+
+    async with Receiver(echo) as receiver:
+        oauth = OAuthConfig(ClientParameters("id", "secret"), f"{receiver.url}/token")
+        basic = AuthConfig(basic=BasicAuthConfig("user", "pa ss"))
+        url, key = f"{receiver.url}/hook", (Pair("X-Api-Key", "key with spaces"),)
+        for auth in (basic, AuthConfig(oauth=oauth), AuthConfig()):
+            outcome = await send(sender, WebhookSettings(url, auth=auth, headers=key))
+            assert outcome.response.strip(".")[:4] in ("Basi", "Bear", " [hi")
+            for secret in (b64encode(b"user:pa ss").decode(), "tok/en+1", "key with spaces"):
+                assert secret[:8] not in outcome.response
+            assert len(outcome.response) <= EXCERPT
+
+
 async def test_an_answer_that_never_ends_is_still_an_answer(monotonic: Monotonic) -> None:
     """One byte and then nothing: the status came, so the receiver has it; the deadline ends the rest."""
     never = asyncio.Event()
@@ -285,6 +308,15 @@ async def test_rotated_credentials_are_used_from_the_next_message_on(sender: Web
         assert (await send(sender, WebhookSettings(receiver.url, auth=AuthConfig(oauth=old)))).status == 200
         assert (await send(sender, WebhookSettings(receiver.url, auth=AuthConfig(oauth=new)))).status == 200
         assert [form["client_secret"] for form in server.forms] == [["s%c ret&"], ["new"]]
+
+
+@pytest.mark.parametrize("lifetime", [10**400, 1e300, -1, "soon"], ids=["huge", "large", "over", "no number"])
+async def test_any_lifetime_of_a_token_is_borne(sender: WebhookSender, lifetime: float) -> None:
+    async with Receiver() as receiver:
+        server = TokenServer(receiver)
+        server.lifetime = lifetime
+        settings = WebhookSettings(receiver.url, auth=AuthConfig(oauth=server.config))
+        assert (await send(sender, settings)).status == 200
 
 
 async def test_a_redirect_is_not_followed(sender: WebhookSender) -> None:

@@ -238,9 +238,7 @@ def _placed_at(view: View) -> Instant:
 def _pace(clock: WorldClock) -> str:
     if clock.speed == 0:
         return "stands still"
-    if clock.is_hurrying or clock.speed < 1:
-        return f"runs {clock.speed:g} times as fast"
-    return "runs as real time does"
+    return "runs as real time does" if clock.pace == 1 else f"runs {clock.pace:g} times as fast"
 
 
 def _here(request: Request) -> str:

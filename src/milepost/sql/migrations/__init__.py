@@ -49,14 +49,14 @@ def ensure(engine: Engine, path: Path, *, migrate: bool) -> None:
     upgrade(engine)
 
 
-def upgrade(engine: Engine) -> None:
-    """Run the steps that are missing."""
+def upgrade(engine: Engine, to: str = "head") -> None:
+    """Run the steps that are missing, the last of all or up to one."""
     from alembic import command
 
     config = _config()
     with engine.connect() as connection:
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        command.upgrade(config, to)
 
 
 def steps() -> list[str]:

@@ -72,9 +72,11 @@ def _messages() -> None:
         sa.Column("manual", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
+    # What waits for a disabled destination is held now.
     op.execute(
-        "INSERT INTO messages SELECT id, destination_id, position, state, tries, due_at, lease_until, fence, late,"
-        " ready_at, '', 0, 0 FROM messages_0001"
+        "INSERT INTO messages SELECT id, destination_id, position, CASE WHEN state = 'pending' AND destination_id IN"
+        " (SELECT id FROM destinations WHERE NOT enabled) THEN 'held' ELSE state END, tries, due_at, lease_until,"
+        " fence, late, ready_at, '', 0, FALSE FROM messages_0001"
     )
     op.drop_table("messages_0001")
     op.create_index("messages_destination", "messages", ["destination_id", "position"], unique=False)
@@ -109,7 +111,7 @@ def _attempts() -> None:
     )
     op.execute(
         "INSERT INTO attempts SELECT message_id, number, started_at, duration_ms, outcome, status, error, '', '',"
-        " NULL, 0 FROM attempts_0001"
+        " NULL, FALSE FROM attempts_0001"
     )
     op.drop_table("attempts_0001")
     op.create_index("attempts_started_at", "attempts", ["started_at", "number", "message_id"], unique=False)
