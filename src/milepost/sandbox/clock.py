@@ -46,14 +46,14 @@ class WorldClock:
             return self.speed
         real = self._real()
         is_behind = not self._is_ahead and self._moved(real) < real
-        return self.speed if self._free or is_behind else 1.0
+        return self.speed if is_behind else 1.0
 
     @property
     def _is_ahead(self) -> bool:
         return self._start > self._real_start and not self._free
 
     def _moved(self, real: Instant) -> Instant:
-        speed = self.speed if self._free or not self._is_ahead else 1.0
+        speed = 1.0 if self._is_ahead else self.speed
         return Instant(self._start + round((real - self._real_start) * speed))
 
     def advance(self, milliseconds: int) -> Instant:

@@ -184,13 +184,6 @@ class Keeper(Player):
 
         return await self.change(order_id, business_product_id, change)
 
-    async def give_back(
-        self, order_id: str, delivery_id: str, business_product_id: str | None = None
-    ) -> list[Published]:
-        """Start a return of what was in a delivered package. Raises `Conflict` when it isn't delivered."""
-        step = Step(self._clock.now(), delivery_id, returned="STARTED")
-        return await self.act(order_id, step, business_product_id)
-
     async def complete_refund(
         self, order_id: str, refund_id: str, business_product_id: str | None = None
     ) -> list[Published]:

@@ -311,6 +311,32 @@ async def test_a_world_goes_wrong_in_the_same_way_whoever_subscribes_to_it(tmp_p
     assert await received("two") == first
 
 
+async def test_a_clock_that_hurries_makes_no_attempt_twice(tmp_path: Path) -> None:
+    """Sending takes real time: a lease is as long by the real clock, whoever sets the world's speed, and when."""
+    answering = asyncio.Event()
+
+    async def hang(received: Received) -> web.StreamResponse:
+        await answering.wait()
+        return web.Response()
+
+    async with Receiver(hang) as hub:
+        settings = config(tmp_path, speed=1.0, start=None, hub_url=hub.url)
+        async with opened(settings) as sandbox:
+            stop = asyncio.Event()
+            running = asyncio.create_task(sandbox.run(stop))
+            sandbox.clock.set_speed(600)
+            (order_id,) = await sandbox.keeper.start(1, None)
+            published = await sandbox.keeper.trigger("PACKAGE_DELIVERY_IN_TRANSIT", order_id=order_id)
+            await hub.got(len(published))
+            await sandbox.clock.wait(Instant(sandbox.clock.now() + 10 * MINUTE), asyncio.Event())
+            answering.set()
+            stop.set()
+            await running
+            counts = await sandbox.store.read(lambda tx: tx.attempts.count())
+    assert counts == {"delivered": len(published)}
+    assert len(hub.received) == len(published)
+
+
 async def test_an_order_that_is_put_in_again_loses_no_event_that_a_crash_left(tmp_path: Path) -> None:
     document = {"id": "o1", "packageInformation": {"details": [{"id": "d1"}]}}
     async with opened(config(tmp_path)) as sandbox:

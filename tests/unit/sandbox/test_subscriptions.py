@@ -1,7 +1,7 @@
 """Subscriptions and auth profiles: what each makes the publisher send to, and every documented refusal."""
 
 import asyncio
-from base64 import b64encode
+from base64 import b64encode, urlsafe_b64encode
 from typing import Any
 
 import msgspec
@@ -397,3 +397,12 @@ async def test_subscriptions_at_once_stay_one(asking: Asking) -> None:
     )
     assert sum("errors" not in answer for answer in answers) == 1
     assert (await asking.ask("subscriptions"))["totalCount"] == 1
+
+
+@pytest.mark.parametrize("number", [10**30, -(10**30), 0])
+async def test_a_cursor_with_any_number_is_a_page(asking: Asking, number: int) -> None:
+    webhook = {"webhook": {"url": "http://127.0.0.1:1/hook", "method": "POST"}}
+    await asking.ask("subscribe", input={"eventType": "PACKAGE_DELIVERED", "destination": webhook})
+    after = urlsafe_b64encode(f"{number}:x".encode()).decode()
+    page = await asking.ask("subscriptions", first=5, after=after)
+    assert len(page["edges"]) == (0 if number > 0 else 1)
