@@ -39,7 +39,7 @@ fmt: $(VENV)/.dev ## Format the code and mend what ruff can mend
 lock: $(VENV)/.dev ## Pin requirements/*.in anew, by hash
 	@for name in build run dev bench; do $(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header --custom-compile-command "make lock" requirements/$$name.in -o requirements/$$name.txt; done
 
-clean: ## Remove everything that was built or run here
+clean: ## Remove what was built and what the demo kept (databases of your own stay)
 	@rm -rf $(VENV) run dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(VENV)/.python: requirements/build.txt

@@ -43,11 +43,14 @@ class Look(Struct):
     messages: dict[str, int]
     steps_left: int
     world_time: Instant
+    is_hurrying: bool
+    """Once the world runs at the real pace, nobody waits for what is still planned."""
 
     @property
     def finished(self) -> bool:
         waiting = self.counts.pending + self.asks.get("open", 0) + self.messages.get("pending", 0)
-        return self.steps_left == 0 and waiting == 0 and self.counts.events > 0
+        is_over = self.steps_left == 0 or not self.is_hurrying
+        return is_over and waiting == 0 and self.counts.events > 0
 
 
 async def play(
@@ -193,7 +196,7 @@ async def _look(hub: Hub, world: Sandbox) -> Look:
     for view in views:
         states[view.state] = states.get(view.state, 0) + 1
     left = sum(len(one.plan) + len(one.outbox) for _, one in worlds)
-    return Look(counts, states, views, asks, messages, left, world.clock.now())
+    return Look(counts, states, views, asks, messages, left, world.clock.now(), world.clock.pace > 1)
 
 
 def _table(look: Look) -> Table:

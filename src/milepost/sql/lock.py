@@ -61,7 +61,9 @@ def acquire(database: Path, owner: str, since: Instant) -> Lock:
         holder = _read(path)
         who = str(holder) if holder else "another process"
         raise StoreLocked(
-            f"{database} is in use by {who}; stop it first, or set another DATABASE_URL", holder=holder
+            f"{database} is in use by {who}; stop it first, or use another database:"
+            " MILEPOST_DATABASE_URL, --database, or the demo's --folder",
+            holder=holder,
         )
     mine = Holder(os.getpid(), socket.gethostname(), owner, since)
     try:

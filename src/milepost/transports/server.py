@@ -15,6 +15,7 @@ not believed.
 """
 
 import asyncio
+import errno
 import socket
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -27,6 +28,7 @@ from msgspec import Struct
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from milepost.domain.errors import Misconfigured
 from milepost.transports.asgi import App, Scope
 from milepost.transports.whole import LARGEST, WholeRequest
 
@@ -305,17 +307,21 @@ def _config(app: App) -> uvicorn.Config:
 
 
 def _bind(host: str, port: int) -> socket.socket:
-    """A listening address. A name is resolved here and its first address taken."""
-    family, kind, protocol, _, address = socket.getaddrinfo(
-        host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
+    """A listening address. A name is resolved here and its first address taken. Raises `Misconfigured`."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except OSError as e:
+        raise Misconfigured(f"{host} is no address to listen on: {e.strerror}") from e
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-    except OSError:
+    except OSError as e:
         listener.close()
-        raise
+        why = "something listens there already" if e.errno == errno.EADDRINUSE else e.strerror
+        raise Misconfigured(f"cannot listen on {host}:{port}: {why}; --port chooses another") from e
     return listener
 
 

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.unit.transports.serving import Served, serving
 
+from milepost.domain.errors import Misconfigured
 from milepost.transports.asgi import Receive, Scope, Send, read_body, respond
 from milepost.transports.server import Limits, serve
 
@@ -306,9 +307,24 @@ async def test_an_address_in_use_is_told_and_nothing_announced() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(OSError, match="in use"):
+        with pytest.raises(Misconfigured, match="something listens there already"):
             await serve(
                 echo, "127.0.0.1", taken.getsockname()[1], stop=asyncio.Event(), ready=announced.append
             )
 
     assert announced == []
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "no-such-host.invalid"])
+async def test_where_nobody_can_listen_the_program_says_so(host: str) -> None:
+    """A port that is taken and a host that is none are settings to mend, not a traceback."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(Misconfigured, match=r"--port chooses another|no address to listen on"):
+            await serve(_never, host, port, stop=asyncio.Event(), ready=lambda port: None)
+
+
+async def _never(scope: Any, receive: Any, send: Any) -> None:
+    raise AssertionError("nothing was listening")
