@@ -5,7 +5,7 @@ that `playing` makes once, with its events; what may happen is `transitions`, wh
 the world is `lookups`.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -28,6 +28,10 @@ __all__ = ["MIXED", "Keeper", "Published"]
 
 MIXED = "mixed"
 """In place of a scenario's name: each package draws its own."""
+
+
+Note = Callable[[dict[str, Any], list[dict[str, Any]]], None]
+"""Writes something about line item entries into an order document."""
 
 
 class Keeper(Player):
@@ -166,21 +170,29 @@ class Keeper(Player):
         return await self.act(order_id, step, business_product_id)
 
     async def cancel(
-        self, order_id: str, reason: str = "CUSTOMER_REQUESTED", business_product_id: str | None = None
+        self,
+        order_id: str,
+        reason: str = "CUSTOMER_REQUESTED",
+        business_product_id: str | None = None,
+        *,
+        note: Note = lambda order, entries: None,
     ) -> list[Published]:
-        """Cancel what of an order is still pending. Raises `Conflict` when nothing is."""
+        """Cancel what of an order is still pending. `note` writes into the order what else is to be said of these
+        line item entries. Raises `Conflict` when nothing is pending."""
 
         def change(world: WorldOrder) -> tuple[WorldOrder, list[tuple[Publication, Instant]]]:
-            pending = [
-                d["id"] for d in world.order["packageInformation"]["details"] if d["state"] == "PENDING"
-            ]
+            details = world.order["packageInformation"]["details"]
+            pending = {d["id"]: d for d in details if d["state"] == "PENDING"}
             if not pending:
                 raise Conflict(f"nothing of order {order_id} is pending any more", orderId=order_id)
             at = self._clock.now()
-            return self.stepped(
-                _without_plan(world, pending),
+            after, published = self.stepped(
+                _without_plan(world, list(pending)),
                 [Step(at, each, state="CANCELLED", reason=reason) for each in pending],
             )
+            contents = [d["packageInformationDetailsFor"]["orderLineItems"] for d in pending.values()]
+            note(after.order, [entry for content in contents for entry in content])
+            return after, published
 
         return await self.change(order_id, business_product_id, change)
 

@@ -13,7 +13,6 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from milepost.domain.errors import Conflict
 from milepost.domain.instant import SECOND, Instant, format_instant
 from milepost.sandbox.api_error import CONFLICT, NOT_FOUND, ApiError, access_denied, invalid
 from milepost.sandbox.keeper import Keeper
@@ -128,25 +127,11 @@ class Orders:
         }
         reason = _CANCELLED_BECAUSE.get(requested["reason"], "CUSTOMER_REQUESTED")
 
-        def change(world: WorldOrder) -> Changed:
-            pending = {d["id"]: d for d in _details(world) if d["state"] == "PENDING"}
-            if not pending:
-                raise Conflict("Nothing of the order is pending any more.")
-            entries = [
-                e for d in pending.values() for e in d["packageInformationDetailsFor"]["orderLineItems"]
-            ]
+        def note(order: dict[str, Any], entries: list[dict[str, Any]]) -> None:
             requested["canceledFor"] = {"orderLineItems": copy.deepcopy(entries)}
-            world = replace(
-                world,
-                plan=tuple(s for s in world.plan if s.delivery_id not in pending),
-                held=tuple(s for s in world.held if s.delivery_id not in pending),
-            )
-            steps = [Step(at, each, state="CANCELLED", reason=reason) for each in pending]
-            after, published = self._keeper.stepped(world, steps)
-            _note(after.order, requested)
-            return after, published
+            _note(order, requested)
 
-        await self._keeper.change(world.id, world.business_product_id, change)
+        await self._keeper.cancel(world.id, reason, world.business_product_id, note=note)
         return await self._found({"orderId": world.id}, caller), requested
 
     async def move_packages(self, caller: Caller, identifier: Given, given: Given) -> WorldOrder:
