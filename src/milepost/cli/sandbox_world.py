@@ -121,7 +121,7 @@ def tell_started(client: SandboxClient, answer: dict[str, Any], json: bool) -> N
     clock = answer["clock"]
     if clock["nextStepAt"]:
         console.print(
-            f"it is {local(clock['now'])} there, at {_pace(clock['speed'])}; the next step is at"
+            f"it is {local(clock['now'])} there, at {_pace(clock['pace'])}; the next step is at"
             f" {local(clock['nextStepAt'])}"
         )
         console.print("[dim]milepost sandbox clock advance 1d lets a day pass[/]")
@@ -165,13 +165,14 @@ def _tell_time(clock: dict[str, Any], json: bool) -> None:
         print_json(clock)
         return
     due = f"the next step is at {local(clock['nextStepAt'])}" if clock["nextStepAt"] else "nothing is planned"
-    console.print(f"{local(clock['now'])}, at {_pace(clock['speed'])}; {due}")
+    console.print(f"{local(clock['now'])}, at {_pace(clock['pace'])}; {due}")
 
 
-def _pace(speed: float) -> str:
-    if speed == 0:
+def _pace(pace: float) -> str:
+    """How fast it really goes: what its speed was set to means nothing once it has caught up."""
+    if pace == 0:
         return "a stand"
-    return "the real pace" if speed == 1 else f"{speed:g} times the real pace"
+    return "the real pace" if pace == 1 else f"{pace:g} times the real pace"
 
 
 # ── Faults ─────────────────────────────────────────────────────────────────────────────────────────────────
