@@ -160,11 +160,13 @@ def list_sources(limit: Limit = 100, sandbox: SandboxUrl = None, json: Json = Fa
     if json:
         print_json(items)
         return
-    table = table_of("event source", "account", "region", "state", "to")
+    if not items:
+        console.print("there is no event source yet: one comes with a subscription to EventBridge")
     for item in items:
-        row = (item["name"], item["account"], item["region"], item["state"] or "?", item["url"] or "")
-        table.add_row(*map(escape, row))
-    console.print(table)
+        # Its name is longer than most terminals are wide, and has to be typed.
+        to = f" → {escape(item['url'])}" if item["url"] else ""
+        console.print(f"[bold]{escape(item['name'])}[/] {escape(item['state'] or '?')}{to}", soft_wrap=True)
+        console.print(f"  account {escape(item['account'])}, {escape(item['region'])}", soft_wrap=True)
 
 
 @sources_app.command(
@@ -333,7 +335,9 @@ def _answer(attempt: dict[str, Any]) -> str:
 
 
 def table_of(*columns: str) -> Table:
+    """In a narrow terminal the last column gives way, by further lines; what one has to type is before it."""
     table = Table(box=None, pad_edge=False)
-    for column in columns:
+    for column in columns[:-1]:
         table.add_column(column, no_wrap=True)
+    table.add_column(columns[-1], overflow="fold")
     return table

@@ -35,16 +35,14 @@ def orders(sandbox: SandboxUrl = None, json: Json = False) -> None:
     if not items:
         console.print("the world has no order yet: milepost sandbox scenarios start happy-path")
         return
-    table = table_of("order", "state", "scenario", "to happen", "deliveries")
     for item in items:
-        table.add_row(
-            escape(item["orderId"]),
-            state(item["state"]),
-            escape(item["scenario"] or ""),
-            f"{item['stepsLeft']} steps",
-            escape(", ".join(item["deliveryIds"])),
+        # Two lines, wrapped by the terminal alone: an id that is cut cannot be copied.
+        console.print(
+            f"[bold]{escape(item['orderId'])}[/] {state(item['state'])} {escape(item['scenario'] or 'no scenario')},"
+            f" {item['stepsLeft']} steps to happen",
+            soft_wrap=True,
         )
-    console.print(table)
+        console.print(f"  {escape(', '.join(item['deliveryIds']) or 'no deliveries')}", soft_wrap=True)
 
 
 # ── Scenarios ──────────────────────────────────────────────────────────────────────────────────────────────

@@ -37,3 +37,74 @@ def test_the_clock_is_told_by_the_pace_it_really_has(
     now = "2025-01-21T01:00:00Z"
     answers["/sandbox/clock"] = {"now": now, "speed": 26_880.0, "pace": pace, "nextStepAt": None}
     assert words in told("sandbox", "clock", "show")
+
+
+# ── At 80 columns ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_order_of_the_world_is_told_whole(answers: dict[str, Any]) -> None:
+    deliveries = [f"16e20914-fb61-58dc-9dae-3bd3efb0160{n}" for n in range(3)]
+    order = {
+        "orderId": "322-EY22-2AFLXA",
+        "state": "IN_TRANSIT",
+        "scenario": "stalled-over-a-weekend",
+        "stepsLeft": 7,
+        "deliveryIds": deliveries,
+    }
+    answers["/sandbox/orders"] = {
+        "items": [order, order | {"scenario": None, "deliveryIds": []}],
+        "next": None,
+    }
+    assert told("sandbox", "orders").splitlines() == [
+        "322-EY22-2AFLXA IN_TRANSIT stalled-over-a-weekend, 7 steps to happen",
+        f"  {', '.join(deliveries)}",
+        "322-EY22-2AFLXA IN_TRANSIT no scenario, 7 steps to happen",
+        "  no deliveries",
+    ]
+
+
+def test_the_names_of_scenarios_are_never_cut(answers: dict[str, Any]) -> None:
+    title = "Two packages; the second ship event does not erase the first, whatever is asked between them"
+    answers["/sandbox/scenarios"] = {
+        "items": [{"name": "stalled-over-a-weekend", "title": title}],
+        "next": None,
+    }
+    printed = told("sandbox", "scenarios", "list")
+    assert "stalled-over-a-weekend  Two packages" in printed
+    assert " ".join(printed.split()).endswith(title)
+
+
+def test_event_sources_are_told_whole_and_their_absence_in_a_sentence(answers: dict[str, Any]) -> None:
+    answers["/sandbox/event-sources"] = {"items": [], "next": None}
+    assert told("sandbox", "event-sources", "list").startswith("there is no event source yet")
+    name = f"aws.partner/buywithprime.amazon.com/{'x' * 60}"
+    source = {"name": name, "account": "123456789012", "region": "us-east-1", "state": "PENDING", "url": None}
+    answers["/sandbox/event-sources"]["items"].append(source)
+    assert told("sandbox", "event-sources", "list").splitlines() == [
+        f"{name} PENDING",
+        "  account 123456789012, us-east-1",
+    ]
+
+
+def test_rule_and_position_of_a_milestone_are_never_cut(answers: dict[str, Any]) -> None:
+    milestone = {
+        "code": "AVAILABLE_FOR_PICKUP",
+        "occurredAt": "2025-01-21T12:10:00Z",
+        "standing": "superseded",
+        "address": {"locality": "Mountain View", "region": "CA"},
+    }
+    tracker = {"carrierCode": "ups", "trackingNumber": "1Z679A7B0000000001", "milestones": [milestone]}
+    fact = {
+        "about": "tracker ups/1Z679A7B0000000001",
+        "position": 123_456,
+        "text": "AVAILABLE_FOR_PICKUP at 2025-01-21T12:10:00Z: an answer that came later has it no more.",
+        "rule": "design 8",
+        "used": True,
+    }
+    path = "/v1/trackers/ups/1Z679A7B0000000001/explain"
+    answers[path] = {"state": "The parcel is there.", "view": tracker, "facts": [fact]}
+    printed = told("explain", "ups/1Z679A7B0000000001")
+    assert "AVAILABLE_FOR_PICKUP  design 8  123456" in printed
+    assert "…" not in printed
+    for word in ("ups", "Mountain", "CA", "later", "more."):
+        assert word in printed.split()
