@@ -87,7 +87,7 @@ def orders(
     search: Annotated[
         str | None, typer.Option("--search", help="Order id, alias, tracking number, email or name.")
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", help="How many, at most.")] = 50,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="How many, at most.")] = 50,
     as_of: AsOf = None,
     business_product: Product = None,
     url: Url = None,
@@ -95,6 +95,8 @@ def orders(
     json: Json = False,
 ) -> None:
     """List orders, search them, or show one."""
+    if as_of is not None and order_id is None:
+        fail("--as-of needs an order id: a list is of now", 2)
     hub = HubClient(url, api_key)
     if order_id is not None:
         order = hub.get(f"/v1/orders/{order_id}", asOf=as_of, businessProductId=business_product)

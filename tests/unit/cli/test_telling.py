@@ -108,3 +108,17 @@ def test_rule_and_position_of_a_milestone_are_never_cut(answers: dict[str, Any])
     assert "…" not in printed
     for word in ("ups", "Mountain", "CA", "later", "more."):
         assert word in printed.split()
+
+
+# ── Misuse ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("arguments", [["orders"], ["orders", "--search", "ada"], ["quarantine", "list"]])
+@pytest.mark.parametrize("limit", ["0", "-1"])
+def test_a_list_of_nothing_is_misuse(answers: dict[str, Any], arguments: list[str], limit: str) -> None:
+    told(*arguments, "--limit", limit, code=2)
+
+
+@pytest.mark.parametrize("more", [[], ["--search", "ada"]])
+def test_only_one_order_is_shown_as_it_was_known(answers: dict[str, Any], more: list[str]) -> None:
+    assert "--as-of needs an order id" in told("orders", *more, "--as-of", "2025-01-21T09:00:00Z", code=2)
