@@ -3,7 +3,9 @@
 `explain`, which reads too, has a module of its own.
 """
 
+import re
 from collections import deque
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Any
@@ -37,6 +39,9 @@ STATE_COLOURS = {
     "RETURNING": "magenta",
     "RETURNED": "magenta",
 }
+
+
+_PRODUCT = re.compile(r"^businessProduct/[^/]*/(?=.)")
 
 
 def register(app: typer.Typer) -> None:
@@ -77,7 +82,7 @@ def _print_events(items: list[Any]) -> None:
         again = f" [dim]x{item['arrivals']}[/]" if item.get("arrivals", 1) > 1 else ""
         console.print(
             f"[dim]{item['position']:>7}[/] {local(item['receivedAt'])} [bold]{escape(item['type'])}[/]"
-            f" {escape(', '.join(item['resources']))}{again}{flags}",
+            f" {escape(without_product(item['resources']))}{again}{flags}",
             soft_wrap=True,
         )
 
@@ -158,6 +163,11 @@ def state(name: str | None) -> str:
     """A state, coloured."""
     colour = STATE_COLOURS.get(name or "", "white")
     return f"[{colour}]{escape(str(name or '?'))}[/]"
+
+
+def without_product(resources: Iterable[str]) -> str:
+    """Resources for a line: without the business product, the same in nearly all and longer than the rest."""
+    return ", ".join(_PRODUCT.sub("", resource) for resource in resources)
 
 
 def counts(summary: dict[str, Any]) -> str:

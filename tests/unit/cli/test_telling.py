@@ -6,6 +6,8 @@ import pytest
 from typer.testing import CliRunner
 
 from milepost.cli.client import HubClient, console
+from milepost.cli.forwarding import Forwarded
+from milepost.cli.listen import Log, Plan
 from milepost.cli.main import app
 
 
@@ -108,6 +110,34 @@ def test_rule_and_position_of_a_milestone_are_never_cut(answers: dict[str, Any])
     assert "…" not in printed
     for word in ("ups", "Mountain", "CA", "later", "more."):
         assert word in printed.split()
+
+
+PRODUCT = "businessProduct/bp-3458afa5-01af-c189-a99e-eac9e99125ae"
+
+
+def test_events_of_the_journal_are_told_without_the_business_product(answers: dict[str, Any]) -> None:
+    event = {
+        "position": 7,
+        "receivedAt": "2025-01-21T12:10:00Z",
+        "type": "PACKAGE_DELIVERED",
+        "resources": [f"{PRODUCT}/order/322-ABCD-EFGH12", PRODUCT],
+    }
+    answers["/v1/events"] = {"items": [event], "next": None}
+    assert told("tail", "--no-follow").endswith(f" PACKAGE_DELIVERED order/322-ABCD-EFGH12, {PRODUCT}\n")
+    assert f"{PRODUCT}/order/322-ABCD-EFGH12" in told("tail", "--no-follow", "--json")
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_what_a_handler_answered_is_told_within_a_narrow_line(
+    answers: dict[str, Any], capsys: pytest.CaptureFixture[str], verbose: bool
+) -> None:
+    resource = f"{PRODUCT}/order/322-ABCD-EFGH12/delivery/0ba37cb1-3cc3-586d-e293-ff0cc76096a8"
+    plan = Plan("", (), "", ("", "", ""), ("", "", ""), verbose=verbose, json=False)
+    name = "PACKAGE_TRACKER_MILESTONE_CHANGED"
+    Log(plan).tell(Forwarded(0.0, name, "e", "k", (resource,), 2, 503, 12, b"{}", b"", "nothing answers"))
+    line = capsys.readouterr().out.splitlines()[0]
+    assert f" {name} 503 in 12 ms try 2 " in line[:80]
+    assert line.endswith(f" {resource if verbose else resource.removeprefix(f'{PRODUCT}/')} nothing answers")
 
 
 # ── Misuse ─────────────────────────────────────────────────────────────────────────────────────────────────
