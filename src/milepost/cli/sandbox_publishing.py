@@ -330,8 +330,14 @@ def _state_of(message: dict[str, Any]) -> str:
 
 def _answer(attempt: dict[str, Any]) -> str:
     colour = _COLOURS[attempt["outcome"]]
-    what = f"answered {attempt['status']}" if attempt["status"] else escape(attempt["error"])
-    return f"[{colour}]{attempt['outcome']}[/]: {what} in {attempt['durationMs']} ms"
+    length = f"{attempt['durationMs']} ms"
+    # An error is a sentence of its own, that "in 0 ms" would seem to go on.
+    what = (
+        f"answered {attempt['status']} in {length}"
+        if attempt["status"]
+        else f"{escape(attempt['error'])} ({length})"
+    )
+    return f"[{colour}]{attempt['outcome']}[/]: {what}"
 
 
 def table_of(*columns: str) -> Table:

@@ -9,6 +9,7 @@ from milepost.cli.client import HubClient, console
 from milepost.cli.forwarding import Forwarded
 from milepost.cli.listen import Log, Plan
 from milepost.cli.main import app
+from milepost.cli.sandbox_publishing import _answer
 
 
 @pytest.fixture
@@ -138,6 +139,18 @@ def test_what_a_handler_answered_is_told_within_a_narrow_line(
     line = capsys.readouterr().out.splitlines()[0]
     assert f" {name} 503 in 12 ms try 2 " in line[:80]
     assert line.endswith(f" {resource if verbose else resource.removeprefix(f'{PRODUCT}/')} nothing answers")
+
+
+def test_how_long_an_attempt_took_is_apart_from_its_error() -> None:
+    attempt = {
+        "outcome": "failed",
+        "status": None,
+        "error": "nobody is there, until it arrives",
+        "durationMs": 0,
+    }
+    assert _answer(attempt) == "[red]failed[/]: nobody is there, until it arrives (0 ms)"
+    answered = attempt | {"outcome": "delivered", "status": 200, "durationMs": 3}
+    assert _answer(answered) == "[green]delivered[/]: answered 200 in 3 ms"
 
 
 # ── Misuse ─────────────────────────────────────────────────────────────────────────────────────────────────
