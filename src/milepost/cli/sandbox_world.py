@@ -197,17 +197,21 @@ def set_faults(
 
 @faults_app.command("clear", epilog="Example: milepost sandbox faults clear duplicate")
 def clear_faults(
-    names: Annotated[list[str] | None, typer.Argument(help="Which; without any, all.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Which, by word or JSON name; without any, all.")
+    ] = None,
     sandbox: SandboxUrl = None,
     json: Json = False,
 ) -> None:
     """Turn faults off."""
     from milepost.sandbox.faults import WORDS, Faults, every_field
 
-    unknown = [name for name in names or () if name not in WORDS]
+    words = _words_of_json()
+    unknown = [name for name in names or () if name not in WORDS and name not in words]
     if unknown:
         fail(f"there is no fault {unknown[0]!r}; there are {', '.join(WORDS)}", 2)
-    off = values(Faults(), names) if names else every_field(Faults())
+    named = [name if name in WORDS else words[name] for name in names or ()]
+    off = values(Faults(), named) if named else every_field(Faults())
     _tell_faults(SandboxClient(sandbox).post("/sandbox/faults", off), json)
 
 
@@ -224,8 +228,32 @@ def values(faults: Any, words: list[str]) -> dict[str, object]:
     return {f.encode_name: getattr(faults, f.name) for f in fields(faults) if f.name in named}
 
 
-def _tell_faults(now: dict[str, Any], json: bool) -> None:
+def _words_of_json() -> dict[str, str]:
+    """The word that sets a field, by the field's JSON name."""
+    from msgspec.structs import fields
 
+    from milepost.sandbox.faults import WORDS, Faults
+
+    words = {field: word for word, field in WORDS.items()}
+    # The one field without a word of its own is all of what this word sets.
+    return {f.encode_name: words.get(f.name, "throttling") for f in fields(Faults)}
+
+
+def option(name: str, value: Any) -> str:
+    """A fault as `set` takes it, from its JSON name and value."""
+    word = _words_of_json()[name]
+    if isinstance(value, bool):
+        # All throttling is a rate of 1 to `set`, which knows no on and off of it.
+        return f"{word}=1" if word == "throttling" else f"{word}={'on' if value else 'off'}"
+    if isinstance(value, list):
+        return f"{word}={'+'.join(value)}"
+    if name.endswith("Seconds"):
+        whole = float(value).is_integer()
+        return f"{word}={int(value)}s" if whole else f"{word}={round(value * 1_000)}ms"
+    return f"{word}={value:.12g}"
+
+
+def _tell_faults(now: dict[str, Any], json: bool) -> None:
     from milepost.sandbox.faults import Faults, every_field
 
     if json:
@@ -235,5 +263,8 @@ def _tell_faults(now: dict[str, Any], json: bool) -> None:
     on = {name: value for name, value in now.items() if value != plain.get(name) and value != []}
     if not on:
         console.print("no fault is on")
+    if on.get("throttling"):
+        on.pop("throttlingRate", None)
     for name, value in on.items():
-        console.print(f"[bold]{escape(name)}[/] {escape(str(value))}")
+        word, _, given = option(name, value).partition("=")
+        console.print(f"[bold]{escape(word)}[/]={escape(given)}", soft_wrap=True)
