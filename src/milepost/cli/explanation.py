@@ -86,30 +86,36 @@ def _id_of(line: Line) -> tuple[str, int, str]:
 def _print_milestones(view: dict[str, Any], lines: list[Line]) -> set[tuple[str, int, str]]:
     """The milestones of every tracker, oldest first; the lines that they stand for."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for column in ("  occurred", "milestone", "tracker", "where", "rule", "pos", ""):
-        table.add_column(column, no_wrap=column != "")
+    for column in ("  occurred", "milestone", "rule", "pos"):
+        table.add_column(column, no_wrap=True)
+    # In a narrow terminal this one goes on in further lines, and the others are whole.
+    table.add_column("tracker, where", overflow="fold")
     stood_for: set[tuple[str, int, str]] = set()
     shown = [(tracker, milestone) for tracker in _trackers(view) for milestone in tracker["milestones"]]
+    width = max((len(_number(tracker)) for tracker, _ in shown), default=0)
     for tracker, milestone in sorted(shown, key=lambda pair: pair[1]["occurredAt"] or ""):
-        number = f"{tracker['carrierCode']}/{tracker['trackingNumber']}"
+        number = _number(tracker)
         said = f"{milestone['code']} at {milestone['occurredAt'] or 'an unknown time'}: "
         told = [x for x in lines if x["about"].endswith(number) and x["text"].startswith(said)]
         stood_for.update(map(_id_of, told))
         line = min(told, key=lambda x: x["position"], default=None)
         counts = milestone["standing"] == "counts"
+        why = f"  {line['text'].removeprefix(said)}" if line and not counts else ""
         table.add_row(
             f"  {local(milestone['occurredAt'])}",
             state(milestone["code"]) if counts else f"[yellow]{escape(milestone['code'])}[/]",
-            escape(number.replace("/", " ")),
-            escape(place(milestone)),
-            line["rule"] if line else "",
+            escape(line["rule"]) if line else "",
             str(line["position"]) if line else "",
-            escape(line["text"].removeprefix(said)) if line and not counts else "",
+            escape(f"{number.replace('/', ' '):<{width}}  {place(milestone)}{why}".rstrip()),
         )
     if shown:
         console.print("\n[bold]What made it so: the carriers' milestones[/], oldest first")
         console.print(table)
     return stood_for
+
+
+def _number(tracker: dict[str, Any]) -> str:
+    return f"{tracker['carrierCode']}/{tracker['trackingNumber']}"
 
 
 def _trackers(view: dict[str, Any]) -> list[dict[str, Any]]:

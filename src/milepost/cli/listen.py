@@ -20,6 +20,7 @@ from rich.markup import escape
 from milepost.cli.client import DEFAULT_SANDBOX_URL, console, errors, fail
 from milepost.cli.sandbox_publishing import SandboxUrl
 from milepost.cli.serve import stop_on_signal
+from milepost.cli.show import without_product
 from milepost.domain.errors import MilepostError, UpstreamDenied
 from milepost.domain.event import BY_NAME, CATALOGUE, READ_ORDER, VIEW_TRACKER, canonical_type
 
@@ -184,9 +185,11 @@ class Log:
         again = f" [dim]try {one.attempt}[/]" if one.attempt > 1 else ""
         colour = "green" if one.is_handled else "red"
         error = f" {escape(one.error)}" if one.error else ""
+        resources = ", ".join(one.resources) if self._plan.verbose else without_product(one.resources)
+        # What was answered comes before the ids: they go beyond a narrow terminal's line.
         console.print(
             f"{datetime.fromtimestamp(one.at, UTC).astimezone():%H:%M:%S} [bold]{escape(one.type)}[/]"
-            f" {escape(', '.join(one.resources))} [{colour}]{one.status}[/] in {one.duration_ms} ms{again}{error}",
+            f" [{colour}]{one.status}[/] in {one.duration_ms} ms{again} {escape(resources)}{error}",
             soft_wrap=True,
         )
         if self._plan.verbose:

@@ -154,7 +154,7 @@ def _post_to(
 @quarantine_app.command("list", epilog="Example: milepost quarantine list --released")
 def list_quarantine(
     released: Annotated[bool, typer.Option("--released", help="Those let out, too.")] = False,
-    limit: Annotated[int, typer.Option("--limit", help="How many, at most.")] = 50,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="How many, at most.")] = 50,
     url: Url = None,
     api_key: Key = None,
     json: Json = False,

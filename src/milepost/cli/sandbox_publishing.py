@@ -160,11 +160,13 @@ def list_sources(limit: Limit = 100, sandbox: SandboxUrl = None, json: Json = Fa
     if json:
         print_json(items)
         return
-    table = table_of("event source", "account", "region", "state", "to")
+    if not items:
+        console.print("there is no event source yet: one comes with a subscription to EventBridge")
     for item in items:
-        row = (item["name"], item["account"], item["region"], item["state"] or "?", item["url"] or "")
-        table.add_row(*map(escape, row))
-    console.print(table)
+        # Its name is longer than most terminals are wide, and has to be typed.
+        to = f" → {escape(item['url'])}" if item["url"] else ""
+        console.print(f"[bold]{escape(item['name'])}[/] {escape(item['state'] or '?')}{to}", soft_wrap=True)
+        console.print(f"  account {escape(item['account'])}, {escape(item['region'])}", soft_wrap=True)
 
 
 @sources_app.command(
@@ -328,12 +330,20 @@ def _state_of(message: dict[str, Any]) -> str:
 
 def _answer(attempt: dict[str, Any]) -> str:
     colour = _COLOURS[attempt["outcome"]]
-    what = f"answered {attempt['status']}" if attempt["status"] else escape(attempt["error"])
-    return f"[{colour}]{attempt['outcome']}[/]: {what} in {attempt['durationMs']} ms"
+    length = f"{attempt['durationMs']} ms"
+    # An error is a sentence of its own, that "in 0 ms" would seem to go on.
+    what = (
+        f"answered {attempt['status']} in {length}"
+        if attempt["status"]
+        else f"{escape(attempt['error'])} ({length})"
+    )
+    return f"[{colour}]{attempt['outcome']}[/]: {what}"
 
 
 def table_of(*columns: str) -> Table:
+    """In a narrow terminal the last column gives way, by further lines; what one has to type is before it."""
     table = Table(box=None, pad_edge=False)
-    for column in columns:
+    for column in columns[:-1]:
         table.add_column(column, no_wrap=True)
+    table.add_column(columns[-1], overflow="fold")
     return table

@@ -35,16 +35,14 @@ def orders(sandbox: SandboxUrl = None, json: Json = False) -> None:
     if not items:
         console.print("the world has no order yet: milepost sandbox scenarios start happy-path")
         return
-    table = table_of("order", "state", "scenario", "to happen", "deliveries")
     for item in items:
-        table.add_row(
-            escape(item["orderId"]),
-            state(item["state"]),
-            escape(item["scenario"] or ""),
-            f"{item['stepsLeft']} steps",
-            escape(", ".join(item["deliveryIds"])),
+        # Two lines, wrapped by the terminal alone: an id that is cut cannot be copied.
+        console.print(
+            f"[bold]{escape(item['orderId'])}[/] {state(item['state'])} {escape(item['scenario'] or 'no scenario')},"
+            f" {item['stepsLeft']} steps to happen",
+            soft_wrap=True,
         )
-    console.print(table)
+        console.print(f"  {escape(', '.join(item['deliveryIds']) or 'no deliveries')}", soft_wrap=True)
 
 
 # ── Scenarios ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -121,7 +119,7 @@ def tell_started(client: SandboxClient, answer: dict[str, Any], json: bool) -> N
     clock = answer["clock"]
     if clock["nextStepAt"]:
         console.print(
-            f"it is {local(clock['now'])} there, at {_pace(clock['speed'])}; the next step is at"
+            f"it is {local(clock['now'])} there, at {_pace(clock['pace'])}; the next step is at"
             f" {local(clock['nextStepAt'])}"
         )
         console.print("[dim]milepost sandbox clock advance 1d lets a day pass[/]")
@@ -165,13 +163,14 @@ def _tell_time(clock: dict[str, Any], json: bool) -> None:
         print_json(clock)
         return
     due = f"the next step is at {local(clock['nextStepAt'])}" if clock["nextStepAt"] else "nothing is planned"
-    console.print(f"{local(clock['now'])}, at {_pace(clock['speed'])}; {due}")
+    console.print(f"{local(clock['now'])}, at {_pace(clock['pace'])}; {due}")
 
 
-def _pace(speed: float) -> str:
-    if speed == 0:
+def _pace(pace: float) -> str:
+    """How fast it really goes: what its speed was set to means nothing once it has caught up."""
+    if pace == 0:
         return "a stand"
-    return "the real pace" if speed == 1 else f"{speed:g} times the real pace"
+    return "the real pace" if pace == 1 else f"{pace:g} times the real pace"
 
 
 # ── Faults ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -198,17 +197,21 @@ def set_faults(
 
 @faults_app.command("clear", epilog="Example: milepost sandbox faults clear duplicate")
 def clear_faults(
-    names: Annotated[list[str] | None, typer.Argument(help="Which; without any, all.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Which, by word or JSON name; without any, all.")
+    ] = None,
     sandbox: SandboxUrl = None,
     json: Json = False,
 ) -> None:
     """Turn faults off."""
     from milepost.sandbox.faults import WORDS, Faults, every_field
 
-    unknown = [name for name in names or () if name not in WORDS]
+    words = _words_of_json()
+    unknown = [name for name in names or () if name not in WORDS and name not in words]
     if unknown:
         fail(f"there is no fault {unknown[0]!r}; there are {', '.join(WORDS)}", 2)
-    off = values(Faults(), names) if names else every_field(Faults())
+    named = [name if name in WORDS else words[name] for name in names or ()]
+    off = values(Faults(), named) if named else every_field(Faults())
     _tell_faults(SandboxClient(sandbox).post("/sandbox/faults", off), json)
 
 
@@ -225,8 +228,32 @@ def values(faults: Any, words: list[str]) -> dict[str, object]:
     return {f.encode_name: getattr(faults, f.name) for f in fields(faults) if f.name in named}
 
 
-def _tell_faults(now: dict[str, Any], json: bool) -> None:
+def _words_of_json() -> dict[str, str]:
+    """The word that sets a field, by the field's JSON name."""
+    from msgspec.structs import fields
 
+    from milepost.sandbox.faults import WORDS, Faults
+
+    words = {field: word for word, field in WORDS.items()}
+    # The one field without a word of its own is all of what this word sets.
+    return {f.encode_name: words.get(f.name, "throttling") for f in fields(Faults)}
+
+
+def option(name: str, value: Any) -> str:
+    """A fault as `set` takes it, from its JSON name and value."""
+    word = _words_of_json()[name]
+    if isinstance(value, bool):
+        # All throttling is a rate of 1 to `set`, which knows no on and off of it.
+        return f"{word}=1" if word == "throttling" else f"{word}={'on' if value else 'off'}"
+    if isinstance(value, list):
+        return f"{word}={'+'.join(value)}"
+    if name.endswith("Seconds"):
+        whole = float(value).is_integer()
+        return f"{word}={int(value)}s" if whole else f"{word}={round(value * 1_000)}ms"
+    return f"{word}={value:.12g}"
+
+
+def _tell_faults(now: dict[str, Any], json: bool) -> None:
     from milepost.sandbox.faults import Faults, every_field
 
     if json:
@@ -236,5 +263,8 @@ def _tell_faults(now: dict[str, Any], json: bool) -> None:
     on = {name: value for name, value in now.items() if value != plain.get(name) and value != []}
     if not on:
         console.print("no fault is on")
+    if on.get("throttling"):
+        on.pop("throttlingRate", None)
     for name, value in on.items():
-        console.print(f"[bold]{escape(name)}[/] {escape(str(value))}")
+        word, _, given = option(name, value).partition("=")
+        console.print(f"[bold]{escape(word)}[/]={escape(given)}", soft_wrap=True)

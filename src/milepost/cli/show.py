@@ -3,7 +3,9 @@
 `explain`, which reads too, has a module of its own.
 """
 
+import re
 from collections import deque
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Any
@@ -37,6 +39,9 @@ STATE_COLOURS = {
     "RETURNING": "magenta",
     "RETURNED": "magenta",
 }
+
+
+_PRODUCT = re.compile(r"^businessProduct/[^/]*/(?=.)")
 
 
 def register(app: typer.Typer) -> None:
@@ -77,7 +82,7 @@ def _print_events(items: list[Any]) -> None:
         again = f" [dim]x{item['arrivals']}[/]" if item.get("arrivals", 1) > 1 else ""
         console.print(
             f"[dim]{item['position']:>7}[/] {local(item['receivedAt'])} [bold]{escape(item['type'])}[/]"
-            f" {escape(', '.join(item['resources']))}{again}{flags}",
+            f" {escape(without_product(item['resources']))}{again}{flags}",
             soft_wrap=True,
         )
 
@@ -87,7 +92,7 @@ def orders(
     search: Annotated[
         str | None, typer.Option("--search", help="Order id, alias, tracking number, email or name.")
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", help="How many, at most.")] = 50,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="How many, at most.")] = 50,
     as_of: AsOf = None,
     business_product: Product = None,
     url: Url = None,
@@ -95,6 +100,8 @@ def orders(
     json: Json = False,
 ) -> None:
     """List orders, search them, or show one."""
+    if as_of is not None and order_id is None:
+        fail("--as-of needs an order id: a list is of now", 2)
     hub = HubClient(url, api_key)
     if order_id is not None:
         order = hub.get(f"/v1/orders/{order_id}", asOf=as_of, businessProductId=business_product)
@@ -156,6 +163,11 @@ def state(name: str | None) -> str:
     """A state, coloured."""
     colour = STATE_COLOURS.get(name or "", "white")
     return f"[{colour}]{escape(str(name or '?'))}[/]"
+
+
+def without_product(resources: Iterable[str]) -> str:
+    """Resources for a line: without the business product, the same in nearly all and longer than the rest."""
+    return ", ".join(_PRODUCT.sub("", resource) for resource in resources)
 
 
 def counts(summary: dict[str, Any]) -> str:

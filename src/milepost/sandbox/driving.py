@@ -1,6 +1,6 @@
 """Driving the sandbox's world from any language: `/sandbox/…`.
 
-    GET  /sandbox/clock       the world's time, its speed, when something is planned next
+    GET  /sandbox/clock       the world's time, its speed and pace, when something is planned next
     POST /sandbox/clock       {"advance": "2h"} or {"to": time}, {"speed": n}: let time pass, play what is due
     GET  /sandbox/scenarios   what there is to live
     POST /sandbox/scenarios   {"scenario": name, "orders", "packages"}, or a document: start orders that live it
@@ -136,6 +136,7 @@ class DrivingRoutes:
             {
                 "now": format_instant(self._clock.now()),
                 "speed": self._clock.speed,
+                "pace": self._clock.pace,
                 "nextStepAt": None if due is None else format_instant(due),
             }
         )

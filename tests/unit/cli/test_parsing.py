@@ -1,15 +1,19 @@
 """What options of the commands mean."""
 
+import msgspec
 import pytest
 import typer
+from typer.testing import CliRunner
 
+from milepost.cli.client import HubClient
 from milepost.cli.listen import login, parse_events
+from milepost.cli.main import app
 from milepost.cli.sandbox import parse_schedule
 from milepost.cli.sandbox_publishing import _EVENT_ID
-from milepost.cli.sandbox_world import values
+from milepost.cli.sandbox_world import option, values
 from milepost.domain.errors import Invalid
 from milepost.domain.instant import MINUTE, SECOND
-from milepost.sandbox.faults import Faults
+from milepost.sandbox.faults import Faults, every_field, parse_options
 
 
 @pytest.mark.parametrize(
@@ -63,3 +67,34 @@ def test_a_password_of_the_settings_is_not_printed(monkeypatch: pytest.MonkeyPat
 def test_the_word_throttling_is_all_of_it() -> None:
     assert set(values(Faults(), ["throttling"])) == {"throttling", "throttlingRate"}
     assert set(values(Faults(), ["drop"])) == {"drop"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("duplicate=0.2", "duplicate-count=3", "reorder-within=90s", "delay=500ms", "delay-rate=0.25"),
+        *(
+            "delay-types=PACKAGE_DELIVERED+REFUND_REQUESTED",
+            "api-down=on",
+            "throttling=1",
+            "tracker-null=120s",
+        ),
+    ],
+)
+def test_a_fault_is_shown_as_it_is_set(text: str) -> None:
+    plain = every_field(Faults())
+    shown = msgspec.json.decode(msgspec.json.encode(every_field(parse_options([text]))))
+    assert [option(name, value) for name, value in shown.items() if value not in (plain[name], [])] == [text]
+
+
+def test_all_throttling_is_shown_as_the_word_that_sets_it() -> None:
+    assert option("throttling", True) == "throttling=1"
+
+
+@pytest.mark.parametrize("name", ["tracker-null", "trackerNullSeconds", "throttling", "throttlingRate"])
+def test_a_fault_is_cleared_by_word_or_json_name(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    sent: list[dict[str, object]] = []
+    monkeypatch.setattr(HubClient, "post", lambda self, path, body: sent.append(body) or {})
+    assert CliRunner().invoke(app, ["sandbox", "faults", "clear", name]).exit_code == 0
+    throttling = {"throttling": False, "throttlingRate": 0.0}
+    assert sent == [throttling if name.startswith("throttling") else {"trackerNullSeconds": 0.0}]
