@@ -252,7 +252,7 @@ def _tell(look: Look, hub: Hub, world: Sandbox) -> None:
     console.print("  milepost tail --no-follow", markup=False)
     console.print("  milepost trigger PACKAGE_DELIVERED", markup=False)
     console.print(f"\n  hub      {hub_url}   (webhooks: user {WORD}, password {WORD})")
-    console.print(f"  sandbox  {sandbox_url}   (client id, secret and target id: {WORD})")
+    console.print(f"  sandbox  {sandbox_url}   (a page to look at; client id, secret and target id: {WORD})")
 
 
 def _telling(orders: list[View]) -> View | None:
