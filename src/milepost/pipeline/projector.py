@@ -12,7 +12,7 @@ Reading one order or tracker with its facts (`load_order`, `load_tracker`) lives
 `asOf` and the timeline read exactly what the projector folds. The folds themselves are `domain`'s.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 import structlog
@@ -33,6 +33,8 @@ NAME = "projector"
 
 KNOWN_BYTES = 2_000_000
 """Bodies whose facts are kept between batches; decoded, an order answer takes some ten times its bytes."""
+AT_ONCE = 64
+"""Subjects whose facts are in memory together: a backlog may touch every order there is."""
 
 KEY_REUSE = "keyReuse"
 CONFLICT = "conflict"
@@ -132,18 +134,23 @@ class _Batch:
                 self._fresh.setdefault((record.business_product_id, subject), []).append(record)
         touched_trackers = {key for key in self._fresh if key[1].startswith("tracker/")}
         touched_orders = {key for key in self._fresh if key[1].startswith("order/")}
-        self._load({*touched_trackers, *touched_orders})
-        for bp, subject in touched_trackers:
-            touched_orders |= {(bp, order_subject(o)) for o in _orders_of(self._loaded[bp, subject])}
-        self._load(touched_orders)
-        # An order that only a tracker's facts name has none of its own, and no view.
-        order_trackers = {key: _trackers_of(self._loaded[key]) for key in touched_orders if self._loaded[key]}
-        self._load({(key[0], s) for key, named in order_trackers.items() for s in named})
         trackers: dict[Key, Tracker] = {}
-        for key in touched_trackers:
-            self._fold_tracker(key, trackers)
-        for key, named in order_trackers.items():
-            self._fold_order(key, named, trackers)
+        for some in _groups(touched_trackers):
+            self._load(some)
+            for key in some:
+                touched_orders |= {(key[0], order_subject(o)) for o in _orders_of(self._loaded[key])}
+                self._fold_tracker(key, trackers)
+            self._loaded.clear()
+        for some in _groups(touched_orders):
+            self._load(some)
+            # An order that only a tracker's facts name has none of its own, and no view.
+            order_trackers = {key: _trackers_of(self._loaded[key]) for key in some if self._loaded[key]}
+            self._load(
+                {(key[0], s) for key, named in order_trackers.items() for s in named} - trackers.keys()
+            )
+            for key, named in order_trackers.items():
+                self._fold_order(key, named, trackers)
+            self._loaded.clear()
         flags = self._flags()
         views, gone = self._one_owner_a_delivery()
         failures = self._failures
@@ -281,6 +288,12 @@ class _Batch:
             if record.kind == "conflict" and record.origin is not None:
                 flags.setdefault(record.origin, []).append(CONFLICT)
         return flags
+
+
+def _groups(keys: Collection[Key]) -> Iterator[list[Key]]:
+    listed = list(keys)
+    for start in range(0, len(listed), AT_ONCE):
+        yield listed[start : start + AT_ONCE]
 
 
 def load_tracker(
