@@ -36,6 +36,21 @@ class WebhookCredential(_Section):
     business_products: tuple[str, ...] = ()
 
 
+class WebhookApiKey(_Section):
+    """A key in a header, as an EventBridge API destination sends it. Several keys overlap while one is rotated."""
+
+    header: str = Field("x-api-key", min_length=1)
+    keys: tuple[Annotated[SecretStr, Field(min_length=1)], ...] = Field(min_length=1)
+    business_products: tuple[str, ...] = ()
+
+
+class SqsQueue(_Section):
+    """A queue that events are received from; what it brings may be of these business products (none named: all)."""
+
+    url: str = Field(min_length=1)
+    business_products: tuple[str, ...] = ()
+
+
 class OAuthClient(_Section):
     """A client of our `POST /oauth/token`. Several secrets overlap while one is rotated; the first is newest."""
 
@@ -75,6 +90,11 @@ class Config(BaseSettings):
     signature_jwks_url: str | None = Field(
         None, description="JWKS with the keys of `x-amzn-signature`; set, every webhook must be signed too."
     )
+    webhook_api_key: SecretStr | None = Field(
+        None,
+        description="API key of an EventBridge API destination. Two separated by a comma overlap, the newest first.",
+    )
+    webhook_api_key_header: str = Field("x-api-key", min_length=1, description="The header it comes in.")
     insecure: bool = Field(False, description="Accept unauthenticated webhooks and reads. For a laptop only.")
 
     api_key: SecretStr | None = Field(
@@ -92,6 +112,12 @@ class Config(BaseSettings):
     )
     queries_per_minute: int = Field(300, ge=1, description="The budget of API queries a minute.")
 
+    sqs_queue_url: str | None = Field(
+        None,
+        description="Amazon SQS queue to receive events from. Region and credentials are AWS's own settings.",
+    )
+    sqs_pollers: int = Field(2, ge=1, le=64, description="Receiving loops a queue.")
+
     egress_allow: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="CIDRs of private addresses that data may name as destinations; comma separated."
     )
@@ -107,6 +133,16 @@ class Config(BaseSettings):
         {}, description="Limits of the conditions ([conditions] in milepost.toml; docs/views.md lists them)."
     )
     sweep_interval_s: float = Field(60.0, gt=0, description="Seconds between two evaluations of conditions.")
+    lease_s: float = Field(
+        10.0,
+        ge=1,
+        description="Seconds after which another hub on the same database takes over from one that died.",
+    )
+    retention_days: int = Field(
+        0,
+        ge=0,
+        description="Days after which a closed order is removed, records and all; 0 keeps everything.",
+    )
     ingest_only: bool = Field(
         False, description="Acknowledge and journal only; what is behind the journal waits for another start."
     )
@@ -114,6 +150,12 @@ class Config(BaseSettings):
 
     webhook_credentials: tuple[WebhookCredential, ...] = Field(
         (), description="Basic credentials bound to business products ([[webhook_credentials]])."
+    )
+    webhook_api_keys: tuple[WebhookApiKey, ...] = Field(
+        (), description="API keys of API destinations, bound to business products ([[webhook_api_keys]])."
+    )
+    sqs_queues: tuple[SqsQueue, ...] = Field(
+        (), description="Queues to receive from, bound to business products ([[sqs_queues]])."
     )
     oauth_clients: tuple[OAuthClient, ...] = Field(
         (), description="OAuth clients bound to business products ([[oauth_clients]])."

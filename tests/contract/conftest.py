@@ -6,6 +6,7 @@ pytest.register_assert_rewrite(
     "tests.contract.attempts_contract",
     "tests.contract.journal_contract",
     "tests.contract.books_contract",
+    "tests.contract.leases_contract",
     "tests.contract.views_contract",
     "tests.contract.work_contract",
 )

@@ -11,13 +11,16 @@ from tests.contract.attempts_contract import AttemptsContract
 from tests.contract.books_contract import BooksContract
 from tests.contract.harness import Harness
 from tests.contract.journal_contract import JournalContract
+from tests.contract.leases_contract import LeasesContract
 from tests.contract.views_contract import ViewsContract
 from tests.contract.work_contract import WorkContract
 
 from milepost.store import Store
 
 
-class StoreContract(JournalContract, BooksContract, ViewsContract, WorkContract, AttemptsContract):
+class StoreContract(
+    JournalContract, BooksContract, ViewsContract, WorkContract, AttemptsContract, LeasesContract
+):
     @pytest.fixture
     async def store(self, harness: Harness) -> AsyncIterator[Store]:
         opened = await harness.open()

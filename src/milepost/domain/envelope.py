@@ -86,8 +86,10 @@ class Event(Struct, frozen=True, gc=False):
 
     @property
     def road(self) -> str:
-        """webhook or eventbridge: the form the document had."""
-        return "webhook" if self.bridge is None else "eventbridge"
+        """webhook or eventbridge by the form the document had; replay where it says that an archive is replayed."""
+        if self.bridge is None:
+            return "webhook"
+        return "eventbridge" if self.bridge.replay_name is None else "replay"
 
     def resource_id(self, key: str) -> str | None:
         """The id behind `key` in the first resource that has it."""

@@ -42,7 +42,7 @@ class Record(Struct, frozen=True):
     published_at: Instant
     """An event's eventTime; a snapshot's observedAt; otherwise when it was decided."""
     road: str
-    """webhook, eventbridge; hydration and sweeper for what Milepost journals itself."""
+    """webhook, eventbridge or replay; hydration and sweeper for what Milepost journals itself."""
     flags: tuple[str, ...]
     origin: int | None
     """Position of the record that a conflict or a settlement is about."""

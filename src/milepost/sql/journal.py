@@ -228,7 +228,7 @@ class SqlJournal:
 
     def counts(self, projector: str) -> Counts:
         row = self._connection.execute(select(schema.counters)).one()
-        # Positions have no gaps: there are as many records as the last one says.
+        # Positions are given without gaps: as many records were journalled as the last one says.
         last = self.last_position()
         events = last - row.others
         pending = max(0, last - self.checkpoint(projector))
@@ -243,6 +243,7 @@ class SqlJournal:
             last - pending,
             pending,
             self._connection.execute(_FAILED, {"name": projector}).scalar_one(),
+            row.removed,
         )
 
 

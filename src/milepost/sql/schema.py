@@ -73,9 +73,11 @@ counters = Table(
     Column("duplicates", BigInteger, nullable=False),
     Column("conflicts", BigInteger, nullable=False),
     Column("quarantined", BigInteger, nullable=False),
+    Column("removed", BigInteger, nullable=False),
 )
 """One row, id 1, moved in the transaction that moves what it counts. Events are not counted, so that a batch of
-new ones touches nothing else: positions have no gaps, and what is at one and is no event is among `others`."""
+new ones touches nothing else: positions have no gaps when they are given, and what got one and is no event is among
+`others`. Retention takes records away later: `removed` says how many, the other counts stay what they were."""
 
 quarantine = Table(
     "quarantine",
@@ -281,3 +283,15 @@ api_keys = Table(
     Column("revoked_at", BigInteger),
 )
 Index("api_keys_hash", api_keys.c.hash, unique=True)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("fence", BigInteger, nullable=False),
+    Column("until", BigInteger, nullable=False),
+    Column("label", Text, nullable=False),
+    PrimaryKeyConstraint("name"),
+    sqlite_with_rowid=False,
+)

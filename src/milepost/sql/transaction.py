@@ -1,4 +1,4 @@
-"""The transaction that write and read functions work with: the five parts on one connection."""
+"""The transaction that write and read functions work with: the six parts on one connection."""
 
 from functools import cached_property
 
@@ -8,6 +8,7 @@ from milepost.sql.append import InsertRecords
 from milepost.sql.attempts import SqlAttempts
 from milepost.sql.credentials import SqlCredentials
 from milepost.sql.journal import SqlJournal
+from milepost.sql.leases import SqlLeases
 from milepost.sql.views import SqlViews
 from milepost.sql.work import SqlWork
 
@@ -34,3 +35,7 @@ class SqlTransaction:
     @cached_property
     def credentials(self) -> SqlCredentials:
         return SqlCredentials(self.connection)
+
+    @cached_property
+    def leases(self) -> SqlLeases:
+        return SqlLeases(self.connection)

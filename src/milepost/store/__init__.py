@@ -2,13 +2,15 @@
 
 Async outside, sync inside: `Store.write` and `Store.read` take one sync function of a `Transaction` that never
 awaits. A write function runs alone (one writer), commits as a whole or not at all, and may run again after a
-failed commit, so it must not have effects outside the transaction. Nothing is sent inside one.
+failed commit, so it must not have effects outside the transaction. Nothing is sent inside one. Of several hubs
+on one database (PostgreSQL) only one runs a write function at a time; appends go on beside it.
 
 - **Journal**: records, arrivals, quarantine, checkpoints. The only source of truth.
 - **Views**: what the folds produced, and the indexes that reading needs. Remade by `rebuild` at any time.
 - **Work**: hydration asks: what must still be asked of the API, and when.
 - **Attempts**: destinations, messages to them, every try to send one, and which endpoints are left alone.
 - **Credentials**: API keys, hashed.
+- **Leases**: which of several hubs does what only one may do.
 
 Every list is bounded by a `limit`. Times are passed in; nothing here reads a clock. Implementations live in
 `sql`; `tests/contract` proves each of them. Errors: `StoreUnavailable` when a write cannot be committed (disk
@@ -29,6 +31,7 @@ from milepost.store.journal import (
     Quarantined,
     Receipt,
 )
+from milepost.store.leases import Lease, Leases
 from milepost.store.views import FailedFold, Found, View, ViewKind, Views
 from milepost.store.work import Ask, Work
 
@@ -43,6 +46,8 @@ __all__ = [
     "FailedFold",
     "Found",
     "Journal",
+    "Lease",
+    "Leases",
     "NewRecord",
     "Quarantined",
     "Receipt",
@@ -71,6 +76,8 @@ class Transaction(Protocol):
     def attempts(self) -> Attempts: ...
     @property
     def credentials(self) -> Credentials: ...
+    @property
+    def leases(self) -> Leases: ...
 
 
 class Store(Protocol):

@@ -80,11 +80,14 @@ class Counts(Struct, frozen=True):
     quarantined: int
     """Now in quarantine; a release moves its count to events or duplicates."""
     records: int
+    """Ever journalled; `removed` of them are gone."""
     last_position: int
     folded: int
     """Records at or below the projector's checkpoint, failed folds among them."""
     pending: int
     failed_folds: int
+    removed: int = 0
+    """Records that retention took away; every other count is of everything that ever came."""
 
 
 class Journal(Protocol):

@@ -14,7 +14,7 @@ from milepost.domain.errors import Misconfigured
 if TYPE_CHECKING:
     from alembic.config import Config
 
-_NEWEST = "0002"
+_NEWEST = "0003"
 
 
 def newest() -> str:
