@@ -50,14 +50,18 @@ async def prepare(url: str, *, migrate: bool, read_only: bool) -> None:
 
     Raises `Misconfigured` for a server, database or schema that cannot be used, `StoreUnavailable` when the server
     cannot be reached or takes no writes, or when a table stays locked by somebody else."""
-    where = address_of(url)
-
-    def ensure(connection: Connection) -> None:
-        _check_server(connection, where, read_only=read_only)
-        _ensure(connection, where, migrate=migrate and not read_only)
-
     # Alembic blocks, and takes a while to load: not on the loop of whoever may be serving already.
-    await asyncio.to_thread(run, where, ensure)
+    await asyncio.to_thread(_prepare, address_of(url), migrate=migrate and not read_only, read_only=read_only)
+
+
+def migrate(url: str) -> None:
+    """Bring the schema up to date, beside whoever uses the database."""
+    _prepare(address_of(url), migrate=True, read_only=False)
+
+
+def schema_version(url: str) -> str | None:
+    """None when there is no Milepost database there yet, but one could be made."""
+    return run(address_of(url), migrations.version)
 
 
 def run(where: Address, function: Callable[[Connection], T]) -> T:
@@ -78,10 +82,10 @@ async def _call(where: Address, function: Callable[[Connection], T]) -> T:
             "PostgreSQL needs more than is installed: pip install 'milepost[postgresql]'"
         ) from e
 
+    named = {} if "application_name" in where.url.query else {"application_name": "milepost"}
+
     async def connect() -> asyncpg.Connection:
-        return await asyncpg.connect(
-            where.dsn, timeout=_CONNECT_TIMEOUT_S, server_settings={"application_name": "milepost migrate"}
-        )
+        return await asyncpg.connect(where.dsn, timeout=_CONNECT_TIMEOUT_S, server_settings=named)
 
     # What a statement was given is what people sent: no error, and so no log line, may quote it.
     engine = create_async_engine(
@@ -101,7 +105,16 @@ async def _call(where: Address, function: Callable[[Connection], T]) -> T:
         await engine.dispose()
 
 
-def _check_server(connection: Connection, where: Address, *, read_only: bool) -> None:
+def _prepare(where: Address, *, migrate: bool, read_only: bool) -> None:
+    def prepared(connection: Connection) -> None:
+        check_server(connection, where, read_only=read_only)
+        _ensure(connection, where, migrate=migrate)
+
+    run(where, prepared)
+
+
+def check_server(connection: Connection, where: Address, *, read_only: bool) -> None:
+    """Raise `Misconfigured` for a server or a database that Milepost cannot use, `StoreUnavailable` for a standby."""
     with connection.begin():
         major, version, encoding, standby, schema, path = connection.exec_driver_sql(_SERVER).one()
     if major < OLDEST_SERVER:
