@@ -11,7 +11,15 @@
 | postgresql, postgres_…                            | what is PostgreSQL's own                              |
 """
 
-from milepost.sql.database import copy_database, inspect, migrate, open_store, schema_version, shown
+from milepost.sql.database import (
+    copy_database,
+    inspect,
+    is_shared,
+    migrate,
+    open_store,
+    schema_version,
+    shown,
+)
 from milepost.sql.inspection import Inspection, Server
 from milepost.sql.lock import Holder
 
@@ -21,6 +29,7 @@ __all__ = [
     "Server",
     "copy_database",
     "inspect",
+    "is_shared",
     "migrate",
     "open_store",
     "schema_version",

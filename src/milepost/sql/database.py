@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from milepost.store import Store
 
 
+def is_shared(url: str) -> bool:
+    """Whether several hubs may have the database open at a time."""
+    return is_address(url)
+
+
 def shown(url: str) -> str:
     """The URL for people: without a password. Raises `Misconfigured` for one that is not understood."""
     return address_of(url).shown if is_address(url) else url
@@ -44,6 +49,9 @@ async def open_store(
         return await sqlite_database.open_store(
             url, clock=clock, owner=owner, migrate=migrate, read_only=read_only, busy_timeout=busy_timeout
         )
+    from milepost.sql.postgres_database import require_driver
+
+    require_driver()
     from milepost.sql.postgres_store import open_postgres
 
     return await open_postgres(
