@@ -104,7 +104,7 @@ async def test_insecure_takes_everything_without_a_credential(tmp_path: Path) ->
         ({"timezone": "Mars/Olympus"}, "timezone"),
         ({"conditions": {"no_such_limit": 3}}, "no_such_limit"),
         ({"database_url": "sqlite://"}, "name a file"),
-        ({"database_url": "mysql://h/db"}, "only SQLite"),
+        ({"database_url": "mysql://h/db"}, "SQLite and PostgreSQL"),
         (
             {"api_clients": [{"business_product": "bp-1", "client_id": "c", "client_secret": "s"}] * 2},
             "bp-1 twice",
