@@ -15,6 +15,8 @@ depends_on = None
 
 def upgrade() -> None:
     _counters()
+    live = sa.text("road <> 'replay'")
+    op.create_index("arrivals_live", "arrivals", ["id"], sqlite_where=live, postgresql_where=live)
     op.create_table(
         "leases",
         sa.Column("name", sa.Text(), nullable=False),
