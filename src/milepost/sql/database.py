@@ -92,7 +92,7 @@ def schema_version(url: str) -> str | None:
         return None
     engine = read_engine(path, beside_writer=False)
     try:
-        return _guarded(lambda: migrations.version(engine))
+        return _guarded(lambda: _version(engine))
     finally:
         engine.dispose()
 
@@ -169,9 +169,19 @@ def _prepare(
 
 def _checked(engine: Engine, path: Path, *, migrate: bool) -> None:
     try:
-        _guarded(lambda: migrations.ensure(engine, path, migrate=migrate))
+        _guarded(lambda: _ensure(engine, path, migrate))
     finally:
         engine.dispose()
+
+
+def _ensure(engine: Engine, path: Path, migrate: bool) -> None:
+    with engine.connect() as connection:
+        migrations.ensure(connection, str(path), migrate=migrate)
+
+
+def _version(engine: Engine) -> str | None:
+    with engine.connect() as connection:
+        return migrations.version(connection)
 
 
 def _guarded(function: Callable[[], T]) -> T:
