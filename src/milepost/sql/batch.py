@@ -35,8 +35,7 @@ def next_batch(waiting: deque[AppendCall]) -> list[AppendCall]:
     calls: list[AppendCall] = []
     arrivals = size = 0
     while waiting and (
-        not calls
-        or (arrivals + len(waiting[0].rows) <= MAX_ARRIVALS and size + waiting[0].size <= MAX_BYTES)
+        not calls or (arrivals + len(waiting[0].rows) <= MAX_ARRIVALS and size + waiting[0].size <= MAX_BYTES)
     ):
         call = waiting.popleft()
         arrivals += len(call.rows)

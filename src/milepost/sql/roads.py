@@ -32,8 +32,14 @@ _NEWEST_ARRIVALS = func.coalesce(
 )
 """The id above which the newest live arrivals are."""
 
-_NEWEST_REPLAYS = func.coalesce(select(func.max(_arrivals.id)).scalar_subquery(), 0) - LOOKED_THROUGH
-_NEWEST_RECORDS = func.coalesce(select(func.max(_records.position)).scalar_subquery(), 0) - LOOKED_THROUGH
+_LAST_ARRIVAL = select(func.coalesce(func.max(_arrivals.id), 0)).scalar_subquery()
+_LAST_RECORD = select(func.coalesce(func.max(_records.position), 0)).scalar_subquery()
+
+# Bounded from both sides though nothing is above the last: of a range with two ends PostgreSQL expects few rows and
+# looks each of them up; of one with an open end it expects a third of the table, and reads all of it.
+_NEWEST_LIVE = _arrivals.id.between(_NEWEST_ARRIVALS + 1, _LAST_ARRIVAL)
+_NEWEST_ANY = _arrivals.id.between(_LAST_ARRIVAL - LOOKED_THROUGH + 1, _LAST_ARRIVAL)
+_NEWEST_RECORDS = _records.position.between(_LAST_RECORD - LOOKED_THROUGH + 1, _LAST_RECORD)
 
 
 def crossings(
@@ -57,7 +63,7 @@ def crossings(
         )
         .join_from(schema.arrivals, schema.records, _records.position == _arrivals.position)
         .where(
-            _arrivals.id > _NEWEST_ARRIVALS,
+            _NEWEST_LIVE,
             _arrivals.road != _REPLAY,
             _records.road != _REPLAY,
             _records.road != _arrivals.road,
@@ -82,7 +88,7 @@ def passages(
             _records.received_at,
             _records.road,
         )
-        .where(_records.position > _NEWEST_RECORDS, _records.kind == "event")
+        .where(_NEWEST_RECORDS, _records.kind == "event")
         .where(_by(_records.road, replays), visible(_records.business_product_id, business_products))
         .order_by(_records.position.desc())
         .limit(limit)
@@ -96,7 +102,7 @@ def passages(
             _arrivals.road,
         )
         .join_from(schema.arrivals, schema.records, _records.position == _arrivals.position)
-        .where(_arrivals.id > (_NEWEST_REPLAYS if replays else _NEWEST_ARRIVALS))
+        .where(_NEWEST_ANY if replays else _NEWEST_LIVE)
         .where(_by(_arrivals.road, replays), visible(_records.business_product_id, business_products))
         .order_by(_arrivals.id.desc())
         .limit(limit)
@@ -111,4 +117,6 @@ def _by(road: ColumnElement[str], replays: bool) -> ColumnElement[bool]:
 
 
 def _passages(connection: Connection, statement: Select[Any], *, first: bool) -> list[Passage]:
-    return [Passage(row[0], row[1], row[2], row[3], row[4], first) for row in connection.execute(statement).all()]
+    return [
+        Passage(row[0], row[1], row[2], row[3], row[4], first) for row in connection.execute(statement).all()
+    ]
