@@ -50,10 +50,9 @@ _INSERT_ARRIVAL = schema.arrivals.insert()
 
 
 class Appended(Struct, frozen=True):
-    """Receipts in the order of the arrivals, how many records were added, and the last one's position (or 0)."""
+    """Receipts in the order of the arrivals, and the position of the last record that was added (or 0)."""
 
     receipts: list[Receipt]
-    added: int
     last: int
     counted: Mapping[str, int] = {}
     """What the counters move by; the caller moves them, last of all in its transaction."""
@@ -131,9 +130,8 @@ def append(
     positions = insert(connection, rows)
     if None not in positions:
         receipts = [Receipt("accepted", position) for position in positions if position]
-        return Appended(receipts, len(rows), receipts[-1].position)
+        return Appended(receipts, receipts[-1].position)
     duplicates = [i for i, position in enumerate(positions) if position is None]
-    events = len(rows) - len(duplicates)
     answers, conflict_rows = _judge(connection, arrivals, rows, duplicates)
     kept = [p for p in insert(connection, conflict_rows) if p is not None] if conflict_rows else []
     connection.execute(_INSERT_ARRIVAL, [_arrival_values(arrivals[i], answers[i]) for i in duplicates])
@@ -147,7 +145,7 @@ def append(
         for i, position in enumerate(positions)
     ]
     last = max((p for p in (*positions, *kept) if p is not None), default=0)
-    return Appended(receipts, events + len(kept), last, counted)
+    return Appended(receipts, last, counted)
 
 
 def _judge(

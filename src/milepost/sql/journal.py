@@ -56,7 +56,7 @@ _FAILED = (
 
 
 class SqlJournal:
-    """`milepost.store.Journal` in one transaction. `added` counts records it journalled."""
+    """`milepost.store.Journal` in one transaction. `added` is the last position it journalled at, 0 before."""
 
     def __init__(self, connection: Connection, insert: InsertRecords) -> None:
         self._connection = connection
@@ -86,7 +86,7 @@ class SqlJournal:
         ]
         positions = [p for p in self._insert(self._connection, rows) if p is not None]
         self._counted["others"] += len(positions)
-        self.added += len(positions)
+        self.added = positions[-1]
         return positions
 
     def after(self, position: int, limit: int) -> list[Record]:
@@ -228,7 +228,7 @@ class SqlJournal:
         )
         self._counted.update(appended.counted)
         self._counted["quarantined"] -= 1
-        self.added += appended.added
+        self.added = max(self.added, appended.last)
         return receipt
 
     def checkpoint(self, consumer: str) -> int:

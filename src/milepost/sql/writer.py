@@ -137,7 +137,7 @@ class Writer:
             self._repeats = THOROUGH_BATCHES
             return None
         receipts = [Receipt("accepted", position) for position in range(first, first + len(rows))]
-        return Appended(receipts, len(rows), receipts[-1].position)
+        return Appended(receipts, receipts[-1].position)
 
     def _append_any(self, arrivals: Sequence[Arrival], rows: Sequence[Row]) -> Appended:
         """New ones, duplicates and conflicts."""
@@ -149,14 +149,12 @@ class Writer:
     def _write(self, call: WriteCall) -> None:
         if call.future.cancelled():
             return
-        last = 0
         try:
             with self._connected().begin() as transaction:
                 work = SqlTransaction(transaction.connection, self._insert)
                 result = call.function(work)
                 work.finish()
-                if work.journal.added:
-                    last = _last_position(transaction.connection)
+                last = work.journal.added
         except BaseException as error:  # noqa: BLE001 - its caller's, never the thread's end
             self._answer([(call.future, None, self._failed(error) or error)], 0)
             return
@@ -244,8 +242,3 @@ class Writer:
             except Exception as error:  # noqa: BLE001 - a broken connection may not even close
                 log.warning("store.disconnect", error=str(error))
             self._connection = None
-
-
-def _last_position(connection: Connection) -> int:
-    last: int = connection.exec_driver_sql("SELECT coalesce(max(position), 0) FROM records").scalar_one()
-    return last
