@@ -6,7 +6,7 @@ import typer
 from typer.core import TyperGroup
 
 from milepost import __version__
-from milepost.cli import bench, database, doctor, explanation, listen, operate, sandbox, serve, show
+from milepost.cli import bench, database, doctor, explanation, listen, operate, roads, sandbox, serve, show
 from milepost.cli.client import errors
 from milepost.domain.errors import MilepostError
 
@@ -46,7 +46,7 @@ def _root(
     """Options of the program itself."""
 
 
-for module in (serve, sandbox, listen, operate, show, explanation, database, doctor, bench):
+for module in (serve, sandbox, listen, operate, show, explanation, roads, database, doctor, bench):
     module.register(app)
 
 
