@@ -37,15 +37,11 @@ CREATE TRIGGER moved AFTER INSERT OR UPDATE ON checkpoints FOR EACH ROW EXECUTE 
 
 
 class SharingHub(HubProcess):
-    """A hub on a PostgreSQL database that it shares. Its `database` is where a copy is made for the checks."""
+    """A hub on a PostgreSQL database that it shares."""
 
-    def __init__(self, folder: Path, api_url: str, url: str) -> None:
-        super().__init__(folder, api_url)
-        self._environment |= {
-            "MILEPOST_DATABASE_URL": url,
-            "MILEPOST_LEASE_S": str(LEASE_S),
-            "MILEPOST_SWEEP_INTERVAL_S": "1",
-        }
+    def __init__(self, folder: Path, api_url: str, database_url: str) -> None:
+        super().__init__(folder, api_url, database_url)
+        self._environment |= {"MILEPOST_LEASE_S": str(LEASE_S), "MILEPOST_SWEEP_INTERVAL_S": "1"}
 
     async def held(self) -> set[str]:
         """The leases that it has."""

@@ -30,8 +30,8 @@ DIED = LEASE_S + HANDS
 """A lease that isn't renewed runs out; the standby waits for that very moment."""
 STOPPED = LEASE_S / 3 + HANDS
 """One that is given up is noticed at the standby's next look."""
-PAUSED = 5.0 + DIED
-"""PostgreSQL ends the transaction in which a paused hub keeps everybody from writing after five seconds."""
+PAUSED = 3.0 + DIED
+"""PostgreSQL ends the transaction in which a paused hub keeps everybody from writing after three seconds."""
 GHOSTS = [{"orderId": f"ghost-{n}", "deliveryId": f"box-{n}"} for n in range(10)]
 """Orders that the API does not know: nothing ever shows that they were scanned, which becomes a condition."""
 
@@ -80,7 +80,9 @@ async def take_over(folder: Path, url: str, rounds: int) -> None:
     api = f"http://127.0.0.1:{sandbox.port}"
     hubs = SharingHub(folder, api, url), SharingHub(folder, api, url)
     trial = Trial(*hubs, draw)
-    sender, stop = Sender(cast("HubProcess", trial.either), draw, orders + GHOSTS), asyncio.Event()
+    # While a paused hub keeps everybody from writing, the other refuses what it can't keep.
+    sender = Sender(cast("HubProcess", trial.either), draw, orders + GHOSTS, outages=True)
+    stop = asyncio.Event()
     sending = asyncio.create_task(sender.run(stop))
     try:
         await hubs[0].start()
@@ -100,7 +102,6 @@ async def take_over(folder: Path, url: str, rounds: int) -> None:
         await settled(trial.leader)
         for hub in hubs:
             await hub.stop()
-        await asyncio.to_thread(sql.copy_database, url, f"sqlite:///{hubs[0].database}")
         await check(hubs[0], sender)
         batches, raised = await check_moves(url), await check_conditions(url)
         print(
