@@ -22,9 +22,7 @@ async def main(url: str, pollers: int, messages: int) -> None:
         while left > 0:
             answer = await client.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=1)
             if taken := answer.get("Messages"):
-                entries = [
-                    {"Id": str(n), "ReceiptHandle": m["ReceiptHandle"]} for n, m in enumerate(taken)
-                ]
+                entries = [{"Id": str(n), "ReceiptHandle": m["ReceiptHandle"]} for n, m in enumerate(taken)]
                 await client.delete_message_batch(QueueUrl=url, Entries=entries)
                 left -= len(taken)
 
