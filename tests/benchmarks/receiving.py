@@ -72,8 +72,8 @@ def run(rounds: int) -> Table:
     rates: dict[str, list[float]] = {"bare aiobotocore loop": [], "milepost receive": []}
     cpu: dict[str, list[float]] = {name: [] for name in rates}
     memory = dict.fromkeys(rates, 0.0)
-    with tempfile.TemporaryDirectory(prefix="milepost-bench-") as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory(prefix="milepost-bench-") as temporary:
+        folder = Path(temporary)
         with queue_server(folder) as server:
             url = f"{server}/123456789012/{QUEUE}"
             bare = [sys.executable, "-m", "tests.benchmarks.bare_sqs", url, str(POLLERS), str(MESSAGES)]
