@@ -61,7 +61,9 @@ class PostgresHarness:
 
     def _read_only(self, name: str, value: str) -> None:
         database = self._made[name]
-        at_once(self._server.execute(f'ALTER DATABASE "{database}" SET default_transaction_read_only = {value}'))
+        at_once(
+            self._server.execute(f'ALTER DATABASE "{database}" SET default_transaction_read_only = {value}')
+        )
         at_once(self._server.cut(database))
 
     async def drop(self) -> None:

@@ -13,21 +13,12 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from milepost.domain.errors import StoreUnavailable
 from milepost.sql.append import Appended, Row, append, count
 from milepost.sql.batch import THOROUGH_BATCHES, AppendCall, divided, joined, next_batch, own
 from milepost.sql.postgres_session import WritingSession, persist
 from milepost.sql.postgresql import sqlstate
 from milepost.store import Arrival, Receipt
-from milepost.domain.errors import StoreUnavailable
-
-_COLUMNS = "kind, business_product_id, type, received_at, published_at, road, flags, origin, body, key_hash, event_hash"
-_FILL = f"""
-kept AS (
-  INSERT INTO records (position, {_COLUMNS})
-  SELECT place.base + given.n, {{columns}} FROM place, unnest({{arrays}})
-  WITH ORDINALITY AS given({{names}}, n)
-)
-SELECT base FROM place"""
 
 _QUICK = """
 WITH mark AS (
@@ -35,23 +26,29 @@ WITH mark AS (
 ), place AS (
   UPDATE journal_end SET position = position + $3 FROM mark WHERE journal_end.id = 1
   RETURNING position - $3 AS base
-), """ + _FILL.format(
-    columns="'event', a, b, c, d, e, f, NULL, g, h, i",
-    arrays="$4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::text[], $9::text[],"
-    " $10::bytea[], $11::bytea[], $12::bytea[]",
-    names="a, b, c, d, e, f, g, h, i",
+), kept AS (
+  INSERT INTO records (position, kind, business_product_id, type, received_at, published_at, road, flags, body,
+                       key_hash, event_hash)
+  SELECT place.base + given.n, 'event', a, b, c, d, e, f, g, h, i
+  FROM place, unnest($4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::text[], $9::text[], $10::bytea[],
+                     $11::bytea[], $12::bytea[])
+  WITH ORDINALITY AS given(a, b, c, d, e, f, g, h, i, n)
 )
+SELECT base FROM place"""
 """A batch of new events as one transaction: the writer's count, the journal's end, the records."""
 
 _INSERT = """
 WITH place AS (
   UPDATE journal_end SET position = position + $1 WHERE id = 1 RETURNING position - $1 AS base
-), """ + _FILL.format(
-    columns="a, b, c, d, e, f, g, h, i, j, k",
-    arrays="$2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::text[], $8::text[],"
-    " $9::bigint[], $10::bytea[], $11::bytea[], $12::bytea[]",
-    names="a, b, c, d, e, f, g, h, i, j, k",
+), kept AS (
+  INSERT INTO records (position, kind, business_product_id, type, received_at, published_at, road, flags, origin,
+                       body, key_hash, event_hash)
+  SELECT place.base + given.n, a, b, c, d, e, f, g, h, i, j, k
+  FROM place, unnest($2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::text[], $8::text[],
+                     $9::bigint[], $10::bytea[], $11::bytea[], $12::bytea[])
+  WITH ORDINALITY AS given(a, b, c, d, e, f, g, h, i, j, k, n)
 )
+SELECT base FROM place"""
 # In a statement of its own: the next one sees what whoever had the row before has committed.
 _HOLD = "SELECT position FROM journal_end WHERE id = 1 FOR UPDATE"
 _KNOWN = (
@@ -169,7 +166,9 @@ class Appender:
             raise
         return base
 
-    def _append_any(self, connection: Connection, arrivals: Sequence[Arrival], rows: Sequence[Row]) -> Appended:
+    def _append_any(
+        self, connection: Connection, arrivals: Sequence[Arrival], rows: Sequence[Row]
+    ) -> Appended:
         """New ones, duplicates and conflicts."""
         session = self._session
         with connection.begin():
@@ -208,7 +207,7 @@ def insert_records(connection: Connection, rows: Sequence[Row]) -> list[int | No
             continue
         new.append(row)
         places.append(len(new))
-        known.update(hash for hash in row[9:] if hash is not None)  # type: ignore[misc]
+        known.update(digest for digest in row[9:] if digest is not None)
     if not new:
         return places
     base: int = run(_INSERT, (len(new), *_columns(new))).scalar_one()

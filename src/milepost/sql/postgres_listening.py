@@ -31,7 +31,6 @@ class Listener:
         self._last = last
         self._said = 0
         self._to_say = asyncio.Event()
-        self._lost = asyncio.Event()
         self._task = asyncio.ensure_future(self._run())
 
     def say(self) -> None:
@@ -64,7 +63,12 @@ class Listener:
         """Until the connection is lost."""
         channel = await connection.fetchval(f"SELECT {_CHANNEL}")
         lost = asyncio.Event()
-        connection.add_termination_listener(lambda _: (lost.set(), self._to_say.set()))
+
+        def end(connection: object) -> None:
+            lost.set()
+            self._to_say.set()
+
+        connection.add_termination_listener(end)
         await connection.add_listener(channel, self._heard)
         # What was said while nobody listened.
         self._last.reached(await connection.fetchval(_LAST) or 0)

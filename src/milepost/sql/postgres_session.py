@@ -13,8 +13,8 @@ import structlog
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from milepost.sql.postgresql import Trouble, sqlstate, trouble_of, unreachable
 from milepost.domain.errors import StoreUnavailable
+from milepost.sql.postgresql import Trouble, sqlstate, trouble_of, unreachable
 
 if TYPE_CHECKING:
     import asyncpg
@@ -164,7 +164,7 @@ class WritingSession(Session):
         # This waits for the transaction that is in doubt, if it still runs, and keeps it from being committed if it
         # has not begun yet: it would find another count than it expects.
         found = await self.driver.fetchval(_SETTLE, self.id)
-        happened = found is not None and found - 1 == self.commits + 1
+        happened = bool(found is not None and found == self.commits + 2)
         log.warning("store.settled", committed=happened)
         self.commits, self.in_doubt = found, False
         return happened

@@ -74,10 +74,10 @@ class PostgresStore:
         self._turns = ThreadPoolExecutor(1, thread_name_prefix="milepost-writer")
         self._writer: WriteWorker | None = None
         if not read_only:
-            id = uuid4().hex
-            session = WritingSession(self._appending, f"{id}/append")
+            name = uuid4().hex
+            session = WritingSession(self._appending, f"{name}/append")
             self._appender = Appender(session, self._patience_s, self._committed)
-            self._writer = WriteWorker(WritingSession(self._engine, f"{id}/write"), self._patience_s)
+            self._writer = WriteWorker(WritingSession(self._engine, f"{name}/write"), self._patience_s)
 
     async def append(self, arrivals: Sequence[Arrival]) -> list[Receipt]:
         """Journal arrivals durably, each once, and count every duplicate. Returns after the commit."""
