@@ -15,6 +15,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from random import Random
 
 import structlog
 
@@ -35,6 +36,7 @@ from milepost.pipeline.projector import Projector
 from milepost.pipeline.sweeper import NAME as SWEEPER
 from milepost.pipeline.sweeper import Sweeper
 from milepost.store import Store
+from milepost.transports import sqs
 from milepost.transports.asgi import Receive, Scope, Send
 from milepost.transports.oauth import Client, TokenEndpoint, Tokens
 from milepost.transports.server import Limits, serve
@@ -148,6 +150,7 @@ class Hub:
             self._consumer(projector.NAME, folding),
             self._consumer(hydration.NAME, self.hydrator.prepare),
         ]
+        self._receivers = sqs.receivers(config, self.ingest, clock, Random())  # noqa: S311 - jitter, not a secret
         self._background = Background(self._parts(), self._holders)
         self._webhook = WebhookEndpoint(
             self.ingest, authenticator, clock=clock, max_in_flight=config.max_concurrency
@@ -245,6 +248,7 @@ class Hub:
             Part(hydration.NAME, asking.run, hydration.NAME),
             Part("hydration", self.hydrator.run, hydration.NAME),
             Part(SWEEPER, self.sweeper.run, SWEEPER),
+            *(Part(f"sqs.{receiver.name}", receiver.run) for receiver in self._receivers),
         )
 
     def _api_clients(self) -> dict[str, BuyWithPrimeClient]:
@@ -276,18 +280,22 @@ class Hub:
     def _counters(self) -> Mapping[str, int]:
         outcomes = self._webhook.outcomes
         webhook = {f"webhook.{name}": getattr(outcomes, name) for name in outcomes.__struct_fields__}
-        return {**webhook, **self.hydrator.counters()}
+        return {**webhook, **sqs.counters(self._receivers), **self.hydrator.counters()}
 
     def _ready(self) -> tuple[bool, dict[str, object]]:
         failing = dict(self._background.failing)
         failing.update({c.name: c.last_error for c in self._consumers if c.last_error is not None})
         standings = self._background.standings()
         leading = {standing.part for standing in standings if standing.state == "leading"}
-        return not failing, {
+        broken, queues = sqs.readiness(self._receivers)
+        shown: dict[str, object] = {
             "positions": {c.name: c.position for c in self._consumers if c.name in leading},
-            "failing": sorted(failing),
+            "failing": sorted({*failing, *broken}),
             "parts": {s.part: {"state": s.state, "leader": s.leader} for s in standings},
         }
+        if queues:
+            shown["queues"] = queues
+        return not (failing or broken), shown
 
 
 def _credentials(config: Config) -> list[Credential]:
