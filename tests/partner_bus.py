@@ -43,6 +43,9 @@ SOURCE = re.compile(r"aws\.partner(/[.\-_A-Za-z0-9]+){2,}")
 Refuse = Callable[[int, dict[str, Any]], tuple[str, str] | None]
 """An entry's number in its request and the entry, to the error it gets."""
 
+Invoke = Callable[[dict[str, Any], dict[str, Any]], None]
+"""A target and the document for it."""
+
 
 class PartnerBus:
     """The fake, while it is open. `refuse` makes single entries fail, `fail_with` the partner's calls."""
@@ -52,6 +55,8 @@ class PartnerBus:
         self.fail_with: Exception | None = None
         self.requests: list[list[dict[str, Any]]] = []
         """The entries of every PutPartnerEvents that came, refused ones too."""
+        self.invoke: Invoke | None = None
+        """Told of every event for a target that is an API destination."""
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
@@ -176,7 +181,7 @@ class PartnerBus:
             return {"ErrorCode": error[0], "ErrorMessage": error[1]}
         event_id = str(uuid.uuid4())
         for account in partner.partner_event_sources[entry["Source"]].accounts:
-            _deliver(events_backends[account][partner.region_name], event_id, entry)
+            _deliver(events_backends[account][partner.region_name], event_id, entry, self.invoke)
         return {"EventId": event_id}
 
 
@@ -212,7 +217,7 @@ def _size(entry: dict[str, Any]) -> int:
     return (14 if "Time" in entry else 0) + sum(len((text or "").encode()) for text in texts)
 
 
-def _deliver(customer: EventsBackend, event_id: str, entry: dict[str, Any]) -> None:
+def _deliver(customer: EventsBackend, event_id: str, entry: dict[str, Any], invoke: Invoke | None) -> None:
     """To the rules of the matching bus. Without one the event is dropped, as AWS drops it."""
     bus = customer.event_buses.get(entry["Source"])
     if bus is None:
@@ -232,7 +237,10 @@ def _deliver(customer: EventsBackend, event_id: str, entry: dict[str, Any]) -> N
     for rule in bus.rules.values():
         if rule.state == "ENABLED" and rule.event_pattern.matches_event(document):
             for target in rule.targets:
-                _send(customer, target, document)
+                if ":api-destination/" in target["Arn"] and invoke is not None:
+                    invoke(target, document)
+                else:
+                    _send(customer, target, document)
 
 
 def _send(customer: EventsBackend, target: dict[str, Any], document: dict[str, Any]) -> None:
