@@ -71,8 +71,8 @@ class World:
 
 
 @asynccontextmanager
-async def publishing(tmp_path: Path, endpoint: str) -> AsyncIterator[World]:
-    """A standing world of eight orders, not served."""
+async def publishing(tmp_path: Path, endpoint: str | None) -> AsyncIterator[World]:
+    """A standing world of eight orders, not served; without an endpoint its events go by the local bus."""
     sandbox = Sandbox(
         SandboxConfig(
             port=0,
