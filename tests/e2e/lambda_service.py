@@ -93,20 +93,16 @@ class LambdaService:
     def poll(self, sqs: Any, queue_url: str, timeout_s: float = TIMEOUT_S) -> tuple[int, list[str]]:
         """One batch from a queue through the function. What is not named as failed is deleted; returns how many
         came, and the bodies of those that failed and come again."""
-        arn = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["QueueArn"])["Attributes"]
-        taken = sqs.receive_message(
-            QueueUrl=queue_url, MaxNumberOfMessages=10, MessageSystemAttributeNames=["All"]
-        ).get("Messages", [])
+        taken = records(sqs, queue_url)
         if not taken:
             return 0, []
-        records = [_record(message, arn["QueueArn"]) for message in taken]
-        failures = self.invoke({"Records": records}, timeout_s)["batchItemFailures"]
+        failures = self.invoke({"Records": taken}, timeout_s)["batchItemFailures"]
         failed = {failure["itemIdentifier"] for failure in failures}
-        assert failed <= {message["MessageId"] for message in taken}
-        for message in taken:
-            if message["MessageId"] not in failed:
-                sqs.delete_message(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"])
-        return len(taken), [message["Body"] for message in taken if message["MessageId"] in failed]
+        assert failed <= {record["messageId"] for record in taken}
+        for record in taken:
+            if record["messageId"] not in failed:
+                sqs.delete_message(QueueUrl=queue_url, ReceiptHandle=record["receiptHandle"])
+        return len(taken), [record["body"] for record in taken if record["messageId"] in failed]
 
     def close(self) -> None:
         self._asked.put(None)
@@ -118,19 +114,26 @@ class LambdaService:
         self._server.server_close()
 
 
-def _record(message: dict[str, Any], arn: str) -> dict[str, Any]:
-    """A message as Lambda hands it over."""
-    return {
-        "messageId": message["MessageId"],
-        "receiptHandle": message["ReceiptHandle"],
-        "body": message["Body"],
-        "attributes": message.get("Attributes", {}),
-        "messageAttributes": {},
-        "md5OfBody": message["MD5OfBody"],
-        "eventSource": "aws:sqs",
-        "eventSourceARN": arn,
-        "awsRegion": "us-east-1",
-    }
+def records(sqs: Any, queue_url: str) -> list[dict[str, Any]]:
+    """One receive from a queue, as Lambda hands it over."""
+    arn = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    taken = sqs.receive_message(
+        QueueUrl=queue_url, MaxNumberOfMessages=10, MessageSystemAttributeNames=["All"]
+    ).get("Messages", [])
+    return [
+        {
+            "messageId": message["MessageId"],
+            "receiptHandle": message["ReceiptHandle"],
+            "body": message["Body"],
+            "attributes": message.get("Attributes", {}),
+            "messageAttributes": {},
+            "md5OfBody": message["MD5OfBody"],
+            "eventSource": "aws:sqs",
+            "eventSourceARN": arn,
+            "awsRegion": "us-east-1",
+        }
+        for message in taken
+    ]
 
 
 @contextmanager
