@@ -18,6 +18,7 @@ from contextlib import suppress
 from random import Random
 
 import structlog
+from pydantic import SecretStr
 
 from milepost import __version__, sql
 from milepost.buywithprime.client import BuyWithPrimeClient
@@ -124,7 +125,9 @@ class Hub:
         verifier = None
         if config.signature_jwks_url is not None:
             verifier = SignatureVerifier(config.signature_jwks_url, clock=clock)
-        authenticator = Authenticator(_credentials(config), tokens, verifier, insecure=config.insecure)
+        authenticator = Authenticator(
+            _credentials(config), tokens, verifier, insecure=config.insecure, closed=config.has_queue
+        )
         if config.api_key is None and not config.insecure:
             log.warning(
                 "hub.no_api_key", hint="set MILEPOST_API_KEY: without a key nobody can read or operate"
@@ -308,7 +311,20 @@ def _credentials(config: Config) -> list[Credential]:
         credentials.append(Credential.basic(config.webhook_username, password))
     elif (config.webhook_username is None) != (config.webhook_password is None):
         raise Misconfigured("MILEPOST_WEBHOOK_USERNAME and MILEPOST_WEBHOOK_PASSWORD go together")
+    for listed in config.webhook_api_keys:
+        keys = [key.get_secret_value() for key in listed.keys]
+        credentials += [Credential.api_key(listed.header, key, listed.business_products) for key in keys]
+    if config.webhook_api_key is not None:
+        credentials += [
+            Credential.api_key(config.webhook_api_key_header, key)
+            for key in _overlapping(config.webhook_api_key)
+        ]
     return credentials
+
+
+def _overlapping(secrets: SecretStr) -> tuple[str, ...]:
+    """A secret, or two separated by a comma while one takes the other's place."""
+    return tuple(filter(None, map(str.strip, secrets.get_secret_value().split(","))))
 
 
 def _oauth_clients(config: Config) -> list[Client]:
@@ -321,8 +337,7 @@ def _oauth_clients(config: Config) -> list[Client]:
         for one in config.oauth_clients
     ]
     if config.oauth_client_id is not None and config.oauth_client_secret is not None:
-        secrets = config.oauth_client_secret.get_secret_value().split(",")
-        clients.append(Client(config.oauth_client_id, tuple(filter(None, map(str.strip, secrets)))))
+        clients.append(Client(config.oauth_client_id, _overlapping(config.oauth_client_secret)))
     elif (config.oauth_client_id is None) != (config.oauth_client_secret is None):
         raise Misconfigured("MILEPOST_OAUTH_CLIENT_ID and MILEPOST_OAUTH_CLIENT_SECRET go together")
     return clients
