@@ -6,7 +6,7 @@ know which state an event source is in. What is replaced here, and only while a 
 
 - the partner's calls: CreatePartnerEventSource, DeletePartnerEventSource, ListPartnerEventSourceAccounts,
   PutPartnerEvents, with AWS's checks, states and EventIds;
-- the customer's: DescribeEventSource, ListEventSources, CreateEventBus for an event source;
+- the customer's: DescribeEventSource, ListEventSources, CreateEventBus for an event source, TestEventPattern;
 - bus names with "/", and PutEvents, which takes neither partner buses nor `aws.` sources.
 
 Rules, patterns, queues and everything else are moto's. A partner bus delivers to SQS; another kind of target
@@ -38,6 +38,8 @@ ACCOUNT = "123456789012"
 REGION = "us-east-1"
 LIMIT = 1024 * 1024
 MOST_ENTRIES = 20
+TWO_WEEKS_S = 14 * 86_400
+"""How long a source may stay PENDING."""
 SOURCE = re.compile(r"aws\.partner(/[.\-_A-Za-z0-9]+){2,}")
 
 Refuse = Callable[[int, dict[str, Any]], tuple[str, str] | None]
@@ -132,6 +134,7 @@ class PartnerBus:
             (EventsHandler, "delete_partner_event_source", checked(_delete_source)),
             (EventsHandler, "describe_event_source", _describe_source),
             (EventsHandler, "put_partner_events", put_partner_events),
+            (EventsHandler, "test_event_pattern", _test_pattern),
         ]
         for owner, name, _ in replaced:
             _there(owner, name)
@@ -257,12 +260,15 @@ def _state(source: PartnerEventSource, customer: EventsBackend) -> str:
 
 
 def _described(source: PartnerEventSource, customer: EventsBackend) -> dict[str, Any]:
+    state = _state(source, customer)
+    expires = {"ExpirationTime": source.created_on + TWO_WEEKS_S} if state == "PENDING" else {}
     return {
         "Arn": source.arn,
         "CreatedBy": "/".join(source.name.split("/")[:2]),
         "CreationTime": source.created_on,
         "Name": source.name,
-        "State": _state(source, customer),
+        "State": state,
+        **expires,
     }
 
 
@@ -317,6 +323,15 @@ def _list_sources(handler: EventsHandler) -> str:
     prefix = handler._get_param("NamePrefix") or ""
     found = [_described(s, customer) for s in customer.event_sources.values() if s.name.startswith(prefix)]
     return json.dumps({"EventSources": found})
+
+
+def _test_pattern(handler: EventsHandler) -> str:
+    document = json.loads(handler._get_param("Event"))
+    missing = {"id", "account", "source", "time", "region", "resources", "detail-type"} - document.keys()
+    if missing:
+        raise models.ValidationException(f"The event has no {', '.join(sorted(missing))}.")
+    pattern = models.EventPattern.load(handler._get_param("EventPattern"))
+    return json.dumps({"Result": pattern.matches_event(document)})
 
 
 def _bus_name(backend: EventsBackend, name_or_arn: str | None) -> str:
