@@ -11,6 +11,7 @@ import gc
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from random import Random
 
 import structlog
 
@@ -28,6 +29,7 @@ from milepost.pipeline.ingest import Ingest
 from milepost.pipeline.projector import Projector
 from milepost.pipeline.sweeper import Sweeper
 from milepost.store import Store
+from milepost.transports import sqs
 from milepost.transports.asgi import Receive, Scope, Send
 from milepost.transports.oauth import Client, TokenEndpoint, Tokens
 from milepost.transports.server import Limits, serve
@@ -133,6 +135,7 @@ class Hub:
             self.ingest, authenticator, clock=clock, max_in_flight=config.max_concurrency
         )
         self._token = TokenEndpoint(tokens, clock=clock)
+        self._receivers = sqs.receivers(config, self.ingest, clock, Random())  # noqa: S311 - jitter, not a secret
         self._context = Context(
             store=self.store,
             clock=clock,
@@ -159,7 +162,9 @@ class Hub:
             await stop.wait()
             self._context.closing.set()
 
-        background = [] if self.config.ingest_only else self._background(halt)
+        background = self._receiving(halt)
+        if not self.config.ingest_only:
+            background += self._background(halt)
         ending = asyncio.create_task(end_streams())
         try:
             await serve(
@@ -211,6 +216,10 @@ class Hub:
         }
         return [asyncio.create_task(self._keep(name, run, halt)) for name, run in runs.items()]
 
+    def _receiving(self, halt: asyncio.Event) -> list[asyncio.Task[None]]:
+        """Every hub receives from the queues: each message goes to one of them."""
+        return [asyncio.create_task(self._keep(f"sqs.{r.name}", r.run, halt)) for r in self._receivers]
+
     async def _keep(
         self, name: str, run: Callable[[asyncio.Event], Awaitable[None]], halt: asyncio.Event
     ) -> None:
@@ -260,13 +269,17 @@ class Hub:
     def _counters(self) -> Mapping[str, int]:
         outcomes = self._webhook.outcomes
         webhook = {f"webhook.{name}": getattr(outcomes, name) for name in outcomes.__struct_fields__}
-        return {**webhook, **self.hydrator.counters()}
+        return {**webhook, **sqs.counters(self._receivers), **self.hydrator.counters()}
 
     def _ready(self) -> tuple[bool, dict[str, object]]:
         failing = dict(self._failing)
         failing.update({c.name: c.last_error for c in self._consumers if c.last_error is not None})
         positions = {consumer.name: consumer.position for consumer in self._consumers}
-        return not failing, {"positions": positions, "failing": sorted(failing)}
+        broken, queues = sqs.readiness(self._receivers)
+        shown: dict[str, object] = {"positions": positions, "failing": sorted({*failing, *broken})}
+        if queues:
+            shown["queues"] = queues
+        return not (failing or broken), shown
 
 
 def _credentials(config: Config) -> list[Credential]:

@@ -154,7 +154,9 @@ def _clean(original: Callable[..., Any]) -> Callable[..., Any]:
 def _taught() -> Iterator[None]:
     """moto with what it lacks, for as long as a stack is being made. Ends the test where it lacks it no more."""
     models, names = parsing.get_model_map(), parsing.get_name_type_map()
-    assert not {name for name in LACKING if models.get(name, ADDED[name]) is not ADDED[name]}, "moto has these"
+    assert not {name for name in LACKING if models.get(name, ADDED[name]) is not ADDED[name]}, (
+        "moto has these"
+    )
     assert parsing.clean_json([{"Ref": "x"}], {"x": None}) == [None], "moto knows AWS::NoValue in lists"
     assert not hasattr(EventBus, "physical_resource_id"), "moto knows what Ref of a bus is"
     with ExitStack() as patches:

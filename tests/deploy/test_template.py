@@ -12,7 +12,6 @@ import pytest
 from botocore import xform_name
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
-
 from cfnlint.api import lint_file
 from moto.events.models import EventPattern
 from moto.iam.access_control import IAMPolicy, PermissionResult
@@ -167,7 +166,10 @@ def test_an_api_destination_instead_of_the_queue_or_beside_it(account: Account, 
     assert target["Arn"] == outputs["ApiDestinationArn"]
     name = target["Arn"].split("/")[1]
     destination = account.events.describe_api_destination(Name=name)
-    assert (destination["HttpMethod"], destination["InvocationEndpoint"]) == ("POST", DESTINATION["WebhookUrl"])
+    assert (destination["HttpMethod"], destination["InvocationEndpoint"]) == (
+        "POST",
+        DESTINATION["WebhookUrl"],
+    )
     connection = account.events.describe_connection(Name=destination["ConnectionArn"].split("/")[1])
     assert connection["AuthorizationType"] == "API_KEY"
     assert connection["AuthParameters"]["ApiKeyAuthParameters"]["ApiKeyName"] == "x-api-key"
@@ -221,9 +223,9 @@ def eventbridge(rule: str, account: str = ACCOUNT, name: str = "events.amazonaws
 @pytest.mark.parametrize("queue", ["QueueUrl", "UndeliveredQueueUrl"])
 def test_a_queue_s_policy_lets_the_rule_send_and_nobody_else(account: Account, queue: str) -> None:
     outputs = account.deploy()
-    answer = account.sqs.get_queue_attributes(
-        QueueUrl=outputs[queue], AttributeNames=["Policy", "QueueArn"]
-    )["Attributes"]
+    answer = account.sqs.get_queue_attributes(QueueUrl=outputs[queue], AttributeNames=["Policy", "QueueArn"])[
+        "Attributes"
+    ]
     policy, arn = json.loads(answer["Policy"]), answer["QueueArn"]
     rule = outputs["RuleArn"].partition(":rule/")[2]
     assert allows(policy, eventbridge(rule), "sqs:SendMessage", arn)
@@ -243,9 +245,9 @@ def test_a_queue_s_policy_lets_the_rule_send_and_nobody_else(account: Account, q
 def test_the_smoke_test_s_rule_may_send_when_it_is_there(account: Account) -> None:
     outputs = account.deploy(SmokeTest="yes")
     policy = json.loads(
-        account.sqs.get_queue_attributes(QueueUrl=outputs["QueueUrl"], AttributeNames=["Policy"])["Attributes"][
-            "Policy"
-        ]
+        account.sqs.get_queue_attributes(QueueUrl=outputs["QueueUrl"], AttributeNames=["Policy"])[
+            "Attributes"
+        ]["Policy"]
     )
     for rule in (f"{SOURCE}/milepost", "milepost-smoke-test/milepost"):
         assert allows(policy, eventbridge(rule), "sqs:SendMessage", outputs["QueueArn"])
@@ -291,7 +293,9 @@ def hub_policy(account: Account) -> dict[str, Any]:
     iam = account.bus.client("iam")
     arn = account.outputs["HubPolicyArn"]
     version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
-    found: dict[str, Any] = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
+    found: dict[str, Any] = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"][
+        "Document"
+    ]
     return found
 
 

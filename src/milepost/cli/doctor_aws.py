@@ -1,7 +1,8 @@
 """`milepost doctor --aws`: what is missing at AWS between a partner event source and the hub's queues.
 
 Which queues the hub receives from is in its settings; region, credentials and endpoint are AWS's own settings. A
-queue's region is that of its address, and each region is looked at once. What is looked at is `transports.aws_setup`'s.
+queue's region is that of its address, and each region is looked at once. What is looked at is
+`transports.aws_setup`'s.
 """
 
 from typing import TYPE_CHECKING
@@ -15,8 +16,9 @@ if TYPE_CHECKING:
 
 async def look_at_aws(config: "Config", source: str | None) -> list[Finding]:
     """The findings, region by region. `source` is a partner event source, None for all of Buy with Prime's."""
-    from milepost.transports.aws_reading import AwsReader, region_of
+    from milepost.transports.aws_reading import AwsReader
     from milepost.transports.aws_setup import look
+    from milepost.transports.sqs_queue import region_of
 
     plain = [config.sqs_queue_url] if config.sqs_queue_url else []
     regions: dict[str | None, list[str]] = {}

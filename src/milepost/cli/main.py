@@ -6,7 +6,7 @@ import typer
 from typer.core import TyperGroup
 
 from milepost import __version__
-from milepost.cli import bench, database, doctor, explanation, listen, operate, sandbox, serve, show
+from milepost.cli import bench, database, doctor, explanation, listen, operate, receive, sandbox, serve, show
 from milepost.cli.client import errors
 from milepost.domain.errors import MilepostError
 
@@ -26,8 +26,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     help="Buy with Prime package events: kept, counted once, explained.\n\n"
-    "Commands speak to a running hub by HTTP (MILEPOST_URL, MILEPOST_API_KEY), except migrate, rebuild and "
-    "doctor, which open the database.",
+    "Commands speak to a running hub by HTTP (MILEPOST_URL, MILEPOST_API_KEY), except migrate, rebuild, "
+    "receive and doctor, which open the database.",
 )
 
 
@@ -46,7 +46,7 @@ def _root(
     """Options of the program itself."""
 
 
-for module in (serve, sandbox, listen, operate, show, explanation, database, doctor, bench):
+for module in (serve, receive, sandbox, listen, operate, show, explanation, database, doctor, bench):
     module.register(app)
 
 

@@ -7,11 +7,9 @@ looked at is `aws_setup`'s and `aws_queues`'.
 
 import asyncio
 import os
-import re
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 import aiohttp
 from msgspec import Struct
@@ -56,12 +54,6 @@ def unread(check: str, reading: Reading) -> Finding:
     if not reading.reached:
         return Finding(check, False, f"{reading.call} could not be asked: {reading.error}", NETWORK)
     return Finding(check, False, f"{reading.call} failed: {reading.error}", "AWS's words say why")
-
-
-def region_of(queue_url: str) -> str | None:
-    """The region in the address of a queue at AWS; None where there is none."""
-    found = re.search(r"(?:^|\.)sqs\.([a-z]{2}[a-z0-9-]+-\d)\.", urlsplit(queue_url).hostname or "")
-    return found[1] if found else None
 
 
 class AwsReader:
