@@ -6,7 +6,7 @@ know which state an event source is in. What is replaced here, and only while a 
 
 - the partner's calls: CreatePartnerEventSource, DeletePartnerEventSource, ListPartnerEventSourceAccounts,
   PutPartnerEvents, with AWS's checks, states and EventIds;
-- the customer's: DescribeEventSource, ListEventSources, CreateEventBus for an event source;
+- the customer's: DescribeEventSource, ListEventSources, CreateEventBus for an event source, TestEventPattern;
 - bus names with "/", and PutEvents, which takes neither partner buses nor `aws.` sources.
 
 Rules, patterns, queues and everything else are moto's. A partner bus delivers to every target of a rule: to SQS, to
@@ -43,6 +43,7 @@ from tests.partner_sources import (
     describe_source,
     list_accounts,
     list_sources,
+    matches_pattern,
     put_events,
 )
 
@@ -200,6 +201,7 @@ class PartnerBus:
             (EventsHandler, "delete_partner_event_source", checked(delete_source)),
             (EventsHandler, "describe_event_source", describe_source),
             (EventsHandler, "put_partner_events", put_partner_events),
+            (EventsHandler, "test_event_pattern", matches_pattern),
         ]
         for owner, name, _ in replaced:
             _there(owner, name)

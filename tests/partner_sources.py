@@ -13,21 +13,26 @@ from moto.events.models import EventsBackend, PartnerEventSource, events_backend
 from moto.events.responses import EventsHandler
 
 SOURCE = re.compile(r"aws\.partner(/[.\-_A-Za-z0-9]+){2,}")
+TWO_WEEKS_S = 14 * 86_400
+"""How long a source may stay PENDING."""
 
 
 def _state(source: PartnerEventSource, customer: EventsBackend) -> str:
-    if source.state == "DELETED":
-        return "DELETED"
+    if source.state != "ACTIVE":  # deleted by the partner, or (a test's doing) deactivated
+        return str(source.state)
     return "ACTIVE" if source.name in customer.event_buses else "PENDING"
 
 
 def _described(source: PartnerEventSource, customer: EventsBackend) -> dict[str, Any]:
+    state = _state(source, customer)
+    expires = {"ExpirationTime": source.created_on + TWO_WEEKS_S} if state == "PENDING" else {}
     return {
         "Arn": source.arn,
         "CreatedBy": "/".join(source.name.split("/")[:2]),
         "CreationTime": source.created_on,
         "Name": source.name,
-        "State": _state(source, customer),
+        "State": state,
+        **expires,
     }
 
 
@@ -82,6 +87,16 @@ def list_sources(handler: EventsHandler) -> str:
     prefix = handler._get_param("NamePrefix") or ""
     found = [_described(s, customer) for s in customer.event_sources.values() if s.name.startswith(prefix)]
     return json.dumps({"EventSources": found})
+
+
+def matches_pattern(handler: EventsHandler) -> str:
+    """TestEventPattern, by moto's own matcher."""
+    document = json.loads(handler._get_param("Event"))
+    missing = {"id", "account", "source", "time", "region", "resources", "detail-type"} - document.keys()
+    if missing:
+        raise models.ValidationException(f"The event has no {', '.join(sorted(missing))}.")
+    pattern = models.EventPattern.load(handler._get_param("EventPattern"))
+    return json.dumps({"Result": pattern.matches_event(document)})
 
 
 def bus_name(backend: EventsBackend, name_or_arn: str | None) -> str:
