@@ -139,7 +139,7 @@ class Session:
 
     def _left_open(self) -> bool:
         """Whether even the rollback failed: what comes next must not become part of this one."""
-        return self.driver.is_in_transaction()
+        return bool(self.driver.is_in_transaction())
 
 
 class WritingSession(Session):
