@@ -12,8 +12,9 @@ from sqlalchemy import Connection, Row, bindparam, exists, func, select, update
 from milepost.domain.errors import NotFound
 from milepost.domain.instant import Instant
 from milepost.domain.record import Record
+from milepost.domain.roads import Crossing, Passage
 from milepost.sql import append as appending
-from milepost.sql import schema
+from milepost.sql import roads, schema
 from milepost.sql.append import RECORD_COLUMNS, InsertRecords, record_of, records_at
 from milepost.sql.statements import chunks, grouped, pack, unpack_texts, upsert, visible
 from milepost.store import Arrival, ArrivalRow, Counts, NewRecord, Quarantined, Receipt
@@ -149,6 +150,14 @@ class SqlJournal:
             for row in self._connection.execute(_ARRIVALS, {"positions": chunk}).all():
                 found[row[0]].append(ArrivalRow(*row))
         return found
+
+    def crossings(self, limit: int, business_products: Collection[str] | None) -> list[Crossing]:
+        return roads.crossings(self._connection, limit, business_products)
+
+    def passages(
+        self, limit: int, business_products: Collection[str] | None, *, replays: bool
+    ) -> list[Passage]:
+        return roads.passages(self._connection, limit, business_products, replays)
 
     def quarantine(
         self,

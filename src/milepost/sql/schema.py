@@ -116,6 +116,8 @@ arrivals = Table(
 )
 """Duplicates only: the first arrival of a record is its own row."""
 Index("arrivals_position", arrivals.c.position)
+_LIVE = text("road <> 'replay'")
+Index("arrivals_live", arrivals.c.id, sqlite_where=_LIVE, postgresql_where=_LIVE)
 
 counters = Table(
     "counters",

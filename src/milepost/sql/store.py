@@ -24,7 +24,7 @@ from milepost.sql.sqlite import (
 )
 from milepost.sql.transaction import SqlTransaction
 from milepost.sql.writer import WriteCall, Writer
-from milepost.store import Arrival, Lease, Receipt, Transaction
+from milepost.store import Arrival, Receipt, Transaction
 
 T = TypeVar("T")
 
@@ -90,7 +90,12 @@ class SqliteStore:
         if self._writer is not None:
             left = [lease for lease in await self.read(lambda tx: tx.leases.all()) if lease.owner]
             if left:
-                await self.write(lambda tx: _give_up(tx, left))
+
+                def free(tx: Transaction) -> None:
+                    for lease in left:
+                        tx.leases.give_up(lease.name, lease.owner)
+
+                await self.write(free)
 
     def _writing(self) -> Writer:
         if self._closed:
@@ -133,8 +138,3 @@ class SqliteStore:
         self._readers.dispose()
         if self._lock is not None:
             self._lock.release()
-
-
-def _give_up(tx: Transaction, leases: Sequence[Lease]) -> None:
-    for lease in leases:
-        tx.leases.give_up(lease.name, lease.owner)

@@ -8,6 +8,7 @@ from msgspec import Struct
 from milepost.domain.envelope import Event
 from milepost.domain.instant import Instant
 from milepost.domain.record import Kind, Record
+from milepost.domain.roads import Crossing, Passage
 
 
 class Arrival(Struct, frozen=True):
@@ -119,6 +120,18 @@ class Journal(Protocol):
 
     def arrivals(self, positions: Collection[int]) -> dict[int, list[ArrivalRow]]:
         """Every arrival of each record, the first included, in order."""
+        ...
+
+    def crossings(self, limit: int, business_products: Collection[str] | None) -> list[Crossing]:
+        """Events that came by more than one live road, by the first arrival on the later one, newest first. Replays
+        are no road of this. Only the journal's newest arrivals are looked through, so that it costs little."""
+        ...
+
+    def passages(
+        self, limit: int, business_products: Collection[str] | None, *, replays: bool
+    ) -> list[Passage]:
+        """The newest arrivals of events, first ones and copies, by live roads or (`replays`) by replays; newest
+        first. An event whose first arrival is among them has all its live ones there. Bounded as `crossings` is."""
         ...
 
     def quarantine(

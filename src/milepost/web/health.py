@@ -5,7 +5,7 @@ bar 37): arrivals = events + duplicates + quarantined, and records = folded + pe
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import structlog
 from litestar import Response, get
@@ -18,12 +18,14 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
 from milepost.domain.errors import Forbidden, StoreUnavailable
+from milepost.domain.roads import Measured, RoadUse
 from milepost.pipeline.projector import NAME as PROJECTOR
 from milepost.store import Counts, Transaction
 from milepost.web.authentication import PUBLIC, Caller
 from milepost.web.context import Context, Hub
 from milepost.web.documents import Document
 from milepost.web.problems import problems
+from milepost.web.roads import look
 
 STORE_ANSWERS_WITHIN_S = 3.0
 """A store that takes longer for an empty commit is not ready."""
@@ -95,6 +97,7 @@ class _Numbers(Struct):
     counts: Counts
     asks: dict[str, int]
     messages: dict[str, int]
+    roads: Measured
 
 
 class _Collector(Collector):
@@ -134,6 +137,7 @@ class _Collector(Collector):
             "hydration_asks", "Questions to the Buy with Prime API, by state.", self._numbers.asks
         )
         yield _by_state("messages", "Messages to destinations, by state.", self._numbers.messages)
+        yield from _roads(self._numbers.roads.roads)
         process = CounterMetricFamily(
             "milepost_process", "Counts since this process started.", labels=["name"]
         )
@@ -160,6 +164,43 @@ def _by_state(name: str, text: str, counts: Mapping[str, int]) -> Metric:
     return family
 
 
+def _roads(roads: Sequence[RoadUse]) -> Iterator[Metric]:
+    for name, text, values in (
+        ("arrivals", "Of the newest arrivals, those by this road.", [r.arrivals for r in roads]),
+        ("first", "Of the newest events, those that this road brought first.", [r.first for r in roads]),
+        (
+            "expected",
+            "Of the newest events, those that this road should have brought.",
+            [r.expected for r in roads],
+        ),
+        ("missed", "Of those expected, the ones that this road did not bring.", [r.missed for r in roads]),
+        ("crossings", "Events whose lag on this road was measured.", [r.behind.n for r in roads]),
+    ):
+        family = GaugeMetricFamily(f"milepost_road_{name}", text, labels=["road"])
+        for road, value in zip(roads, values, strict=True):
+            family.add_metric([road.road], value)
+        yield family
+    lag = GaugeMetricFamily(
+        "milepost_road_lag_seconds",
+        "How far this road was behind the first, over its newest crossings.",
+        labels=["road", "quantile"],
+    )
+    last = GaugeMetricFamily(
+        "milepost_road_last_arrival_timestamp_seconds",
+        "When this road last brought an event.",
+        labels=["road"],
+    )
+    for road in roads:
+        behind = road.behind
+        for quantile, value_ms in (("0.5", behind.p50_ms), ("0.9", behind.p90_ms), ("0.99", behind.p99_ms)):
+            if value_ms is not None:
+                lag.add_metric([road.road, quantile], value_ms / 1_000)
+        if road.last_at is not None:
+            last.add_metric([road.road], road.last_at / 1_000)
+    yield lag
+    yield last
+
+
 @get(
     "/metrics",
     summary="The hub's numbers, for Prometheus",
@@ -173,7 +214,8 @@ async def metrics(context: Hub, caller: Caller) -> Response[bytes]:
         raise Forbidden("The numbers are of all business products; this key is bound to some.")
 
     def read(tx: Transaction) -> _Numbers:
-        return _Numbers(tx.journal.counts(PROJECTOR), tx.work.count(), tx.attempts.count())
+        roads = look(tx, None, context.clock()).measured
+        return _Numbers(tx.journal.counts(PROJECTOR), tx.work.count(), tx.attempts.count(), roads)
 
     numbers = await context.store.read(read)
     registry = CollectorRegistry(auto_describe=False)

@@ -18,6 +18,8 @@ _HOT = ("breakers", "checkpoints", "counters", "journal_end", "leases", "writers
 
 def upgrade() -> None:
     _counters()
+    live = sa.text("road <> 'replay'")
+    op.create_index("arrivals_live", "arrivals", ["id"], sqlite_where=live, postgresql_where=live)
     op.create_table(
         "leases",
         sa.Column("name", sa.Text(), nullable=False),
