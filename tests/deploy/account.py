@@ -67,11 +67,16 @@ class Account:
         answer = self.events.put_partner_events(Entries=entries)
         assert answer["FailedEntryCount"] == 0, answer
 
+    def set(self, output: str, **attributes: str) -> None:
+        """Set attributes of a queue of the stack. moto forgets its policy with every other attribute; AWS doesn't."""
+        url = self.outputs[output]
+        told = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["Policy"])
+        policy = told.get("Attributes", {}).get("Policy", "")
+        self.sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy, **attributes})
+
     def received(self) -> list[dict[str, Any]]:
         """What stands in the stack's queue, which is empty afterwards."""
-        self.sqs.set_queue_attributes(
-            QueueUrl=self.outputs["QueueUrl"], Attributes={"ReceiveMessageWaitTimeSeconds": "0"}
-        )
+        self.set("QueueUrl", ReceiveMessageWaitTimeSeconds="0")
         return [json.loads(body) for body in self.bus.received(self.outputs["QueueUrl"])]
 
     async def look(self, *queue_urls: str, source: str | None = None) -> list[Finding]:
