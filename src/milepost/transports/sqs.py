@@ -128,6 +128,9 @@ class SqsReceiver:
                     async with self._trying:
                         await self._before(stop, self._sleep(self.parts.pause_s))
                         messages = None if stop.is_set() else await self._receive(stop)
+                        if messages == []:
+                            # There is nothing to store, so nothing says that the store is still away.
+                            self.parts.storing.worked()
                         await self._handle(messages or [], stop)
                     continue
                 alone = not self._in_hand
@@ -162,12 +165,9 @@ class SqsReceiver:
         self.last_success = now
         self.oldest_age_ms = max((now - m.sent_at for m in messages if m.sent_at is not None), default=0)
         self.outcomes.received += len(messages)
-        if not messages:
-            # There is nothing to store, so nothing says that the store is still away.
-            self.parts.storing.worked()
-            if loop.time() - started < self._wait_s / 2:
-                # It does not wait as it was asked to; without a pause this would be a tight loop.
-                await self._before(stop, self._sleep(1.0))
+        if not messages and loop.time() - started < self._wait_s / 2:
+            # It does not wait as it was asked to; without a pause this would be a tight loop.
+            await self._before(stop, self._sleep(1.0))
         return messages
 
     async def _before(

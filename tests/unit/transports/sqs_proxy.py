@@ -34,7 +34,8 @@ class SqsProxy:
         self._changed = asyncio.Condition()
 
     async def __aenter__(self) -> Self:
-        self._http = aiohttp.ClientSession()
+        # The fake closes connections that it could keep.
+        self._http = aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True))
         await self._receiver.__aenter__()
         self.url = f"{self._receiver.url}/{ACCOUNT}/{self._name}"
         return self
