@@ -1,8 +1,8 @@
 """The template of `deploy/aws/` as a stack in the fake AWS: moto's CloudFormation, taught the types that it lacks.
 
-`deploy(bus, …)` creates a stack over HTTP with a real client and waits for it; `parameters` are the template's, by
-name. moto knows buses, rules, archives, queues, policies, users and roles; queue policies, alarms, connections and
-API destinations are ours, each one call of moto's own backend. One that moto has meanwhile ends the test.
+`deploy(bus, …)` creates a stack over HTTP with a real client; `parameters` are the template's, by name. moto knows
+buses, rules, archives, queues, policies, users and roles; queue policies, alarms, connections and API destinations
+are ours, each one call of moto's own backend. One that moto has meanwhile ends the test.
 """
 
 import json
@@ -151,7 +151,7 @@ def _clean(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @contextmanager
-def _taught() -> Iterator[None]:
+def taught() -> Iterator[None]:
     """moto with what it lacks, for as long as a stack is being made. Ends the test where it lacks it no more."""
     models, names = parsing.get_model_map(), parsing.get_name_type_map()
     assert not {name for name in LACKING if models.get(name, ADDED[name]) is not ADDED[name]}, (
@@ -174,17 +174,27 @@ def template() -> dict[str, Any]:
     return loaded
 
 
-def deploy(bus: PartnerBus, name: str = "milepost", **parameters: str) -> dict[str, str]:
-    """Create the stack. Returns its outputs."""
+def create(client: Any, name: str, body: str, parameters: dict[str, str]) -> None:
+    """Create the stack by a CloudFormation client. moto takes the default of a list for a text, so it is given."""
     given = {"EventTypes": template()["Parameters"]["EventTypes"]["Default"], **parameters}
-    cloudformation = bus.client("cloudformation")
-    with _taught():
-        cloudformation.create_stack(
-            StackName=name,
-            TemplateBody=TEMPLATE.read_text("utf-8"),
-            Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in given.items()],
-            Capabilities=["CAPABILITY_IAM"],
-        )
-        (stack,) = cloudformation.describe_stacks(StackName=name)["Stacks"]
+    client.create_stack(
+        StackName=name,
+        TemplateBody=body,
+        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in given.items()],
+        Capabilities=["CAPABILITY_IAM"],
+    )
+
+
+def outputs_of(client: Any, name: str) -> dict[str, str]:
+    """The outputs of a stack that is complete."""
+    (stack,) = client.describe_stacks(StackName=name)["Stacks"]
     assert stack["StackStatus"] == "CREATE_COMPLETE", stack
     return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+
+
+def deploy(bus: PartnerBus, name: str = "milepost", **parameters: str) -> dict[str, str]:
+    """Create the stack of the template. Returns its outputs."""
+    client = bus.client("cloudformation")
+    with taught():
+        create(client, name, TEMPLATE.read_text("utf-8"), parameters)
+        return outputs_of(client, name)

@@ -20,7 +20,7 @@ AWS_OWNED_KEYS = ("alias/aws/sqs",)
 LEAST_VISIBILITY_S = 30
 LEAST_RETENTION_S = 4 * 86_400
 """A long weekend without the hub."""
-LEAST_RECEIVES = 3
+LEAST_RECEIVES = 10
 OLD_S = 900
 TEMPLATE = "deploy deploy/aws/milepost.yaml (docs/aws.md)"
 

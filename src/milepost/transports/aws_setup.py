@@ -6,6 +6,7 @@ queues are `aws_queues`'s. Only reading calls are made. Whether a pattern lets a
 a finding too.
 """
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -157,19 +158,20 @@ class _Sources:
         if pattern is None:
             self._tell(check, False, "it has no event pattern, so no event matches", TEMPLATE)
             return
+        names = [(t.name, name) for t in CATALOGUE if t.folded for name in (t.name, *t.former_names)]
+        readings = await asyncio.gather(*(self._tested(pattern, bus, name) for _, name in names))
         through: dict[str, list[str]] = {}
-        for event_type in (t for t in CATALOGUE if t.folded):
-            for name in (event_type.name, *event_type.former_names):
-                sample = json.dumps(_sample(bus, name, self._account, self._reader.region))
-                reading = await self._reader.call(
-                    "events", "test_event_pattern", EventPattern=pattern, Event=sample
-                )
-                if reading.value is None:
-                    self._found.findings.append(unread(f"pattern of {check}", reading))
-                    return
-                if reading.value["Result"]:
-                    through.setdefault(event_type.name, []).append(name)
+        for (event_type, name), reading in zip(names, readings, strict=True):
+            if reading.value is None:
+                self._found.findings.append(unread(f"pattern of {check}", reading))
+                return
+            if reading.value["Result"]:
+                through.setdefault(event_type, []).append(name)
         self._tell(f"pattern of {check}", *_let_through(pattern, through))
+
+    async def _tested(self, pattern: str, bus: str, name: str) -> Reading:
+        sample = json.dumps(_sample(bus, name, self._account, self._reader.region))
+        return await self._reader.call("events", "test_event_pattern", EventPattern=pattern, Event=sample)
 
     # ── Targets ────────────────────────────────────────────────────────────────────────────────────────────
 
