@@ -11,7 +11,8 @@ changes nothing and raises `LeaseLost`. So a hub that hung or was paused, and wa
 commits nothing. Each time a holder begins to lead it does so under a new fence, so that a write of its own earlier
 time that is still on its way is refused too.
 
-Clock, waiting, owner and label come from outside. What the work is, `background` says; where leases are kept, `store`.
+Clock, waiting, owner and label come from outside. What the work is, `background` says; where leases are kept, the
+store.
 """
 
 import asyncio

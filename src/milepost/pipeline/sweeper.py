@@ -34,6 +34,8 @@ from milepost.store import NewRecord, Store, Transaction, View, ViewKind
 PAGE = 200
 """Views looked at in one transaction."""
 
+NAME = "sweeper"
+"""The lease under which one hub sweeps."""
 ROAD = "sweeper"
 
 _UNREADABLE = (

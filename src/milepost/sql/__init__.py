@@ -11,7 +11,14 @@
 | postgresql, postgres_…                            | what is PostgreSQL's own                              |
 """
 
-from milepost.sql.database import copy_database, inspect, migrate, open_store, schema_version, shown
+from milepost.sql.database import (
+    copy_database,
+    inspect,
+    migrate,
+    open_store,
+    schema_version,
+    shown,
+)
 from milepost.sql.inspection import Inspection, Server
 from milepost.sql.lock import Holder
 

@@ -44,6 +44,9 @@ async def open_store(
         return await sqlite_database.open_store(
             url, clock=clock, owner=owner, migrate=migrate, read_only=read_only, busy_timeout=busy_timeout
         )
+    from milepost.sql.postgres_database import require_driver
+
+    require_driver()
     from milepost.sql.postgres_store import open_postgres
 
     return await open_postgres(

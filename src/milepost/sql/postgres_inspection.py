@@ -12,6 +12,7 @@ from milepost.sql.postgres_database import check_server, run
 from milepost.sql.postgresql import address_of
 from milepost.sql.transaction import SqlTransaction
 
+# As a hub's own connections have it, which set what they can.
 _SERVER = (
     "SELECT current_setting('server_version'), pg_is_in_recovery(), current_setting('fsync'),"
     " current_setting('full_page_writes'), current_setting('synchronous_commit'),"

@@ -84,8 +84,13 @@ class SqliteStore:
         await self._loop.run_in_executor(None, self._shut)
 
     async def start(self) -> None:
-        """Learn the journal's last position: `changed` starts from it."""
+        """Learn the journal's last position: `changed` starts from it. Whoever had a lease when this process got
+        the lock is gone, so that nobody need wait for it to run out."""
         self._last.reached(await self.read(lambda tx: tx.journal.last_position()))
+        if self._writer is not None:
+            left = [lease for lease in await self.read(lambda tx: tx.leases.all()) if lease.owner]
+            if left:
+                await self.write(lambda tx: [tx.leases.give_up(one.name, one.owner) for one in left])
 
     def _writing(self) -> Writer:
         if self._closed:
