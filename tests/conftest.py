@@ -34,6 +34,15 @@ def postgres_template(postgres: Postgres) -> str:
 
 
 @pytest.fixture
+async def postgres_database(postgres: Postgres, postgres_template: str) -> AsyncIterator[str]:
+    """The name of a database with the schema and nothing in it, gone after the test."""
+    name = f"milepost_{next(_numbers)}"
+    await postgres.create(name, postgres_template)
+    yield name
+    await postgres.drop(name)
+
+
+@pytest.fixture
 async def postgres_url(postgres: Postgres) -> AsyncIterator[str]:
     """An empty database, gone after the test."""
     name = f"milepost_{next(_numbers)}"
