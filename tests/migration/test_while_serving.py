@@ -145,6 +145,12 @@ async def test_an_index_that_was_interrupted_is_made_anew(postgres_url: str) -> 
     assert schema_version(postgres_url) == NEWEST
 
 
+async def test_two_processes_that_start_at_once_migrate_once(postgres_url: str) -> None:
+    """The one that waits must not hold what an index that is made CONCURRENTLY waits for."""
+    await asyncio.gather(end(postgres_url), end(postgres_url))
+    assert schema_version(postgres_url) == NEWEST
+
+
 async def test_the_same_steps_go_on_sqlite(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'milepost.db'}"
     migrate(url)
