@@ -83,6 +83,22 @@ async def test_the_end_of_the_journal_begins_at_nothing(postgres_url: str) -> No
     assert await fetch(postgres_url, "SELECT id, others, removed FROM counters") == [(1, 0, 0)]
 
 
+async def test_the_end_of_the_journal_stays_one_page(postgres_url: str) -> None:
+    """Whoever appends changes that row: no version of it may cost an entry in an index, or another page."""
+    await prepare(postgres_url, migrate=True, read_only=False)
+    connection = await asyncpg.connect(postgres_url)
+    try:
+        for _ in range(600):
+            await connection.execute("UPDATE journal_end SET position = position + 1")
+        await connection.execute("SELECT pg_stat_force_next_flush()")
+        updates = "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'journal_end'"
+        made, hot = await connection.fetchrow(updates)
+        assert made == hot == 600
+        assert await connection.fetchval("SELECT pg_relation_size('journal_end')") == 8192
+    finally:
+        await connection.close()
+
+
 async def test_what_there_is_stays_as_it_is(postgres_url: str) -> None:
     await prepare(postgres_url, migrate=True, read_only=False)
     await execute(postgres_url, "UPDATE journal_end SET position = 7")
