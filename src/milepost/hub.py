@@ -231,6 +231,11 @@ class Hub:
             async with self._holders[consumer.name].leading():
                 await consumer.catch_up()
 
+    async def hydrate(self) -> None:
+        """Ask everything that is due now, and return when nothing more is. Leases as for `settle`."""
+        async with self._holders[hydration.NAME].leading():
+            await self.hydrator.drain()
+
     async def sweep(self) -> int:
         """Evaluate the conditions that are due now; how many changes were journalled. Leases as for `settle`."""
         async with self._holders[SWEEPER].leading():

@@ -63,9 +63,8 @@ class Trial:
             leader.resume()
             await leader.stands_by()
         else:
-            stopping = asyncio.create_task(leader.stop())
+            await leader.stop()
             self.took[kind].append(await standby.leads(STOPPED))
-            await stopping
             await leader.start()
         self.either.up = [leader, standby]
         self.leader, self.standby = standby, leader
