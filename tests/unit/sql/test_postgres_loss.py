@@ -83,7 +83,10 @@ async def test_a_connection_lost_in_the_middle_of_a_write_or_a_read(store: Store
     proxy.lose("answer", b"o-lost")
     assert await store.write(write) == [2]
     proxy.lose("answer", b"a-name")
-    assert await store.read(lambda tx: (tx.journal.checkpoint("a-name"), tx.journal.last_position())) == (0, 2)
+    assert await store.read(lambda tx: (tx.journal.checkpoint("a-name"), tx.journal.last_position())) == (
+        0,
+        2,
+    )
     assert proxy.lost == 2
     assert (await counts(store)).folded == 1
 
@@ -149,7 +152,9 @@ async def test_cut_and_crashed_again_and_again_under_load(postgres: Postgres, po
         assert found.events == len(acknowledged), NOTHING_TWICE
         assert found.duplicates == sum(duplicates), NOTHING_TWICE
         positions = sorted([*acknowledged.values(), *written])
-        assert positions == list(range(1, found.last_position + 1)), "no gap, and everybody's position is their own"
+        assert positions == list(range(1, found.last_position + 1)), (
+            "no gap, and everybody's position is their own"
+        )
         kept = await store.read(lambda tx: tx.journal.records(positions))
         assert sorted(kept) == positions
     finally:
