@@ -163,8 +163,8 @@ class WritingSession(Session):
             return False
         # This waits for the transaction that is in doubt, if it still runs, and keeps it from being committed if it
         # has not begun yet: it would find another count than it expects.
-        found = await self.driver.fetchval(_SETTLE, self.id)
-        happened = bool(found is not None and found == self.commits + 2)
+        found: int | None = await self.driver.fetchval(_SETTLE, self.id)
+        happened = found == self.commits + 2
         log.warning("store.settled", committed=happened)
         self.commits, self.in_doubt = found, False
         return happened
