@@ -1,17 +1,21 @@
 """The hub as an object: what `open` refuses, what `run` serves and keeps running, what `close` lets go."""
 
 import asyncio
+import os
+import socket
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from tests.e2e.running import served, until
 
 from milepost import sql
 from milepost.config import Config
-from milepost.domain.errors import MilepostError, Misconfigured, StoreLocked, StoreUnavailable
-from milepost.hub import Hub
+from milepost.domain.errors import LeaseLost, MilepostError, Misconfigured, StoreLocked, StoreUnavailable
+from milepost.domain.instant import Instant
+from milepost.hub import LEASES, Hub, now
 from milepost.pipeline import background
 from milepost.pipeline.projector import NAME as PROJECTOR
 from milepost.pipeline.sweeper import Sweeper
@@ -104,7 +108,7 @@ async def test_insecure_takes_everything_without_a_credential(tmp_path: Path) ->
         ({"timezone": "Mars/Olympus"}, "timezone"),
         ({"conditions": {"no_such_limit": 3}}, "no_such_limit"),
         ({"database_url": "sqlite://"}, "name a file"),
-        ({"database_url": "mysql://h/db"}, "only SQLite"),
+        ({"database_url": "mysql://h/db"}, "SQLite and PostgreSQL"),
         (
             {"api_clients": [{"business_product": "bp-1", "client_id": "c", "client_secret": "s"}] * 2},
             "bp-1 twice",
@@ -205,3 +209,97 @@ async def test_close_finishes_what_was_accepted_and_takes_no_more(tmp_path: Path
         assert [entry.body for entry in kept] == [b"not an event"]
     finally:
         await store.close()
+
+
+async def test_a_hub_leads_everything_it_does_and_lets_go_before_the_database_is_closed(
+    tmp_path: Path,
+) -> None:
+    hub = Hub(config(tmp_path))
+    async with served(hub) as url:
+
+        async def leads() -> bool:
+            said = (await get(url, "/readyz"))[1]["consumers"]["parts"]
+            return {part["state"] for part in said.values()} == {"leading"}
+
+        await until(leads, "it leads")
+        said = (await get(url, "/readyz"))[1]["consumers"]["parts"]
+        assert sorted(said) == ["hydration", "hydrator", "projector", "sweeper"]
+        assert said["sweeper"]["leader"].startswith("milepost serve (pid ")
+        assert await held(url) == dict.fromkeys(LEASES, 1.0)
+    store = await sql.open_store(hub.config.database_url)
+    try:
+        assert {one.owner for one in await store.read(lambda tx: tx.leases.all())} == {""}
+    finally:
+        await store.close()
+
+
+async def test_what_a_killed_hub_had_on_a_file_that_is_locked_now_is_free_at_once(tmp_path: Path) -> None:
+    settings = config(tmp_path)
+    store = await sql.open_store(settings.database_url)
+    never = Instant(now() + 10**12)
+    await store.write(lambda tx: [tx.leases.take(name, "killed", "", now(), never) for name in LEASES])
+    await store.close()
+    hub = Hub(settings)
+    await hub.open()
+    await hub.settle()
+    assert await hub.sweep() == 0
+    await hub.close()
+
+
+async def test_of_two_hubs_on_one_database_one_leads_and_both_serve(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    settings = config(tmp_path, database_url=postgres_url, lease_s=1.0)
+    first, second = Hub(settings), Hub(settings)
+    async with served(second) as standby:
+        async with served(first) as url:
+            leader, other = (url, standby) if await leading(url) else (standby, url)
+            hub = second if other == standby else first
+
+            async def shared() -> bool:
+                return sum((await held(leader)).values()) == len(LEASES)
+
+            await until(shared, "one leads everything")
+            status, said = await get(other, "/readyz")
+            assert (status, said["ready"]) == (200, True)
+            assert {part["state"] for part in said["consumers"]["parts"].values()} == {"standby"}
+            assert {part["leader"] for part in said["consumers"]["parts"].values()} == {
+                f"milepost serve (pid {os.getpid()} on {socket.gethostname()})"
+            }
+            assert await held(other) == dict.fromkeys(LEASES, 0.0)
+            with pytest.raises(LeaseLost, match="milepost serve"):
+                await hub.settle()
+            assert await post(other) == (200, {"status": "accepted", "position": 1})
+
+            async def folded() -> bool:
+                return (await get(other, "/v1/orders/order-1"))[0] == 200
+
+            await until(folded, "what came to the standby is folded by the leader, and read from either")
+
+        async def taken_over() -> bool:
+            return sum((await held(standby)).values()) == len(LEASES)
+
+        await until(taken_over, "the one that stays leads")
+
+
+async def leading(url: str) -> bool:
+    """Whether a hub leads anything, once somebody does."""
+
+    async def known() -> bool:
+        said = (await get(url, "/readyz"))[1]["consumers"]["parts"]
+        return all(part["leader"] for part in said.values())
+
+    await until(known, "somebody leads")
+    return any((await held(url)).values())
+
+
+async def held(url: str) -> dict[str, float]:
+    """`milepost_lease_held` by name."""
+    async with aiohttp.ClientSession(headers=READER) as http, http.get(url + "/metrics") as answer:
+        text = await answer.text()
+    return {
+        sample.labels["name"]: sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == "milepost_lease_held"
+    }

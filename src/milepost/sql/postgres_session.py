@@ -35,6 +35,8 @@ _TIDY = (
     "DELETE FROM writers WHERE id IN (SELECT id FROM writers"
     " WHERE since < (extract(epoch FROM now()) - 86400) * 1000 FOR UPDATE SKIP LOCKED)"
 )
+# A hub that is paused in the middle of a write keeps all others from writing, and from taking its leases: so long.
+_IDLE = "SET idle_in_transaction_session_timeout = '3s'"
 _SETTLE = "UPDATE writers SET commits = commits + 1 WHERE id = $1 RETURNING commits"
 _MARK = "UPDATE writers SET commits = commits + 1 WHERE id = $1 AND commits = $2"
 _MARK_ALONE = (
@@ -197,6 +199,7 @@ class WritingSession(Session):
         self.in_doubt = False
 
     async def _set_up(self, connection: AsyncConnection) -> None:
+        await self.driver.execute(_IDLE)
         if self.commits is None:
             await self.driver.execute(_TIDY)
 

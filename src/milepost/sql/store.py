@@ -90,7 +90,12 @@ class SqliteStore:
         if self._writer is not None:
             left = [lease for lease in await self.read(lambda tx: tx.leases.all()) if lease.owner]
             if left:
-                await self.write(lambda tx: [tx.leases.give_up(one.name, one.owner) for one in left])
+
+                def free(tx: Transaction) -> None:
+                    for lease in left:
+                        tx.leases.give_up(lease.name, lease.owner)
+
+                await self.write(free)
 
     def _writing(self) -> Writer:
         if self._closed:
