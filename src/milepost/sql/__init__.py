@@ -14,7 +14,6 @@
 from milepost.sql.database import (
     copy_database,
     inspect,
-    is_shared,
     migrate,
     open_store,
     schema_version,
@@ -29,7 +28,6 @@ __all__ = [
     "Server",
     "copy_database",
     "inspect",
-    "is_shared",
     "migrate",
     "open_store",
     "schema_version",

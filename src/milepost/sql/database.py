@@ -19,11 +19,6 @@ if TYPE_CHECKING:
     from milepost.store import Store
 
 
-def is_shared(url: str) -> bool:
-    """Whether several hubs may have the database open at a time."""
-    return is_address(url)
-
-
 def shown(url: str) -> str:
     """The URL for people: without a password. Raises `Misconfigured` for one that is not understood."""
     return address_of(url).shown if is_address(url) else url
