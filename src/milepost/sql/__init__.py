@@ -14,6 +14,7 @@
 from milepost.sql.database import (
     copy_database,
     inspect,
+    is_shared,
     migrate,
     open_store,
     schema_version,
@@ -28,6 +29,7 @@ __all__ = [
     "Server",
     "copy_database",
     "inspect",
+    "is_shared",
     "migrate",
     "open_store",
     "schema_version",
