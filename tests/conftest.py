@@ -1,4 +1,4 @@
-"""What tests of every kind share: one real PostgreSQL a run, and an empty database a test, of it or of either kind."""
+"""What tests of every kind share: one real PostgreSQL a run; an empty database a test, of it or of either kind."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
