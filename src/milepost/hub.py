@@ -24,7 +24,7 @@ from milepost import __version__, sql
 from milepost.buywithprime.client import BuyWithPrimeClient
 from milepost.config import Config
 from milepost.domain.condition import Policy, policy_from
-from milepost.domain.errors import Misconfigured
+from milepost.domain.errors import Misconfigured, StoreUnavailable
 from milepost.domain.instant import Instant
 from milepost.pipeline import hydrator as hydration
 from milepost.pipeline import projector
@@ -50,6 +50,10 @@ Probe = Callable[[str], None]
 """Told of named moments, so that a test can end the process there."""
 
 _M_ARENA_MAX = -8
+DATABASE_WAIT_S = 60.0
+"""How long a database server that cannot be reached is waited for at the start. Then the hub ends, so that whoever
+supervises it sees that."""
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 4.0
 WEBHOOK, TOKEN = "/webhooks/buy-with-prime", "/oauth/token"
 LEASES = (projector.NAME, hydration.NAME, SWEEPER)
 """What only one hub on a database does at a time. Both halves of hydration go together."""
@@ -103,20 +107,27 @@ class Hub:
     `clock` is the world's; leases are between processes and go by the real one, however fast a world's goes."""
 
     def __init__(
-        self, config: Config, *, clock: Callable[[], Instant] = now, probe: Probe = no_probe
+        self,
+        config: Config,
+        *,
+        clock: Callable[[], Instant] = now,
+        probe: Probe = no_probe,
+        database_wait_s: float = DATABASE_WAIT_S,
     ) -> None:
         self.config = config
         self.port: int | None = None
         """The port it listens on, once it does."""
         self._clock = clock
         self._probe = probe
+        self._database_wait_s = database_wait_s
         self._clients: list[BuyWithPrimeClient] = []
         self._consumers: list[Consumer] = []
 
     async def open(self) -> None:
         """Check the settings, open and migrate the database, build everything. Nothing listens yet.
 
-        Raises `Misconfigured` and `StoreLocked`, both saying what to do.
+        Raises `Misconfigured` and `StoreLocked`, both saying what to do, and `StoreUnavailable` when a database
+        server cannot be reached for `database_wait_s`.
         """
         _few_arenas()
         config, clock = self.config, self._clock
@@ -133,7 +144,7 @@ class Hub:
                 "hub.no_api_key", hint="set MILEPOST_API_KEY: without a key nobody can read or operate"
             )
         api_clients = self._api_clients()
-        self.store = await sql.open_store(config.database_url, clock=clock, owner="milepost serve")
+        self.store = await self._open_store()
         party = party_of(config, "milepost serve")
         self._holders = {name: LeaseHolder(self.store, name, party, now) for name in LEASES}
         self.ingest = Ingest(self.store, clock, probe=self._probe)
@@ -240,6 +251,23 @@ class Hub:
         """Evaluate the conditions that are due now; how many changes were journalled. Leases as for `settle`."""
         async with self._holders[SWEEPER].leading():
             return await self.sweeper.sweep()
+
+    async def _open_store(self) -> Store:
+        """A database server may start after the hub, or be restarted just then: it is waited for. A file is there
+        or is not."""
+        url, pause_s = self.config.database_url, _FIRST_PAUSE_S
+        loop = asyncio.get_running_loop()
+        until = loop.time() + (self._database_wait_s if sql.is_shared(url) else 0.0)
+        while True:
+            try:
+                return await sql.open_store(url, clock=self._clock, owner="milepost serve")
+            except StoreUnavailable as e:
+                left = until - loop.time()
+                if left <= 0:
+                    raise
+                log.warning("hub.waits_for_database", error=e.detail, gives_up_in_s=round(left))
+            await asyncio.sleep(min(pause_s, left))
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
     def _fenced(self, lease: str) -> Store:
         return Fenced(self.store, self._holders[lease])

@@ -16,6 +16,7 @@
 from milepost.sql.database import (
     copy_database,
     inspect,
+    is_shared,
     migrate,
     open_store,
     schema_version,
@@ -30,6 +31,7 @@ __all__ = [
     "Server",
     "copy_database",
     "inspect",
+    "is_shared",
     "migrate",
     "open_store",
     "schema_version",

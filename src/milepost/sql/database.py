@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from milepost.store import Store
 
 
+def is_shared(url: str) -> bool:
+    """Whether the database is a server's: several hubs may have it open, and it may be away for a while."""
+    return is_address(url)
+
+
 def shown(url: str) -> str:
     """The URL for people: without a password. Raises `Misconfigured` for one that is not understood."""
     return address_of(url).shown if is_address(url) else url
