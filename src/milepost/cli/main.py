@@ -6,7 +6,18 @@ import typer
 from typer.core import TyperGroup
 
 from milepost import __version__
-from milepost.cli import bench, database, doctor, explanation, listen, operate, sandbox, serve, show
+from milepost.cli import (
+    bench,
+    database,
+    doctor,
+    explanation,
+    listen,
+    operate,
+    retention,
+    sandbox,
+    serve,
+    show,
+)
 from milepost.cli.client import errors
 from milepost.domain.errors import MilepostError
 
@@ -46,7 +57,7 @@ def _root(
     """Options of the program itself."""
 
 
-for module in (serve, sandbox, listen, operate, show, explanation, database, doctor, bench):
+for module in (serve, sandbox, listen, operate, show, explanation, retention, database, doctor, bench):
     module.register(app)
 
 

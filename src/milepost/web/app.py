@@ -11,7 +11,18 @@ from litestar.datastructures import MutableScopeHeaders, State
 from litestar.di import Provide
 from litestar.types import Message, Scope
 
-from milepost.web import events, explanations, health, keys, operations, problems, search, stream, views
+from milepost.web import (
+    events,
+    explanations,
+    health,
+    keys,
+    operations,
+    problems,
+    retention,
+    search,
+    stream,
+    views,
+)
 from milepost.web.authentication import Principal, authorize
 from milepost.web.context import Context
 from milepost.web.openapi import describe, handler_of
@@ -36,6 +47,7 @@ ROUTES = [
     *search.HANDLERS,
     *stream.HANDLERS,
     *operations.HANDLERS,
+    *retention.HANDLERS,
     *keys.HANDLERS,
     *health.HANDLERS,
 ]
