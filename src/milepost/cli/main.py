@@ -14,6 +14,7 @@ from milepost.cli import (
     listen,
     operate,
     receive,
+    retention,
     roads,
     sandbox,
     serve,
@@ -58,7 +59,20 @@ def _root(
     """Options of the program itself."""
 
 
-for module in (serve, receive, sandbox, listen, operate, show, explanation, roads, database, doctor, bench):
+for module in (
+    serve,
+    receive,
+    sandbox,
+    listen,
+    operate,
+    show,
+    explanation,
+    roads,
+    retention,
+    database,
+    doctor,
+    bench,
+):
     module.register(app)
 
 
