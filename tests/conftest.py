@@ -1,9 +1,10 @@
-"""What tests of every kind share: one real PostgreSQL a run, and an empty database of it a test."""
+"""What tests of every kind share: one real PostgreSQL a run; an empty database a test, of it or of either kind."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
+from pathlib import Path
 
 import pytest
 from tests.postgres import Postgres
@@ -48,3 +49,15 @@ async def postgres_url(postgres: Postgres) -> AsyncIterator[str]:
     name = f"milepost_{next(_numbers)}"
     yield await postgres.create(name)
     await postgres.drop(name)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
+    """For a test that holds on either: an empty database of each, gone after the test."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'hub.db'}"
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    name = f"milepost_{next(_numbers)}"
+    yield await server.create(name, request.getfixturevalue("postgres_template"))
+    await server.drop(name)

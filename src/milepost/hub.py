@@ -15,14 +15,16 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from random import Random
 
 import structlog
+from pydantic import SecretStr
 
 from milepost import __version__, sql
 from milepost.buywithprime.client import BuyWithPrimeClient
 from milepost.config import Config
 from milepost.domain.condition import Policy, policy_from
-from milepost.domain.errors import Misconfigured
+from milepost.domain.errors import Misconfigured, StoreUnavailable
 from milepost.domain.instant import Instant
 from milepost.pipeline import hydrator as hydration
 from milepost.pipeline import projector
@@ -35,6 +37,7 @@ from milepost.pipeline.projector import Projector
 from milepost.pipeline.sweeper import NAME as SWEEPER
 from milepost.pipeline.sweeper import Sweeper
 from milepost.store import Store
+from milepost.transports import sqs
 from milepost.transports.asgi import Receive, Scope, Send
 from milepost.transports.oauth import Client, TokenEndpoint, Tokens
 from milepost.transports.server import Limits, serve
@@ -47,6 +50,10 @@ Probe = Callable[[str], None]
 """Told of named moments, so that a test can end the process there."""
 
 _M_ARENA_MAX = -8
+DATABASE_WAIT_S = 60.0
+"""How long a database server that cannot be reached is waited for at the start. Then the hub ends, so that whoever
+supervises it sees that."""
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 4.0
 WEBHOOK, TOKEN = "/webhooks/buy-with-prime", "/oauth/token"
 LEASES = (projector.NAME, hydration.NAME, SWEEPER)
 """What only one hub on a database does at a time. Both halves of hydration go together."""
@@ -100,20 +107,27 @@ class Hub:
     `clock` is the world's; leases are between processes and go by the real one, however fast a world's goes."""
 
     def __init__(
-        self, config: Config, *, clock: Callable[[], Instant] = now, probe: Probe = no_probe
+        self,
+        config: Config,
+        *,
+        clock: Callable[[], Instant] = now,
+        probe: Probe = no_probe,
+        database_wait_s: float = DATABASE_WAIT_S,
     ) -> None:
         self.config = config
         self.port: int | None = None
         """The port it listens on, once it does."""
         self._clock = clock
         self._probe = probe
+        self._database_wait_s = database_wait_s
         self._clients: list[BuyWithPrimeClient] = []
         self._consumers: list[Consumer] = []
 
     async def open(self) -> None:
         """Check the settings, open and migrate the database, build everything. Nothing listens yet.
 
-        Raises `Misconfigured` and `StoreLocked`, both saying what to do.
+        Raises `Misconfigured` and `StoreLocked`, both saying what to do, and `StoreUnavailable` when a database
+        server cannot be reached for `database_wait_s`.
         """
         _few_arenas()
         config, clock = self.config, self._clock
@@ -122,13 +136,15 @@ class Hub:
         verifier = None
         if config.signature_jwks_url is not None:
             verifier = SignatureVerifier(config.signature_jwks_url, clock=clock)
-        authenticator = Authenticator(_credentials(config), tokens, verifier, insecure=config.insecure)
+        authenticator = Authenticator(
+            _credentials(config), tokens, verifier, insecure=config.insecure, closed=config.has_queue
+        )
         if config.api_key is None and not config.insecure:
             log.warning(
                 "hub.no_api_key", hint="set MILEPOST_API_KEY: without a key nobody can read or operate"
             )
         api_clients = self._api_clients()
-        self.store = await sql.open_store(config.database_url, clock=clock, owner="milepost serve")
+        self.store = await self._open_store()
         party = party_of(config, "milepost serve")
         self._holders = {name: LeaseHolder(self.store, name, party, now) for name in LEASES}
         self.ingest = Ingest(self.store, clock, probe=self._probe)
@@ -148,6 +164,7 @@ class Hub:
             self._consumer(projector.NAME, folding),
             self._consumer(hydration.NAME, self.hydrator.prepare),
         ]
+        self._receivers = sqs.receivers(config, self.ingest, clock, Random())  # noqa: S311 - jitter, not a secret
         self._background = Background(self._parts(), self._holders)
         self._webhook = WebhookEndpoint(
             self.ingest, authenticator, clock=clock, max_in_flight=config.max_concurrency
@@ -235,6 +252,23 @@ class Hub:
         async with self._holders[SWEEPER].leading():
             return await self.sweeper.sweep()
 
+    async def _open_store(self) -> Store:
+        """A database server may start after the hub, or be restarted just then: it is waited for. A file is there
+        or is not."""
+        url, pause_s = self.config.database_url, _FIRST_PAUSE_S
+        loop = asyncio.get_running_loop()
+        until = loop.time() + (self._database_wait_s if sql.is_shared(url) else 0.0)
+        while True:
+            try:
+                return await sql.open_store(url, clock=self._clock, owner="milepost serve")
+            except StoreUnavailable as e:
+                left = until - loop.time()
+                if left <= 0:
+                    raise
+                log.warning("hub.waits_for_database", error=e.detail, gives_up_in_s=round(left))
+            await asyncio.sleep(min(pause_s, left))
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
     def _fenced(self, lease: str) -> Store:
         return Fenced(self.store, self._holders[lease])
 
@@ -250,6 +284,7 @@ class Hub:
             Part(hydration.NAME, asking.run, hydration.NAME),
             Part("hydration", self.hydrator.run, hydration.NAME),
             Part(SWEEPER, self.sweeper.run, SWEEPER),
+            *(Part(f"sqs.{receiver.name}", receiver.run) for receiver in self._receivers),
         )
 
     def _api_clients(self) -> dict[str, BuyWithPrimeClient]:
@@ -281,18 +316,22 @@ class Hub:
     def _counters(self) -> Mapping[str, int]:
         outcomes = self._webhook.outcomes
         webhook = {f"webhook.{name}": getattr(outcomes, name) for name in outcomes.__struct_fields__}
-        return {**webhook, **self.hydrator.counters()}
+        return {**webhook, **sqs.counters(self._receivers), **self.hydrator.counters()}
 
     def _ready(self) -> tuple[bool, dict[str, object]]:
         failing = dict(self._background.failing)
         failing.update({c.name: c.last_error for c in self._consumers if c.last_error is not None})
         standings = self._background.standings()
         leading = {standing.part for standing in standings if standing.state == "leading"}
-        return not failing, {
+        broken, queues = sqs.readiness(self._receivers)
+        shown: dict[str, object] = {
             "positions": {c.name: c.position for c in self._consumers if c.name in leading},
-            "failing": sorted(failing),
+            "failing": sorted({*failing, *broken}),
             "parts": {s.part: {"state": s.state, "leader": s.leader} for s in standings},
         }
+        if queues:
+            shown["queues"] = queues
+        return not (failing or broken), shown
 
 
 def _credentials(config: Config) -> list[Credential]:
@@ -305,7 +344,20 @@ def _credentials(config: Config) -> list[Credential]:
         credentials.append(Credential.basic(config.webhook_username, password))
     elif (config.webhook_username is None) != (config.webhook_password is None):
         raise Misconfigured("MILEPOST_WEBHOOK_USERNAME and MILEPOST_WEBHOOK_PASSWORD go together")
+    for listed in config.webhook_api_keys:
+        keys = [key.get_secret_value() for key in listed.keys]
+        credentials += [Credential.api_key(listed.header, key, listed.business_products) for key in keys]
+    if config.webhook_api_key is not None:
+        credentials += [
+            Credential.api_key(config.webhook_api_key_header, key)
+            for key in _overlapping(config.webhook_api_key)
+        ]
     return credentials
+
+
+def _overlapping(secrets: SecretStr) -> tuple[str, ...]:
+    """A secret, or two separated by a comma while one takes the other's place."""
+    return tuple(filter(None, map(str.strip, secrets.get_secret_value().split(","))))
 
 
 def _oauth_clients(config: Config) -> list[Client]:
@@ -318,8 +370,7 @@ def _oauth_clients(config: Config) -> list[Client]:
         for one in config.oauth_clients
     ]
     if config.oauth_client_id is not None and config.oauth_client_secret is not None:
-        secrets = config.oauth_client_secret.get_secret_value().split(",")
-        clients.append(Client(config.oauth_client_id, tuple(filter(None, map(str.strip, secrets)))))
+        clients.append(Client(config.oauth_client_id, _overlapping(config.oauth_client_secret)))
     elif (config.oauth_client_id is None) != (config.oauth_client_secret is None):
         raise Misconfigured("MILEPOST_OAUTH_CLIENT_ID and MILEPOST_OAUTH_CLIENT_SECRET go together")
     return clients

@@ -74,6 +74,10 @@ class HubProcess:
         assert b"listens" in line, f"the hub did not start again (exit {await self._process.wait()})"
 
     @property
+    def is_alive(self) -> bool:
+        return self._process is not None and self._process.returncode is None
+
+    @property
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid
@@ -109,8 +113,10 @@ class Sender:
         orders: list[dict[str, str]],
         *,
         outages: bool = False,
+        pace_s: float = 0.0,
     ) -> None:
-        """`outages`: 503 with Retry-After is an answer too; the event is sent again, sooner than it says."""
+        """`outages`: 503 with Retry-After is an answer too; the event is sent again, sooner than it says. `pace_s`:
+        how long each connection rests after an acknowledgement."""
         self.acknowledged: dict[str, set[int]] = {}
         self.sent = 0
         self.refused = 0
@@ -118,6 +124,7 @@ class Sender:
         self.last_at = 0.0
         """When the last acknowledgement came (`time.monotonic`)."""
         self._outages = outages
+        self._pace_s = pace_s
         self._acknowledging = asyncio.Event()
         self._hub = hub
         self._draw = draw
@@ -171,6 +178,7 @@ class Sender:
                 self.acknowledged.setdefault(event_id, set()).add(answer["position"])
                 if self._draw.random() < 0.1:
                     self._waiting.append((event_id, body))
+                await asyncio.sleep(self._pace_s)
             except (aiohttp.ClientError, TimeoutError, ConnectionError):
                 self._waiting.append((event_id, body))
                 await asyncio.sleep(0.01)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def is_shared(url: str) -> bool:
-    """Whether several hubs may have the database open at a time."""
+    """Whether the database is a server's: several hubs may have it open, and it may be away for a while."""
     return is_address(url)
 
 

@@ -92,10 +92,10 @@ class WriteWorker(_Worker):
             self._session.mark(connection, alone=True)
             work = SqlTransaction(connection, insert_records)
             result = function(work)
-            work.finish()
             failure: BaseException | None = connection.info.get("failure")
             if failure is not None:
                 raise failure
+            work.finish()
             self._kept = (result, work.journal.added)
             self._session.committing()
         self._session.committed()
