@@ -108,7 +108,8 @@ async def take_over(folder: Path, url: str, rounds: int) -> None:
         for hub in hubs:
             await hub.stop()
         await check(hubs[0], sender)
-        batches, raised = await check_moves(url), await check_conditions(url)
+        batches = await check_moves(url, max(map(max, sender.acknowledged.values())))
+        raised = await check_conditions(url)
         print(
             f"{len(sender.acknowledged)} acknowledged, 0 lost, {batches} batches, {raised} conditions raised"
         )
