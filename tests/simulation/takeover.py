@@ -17,8 +17,9 @@ import msgspec
 from tests.simulation.crash import HubProcess
 
 from milepost import sql
+from milepost.domain.instant import DAY, Instant, format_instant
 from milepost.domain.record import ConditionChange
-from milepost.hub import LEASES
+from milepost.hub import LEASES, now
 from milepost.pipeline import hydrator, projector
 
 LEASE_S = 2.0
@@ -108,7 +109,7 @@ async def ship_ghosts(hub: SharingHub) -> None:
                 "resources": [f"businessProduct/bp-ghosts/order/ghost-{n}/delivery/box-{n}"],
                 "eventId": f"ghost-event-{n}",
                 "apiVersion": "2024-11-01",
-                "eventTime": "2025-01-20T12:34:56Z",
+                "eventTime": format_instant(Instant(now() - 10 * DAY)),
             }
             async with http.post(f"{hub.url}/webhooks/buy-with-prime", json=event) as answer:
                 assert answer.status == 200, await answer.text()

@@ -35,7 +35,9 @@ STOPPED = LEASE_S / 3 + HANDS
 """One that is given up is noticed at the standby's next look."""
 PAUSED = 5.0 + DIED
 """The transaction in which a paused hub keeps everybody from writing is ended within five seconds."""
-CALM_S = 75.0
+CALM_S = 135.0
+"""A view is looked at again a minute after a condition of it was seen first, and a sweeper that began since must see
+it for a minute of its own."""
 
 
 class Trial:
@@ -93,10 +95,11 @@ async def take_over(folder: Path, url: str, rounds: int) -> None:
         await ship_ghosts(hubs[1])
         sender.resume()
         for number in range(rounds):
-            if rounds > 1 and number in (1, rounds - 1):
-                # A sweeper raises what it has seen for a minute: once while the first has led for so long, and then,
-                # should it not see what another hub raised, once more.
+            if number == 1:
+                sender.pause()
+                await settled(trial.leader)
                 await asyncio.wait((sending,), timeout=CALM_S)
+                sender.resume()
             for kind in draw.sample(("killed", "paused", "stopped"), 3):
                 await trial.blow(kind)
                 assert not sending.done(), sending.exception()
