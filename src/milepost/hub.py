@@ -26,6 +26,7 @@ from milepost.config import Config
 from milepost.domain.condition import Policy, policy_from
 from milepost.domain.errors import Misconfigured, StoreUnavailable
 from milepost.domain.instant import Instant
+from milepost.domain.retention import check_retention
 from milepost.pipeline import hydrator as hydration
 from milepost.pipeline import projector
 from milepost.pipeline.background import Background, Part
@@ -34,6 +35,8 @@ from milepost.pipeline.hydrator import Hydrator
 from milepost.pipeline.ingest import Ingest
 from milepost.pipeline.lease import Fenced, LeaseHolder, Party
 from milepost.pipeline.projector import Projector
+from milepost.pipeline.retention import NAME as RETENTION
+from milepost.pipeline.retention import Retention
 from milepost.pipeline.sweeper import NAME as SWEEPER
 from milepost.pipeline.sweeper import Sweeper
 from milepost.store import Store
@@ -55,7 +58,7 @@ DATABASE_WAIT_S = 60.0
 supervises it sees that."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 4.0
 WEBHOOK, TOKEN = "/webhooks/buy-with-prime", "/oauth/token"
-LEASES = (projector.NAME, hydration.NAME, SWEEPER)
+LEASES = (projector.NAME, hydration.NAME, SWEEPER, RETENTION)
 """What only one hub on a database does at a time. Both halves of hydration go together."""
 
 log = structlog.get_logger()
@@ -132,6 +135,7 @@ class Hub:
         _few_arenas()
         config, clock = self.config, self._clock
         policy = policy_of(config)
+        check_retention(config.retention_days, policy)
         tokens = Tokens(_oauth_clients(config), clock=clock)
         verifier = None
         if config.signature_jwks_url is not None:
@@ -159,6 +163,7 @@ class Hub:
         self.sweeper = Sweeper(
             self._fenced(SWEEPER), policy, clock, interval_ms=int(config.sweep_interval_s * 1000)
         )
+        self._retention = Retention(self._fenced(RETENTION), policy, clock, config.retention_days)
         folding = projector_handler(config, self._fenced(projector.NAME), clock)
         self._consumers = [
             self._consumer(projector.NAME, folding),
@@ -176,6 +181,8 @@ class Hub:
             ingest=self.ingest,
             version=__version__,
             hydrator=self.hydrator,
+            # Whoever asks may ask any hub, also one that has no lease: what may go is looked at where it is removed.
+            retention=Retention(self.store, policy, clock, config.retention_days),
             admin_key=config.api_key.get_secret_value() if config.api_key else None,
             insecure=config.insecure,
             counters=self._counters,
@@ -284,6 +291,7 @@ class Hub:
             Part(hydration.NAME, asking.run, hydration.NAME),
             Part("hydration", self.hydrator.run, hydration.NAME),
             Part(SWEEPER, self.sweeper.run, SWEEPER),
+            Part(RETENTION, self._retention.run, RETENTION),
             *(Part(f"sqs.{receiver.name}", receiver.run) for receiver in self._receivers),
         )
 
