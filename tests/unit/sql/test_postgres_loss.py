@@ -111,7 +111,7 @@ async def test_what_stays_in_doubt_is_settled_before_anything_else(
 
 
 async def test_cut_and_crashed_again_and_again_under_load(postgres: Postgres, postgres_database: str) -> None:
-    """Sixteen appenders and two writers go on while every connection is cut ten times and the server crashes."""
+    """Sixteen appenders and two writers go on while connections are cut, one is killed, and the server crashes."""
     store = await open_store(postgres.url(postgres_database), busy_timeout=30_000)
     over = asyncio.Event()
     acknowledged: dict[str, int] = {}
@@ -139,6 +139,8 @@ async def test_cut_and_crashed_again_and_again_under_load(postgres: Postgres, po
             if turn == 5:
                 await asyncio.to_thread(postgres.stop, "immediate")
                 await asyncio.to_thread(postgres.start)
+            elif turn % 4 == 3:
+                await postgres.kill(postgres_database)
             else:
                 await postgres.cut(postgres_database)
             while len(acknowledged) + len(written) < before + 100:

@@ -14,11 +14,10 @@ from tests.contract.harness import T0, arrival, counts
 from tests.contract.journal_contract import snapshot
 from tests.postgres import Postgres
 
-from milepost.domain.errors import Misconfigured, StoreUnavailable
+from milepost.domain.errors import StoreUnavailable
 from milepost.domain.record import Record
 from milepost.pipeline.consumer import Consumer, Effects
 from milepost.sql import open_store
-from milepost.sql.postgresql import address_of
 from milepost.sql.transaction import SqlTransaction
 from milepost.store import Receipt, Store, Transaction
 
@@ -45,39 +44,6 @@ async def opened(postgres: Postgres, postgres_database: str) -> AsyncIterator[Op
 def sql(tx: Transaction, text: str) -> object:
     assert isinstance(tx, SqlTransaction)
     return tx.connection.exec_driver_sql(text).scalar()
-
-
-def test_addresses() -> None:
-    for url in (
-        "postgresql://a:s%40crt@h:1/db",
-        "postgres://a:s%40crt@h:1/db",
-        "postgresql+asyncpg://a:s%40crt@h:1/db",
-    ):
-        address = address_of(url)
-        assert address.dsn == "postgresql://a:s%40crt@h:1/db"
-        assert address.url.drivername == "postgresql+asyncpg"
-        assert address.url.password == "s@crt"
-        assert address.shown == "postgresql://a:***@h:1/db"
-    shown = address_of("postgresql:///db?host=/tmp/x&password=secret").shown
-    assert shown == "postgresql:///db?host=%2Ftmp%2Fx"
-
-
-@pytest.mark.parametrize(
-    ("url", "says"),
-    [
-        ("sqlite:///milepost.db", "a PostgreSQL URL looks like"),
-        ("postgresql+psycopg://me:secret@host/db", "a PostgreSQL URL looks like"),
-        ("postgresql://me:secret@host:port/db", "no database URL"),
-        ("postgresql://me:secret@host:99999/db", "is no port"),
-        ("postgresql://me:secret@host/", "name the database"),
-        ("milepost", "no database URL"),
-        ("", "no database URL"),
-    ],
-)
-def test_addresses_that_cannot_be_used(url: str, says: str) -> None:
-    with pytest.raises(Misconfigured, match=says) as caught:
-        address_of(url)
-    assert "secret" not in str(caught.value)
 
 
 class Follower:
