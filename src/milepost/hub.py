@@ -2,14 +2,18 @@
 
 Server, commands, sandbox demo and tests all start this one. It opens the store, builds what the settings ask for,
 routes requests (the webhook and the token endpoint are raw ASGI in front of the framework) and keeps the
-consumers, the hydrator's worker and the sweeper running. What each of them does is in its own module.
+consumers, the hydrator's worker and the sweeper running, each while this hub has the lease of it. What each of them
+does is in its own module.
 """
 
 import asyncio
 import ctypes
 import gc
+import os
+import secrets
+import socket
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 import structlog
@@ -22,10 +26,13 @@ from milepost.domain.errors import Misconfigured
 from milepost.domain.instant import Instant
 from milepost.pipeline import hydrator as hydration
 from milepost.pipeline import projector
+from milepost.pipeline.background import Background, Part
 from milepost.pipeline.consumer import Consumer, Prepare
 from milepost.pipeline.hydrator import Hydrator
 from milepost.pipeline.ingest import Ingest
+from milepost.pipeline.lease import Fenced, LeaseHolder, Party
 from milepost.pipeline.projector import Projector
+from milepost.pipeline.sweeper import NAME as SWEEPER
 from milepost.pipeline.sweeper import Sweeper
 from milepost.store import Store
 from milepost.transports.asgi import Receive, Scope, Send
@@ -39,11 +46,10 @@ from milepost.web.context import Context
 Probe = Callable[[str], None]
 """Told of named moments, so that a test can end the process there."""
 
-RESTART_S = 1.0
 _M_ARENA_MAX = -8
 WEBHOOK, TOKEN = "/webhooks/buy-with-prime", "/oauth/token"
-RECOVERED_S = 5.0
-"""How long a part that failed must run again before /readyz trusts it, in seconds."""
+LEASES = (projector.NAME, hydration.NAME, SWEEPER)
+"""What only one hub on a database does at a time. Both halves of hydration go together."""
 
 log = structlog.get_logger()
 
@@ -67,6 +73,12 @@ def projector_handler(config: Config, store: Store, clock: Callable[[], Instant]
     return Projector(store, policy_of(config), clock).prepare
 
 
+def party_of(config: Config, program: str) -> Party:
+    """This process, as it takes leases."""
+    label = f"{program} (pid {os.getpid()} on {socket.gethostname()})"
+    return Party(secrets.token_hex(8), label, int(config.lease_s * 1000))
+
+
 def calm_collector() -> None:
     """For a process that serves or rebuilds. What it was built of stays, so the garbage collector need not look at
     that again and again; and a request's few objects are gone before it looks: next to nothing makes cycles."""
@@ -83,7 +95,9 @@ def _few_arenas() -> None:
 
 
 class Hub:
-    """One hub. `open` takes the database's lock, `run` serves until stopped, `close` lets go."""
+    """One hub. `open` opens the database, `run` serves until stopped, `close` lets go.
+
+    `clock` is the world's; leases are between processes and go by the real one, however fast a world's goes."""
 
     def __init__(
         self, config: Config, *, clock: Callable[[], Instant] = now, probe: Probe = no_probe
@@ -95,7 +109,6 @@ class Hub:
         self._probe = probe
         self._clients: list[BuyWithPrimeClient] = []
         self._consumers: list[Consumer] = []
-        self._failing: dict[str, str] = {}
 
     async def open(self) -> None:
         """Check the settings, open and migrate the database, build everything. Nothing listens yet.
@@ -116,19 +129,26 @@ class Hub:
             )
         api_clients = self._api_clients()
         self.store = await sql.open_store(config.database_url, clock=clock, owner="milepost serve")
+        party = party_of(config, "milepost serve")
+        self._holders = {name: LeaseHolder(self.store, name, party, now) for name in LEASES}
         self.ingest = Ingest(self.store, clock, probe=self._probe)
         self.hydrator = Hydrator(
-            self.store,
+            self._fenced(hydration.NAME),
             api_clients,
             clock,
             queries_per_minute=config.queries_per_minute,
+            anybodys=self.store,
             probe=self._probe,
         )
-        self.sweeper = Sweeper(self.store, policy, clock, interval_ms=int(config.sweep_interval_s * 1000))
+        self.sweeper = Sweeper(
+            self._fenced(SWEEPER), policy, clock, interval_ms=int(config.sweep_interval_s * 1000)
+        )
+        folding = projector_handler(config, self._fenced(projector.NAME), clock)
         self._consumers = [
-            self._consumer(projector.NAME, projector_handler(config, self.store, clock)),
+            self._consumer(projector.NAME, folding),
             self._consumer(hydration.NAME, self.hydrator.prepare),
         ]
+        self._background = Background(self._parts(), self._holders)
         self._webhook = WebhookEndpoint(
             self.ingest, authenticator, clock=clock, max_in_flight=config.max_concurrency
         )
@@ -143,6 +163,7 @@ class Hub:
             insecure=config.insecure,
             counters=self._counters,
             ready=self._ready,
+            leases=self._background.held,
         )
         self._web = create_app(self._context)
 
@@ -159,7 +180,7 @@ class Hub:
             await stop.wait()
             self._context.closing.set()
 
-        background = [] if self.config.ingest_only else self._background(halt)
+        background = self._background.start(halt, leased=not self.config.ingest_only)
         ending = asyncio.create_task(end_streams())
         try:
             await serve(
@@ -172,6 +193,7 @@ class Hub:
                 whole={WEBHOOK.encode(): self._webhook, TOKEN.encode(): self._token},
             )
         finally:
+            # The parts end, then their leases are given up; the store is closed after both, by `close`.
             halt.set()
             ending.cancel()
             await asyncio.gather(*background, ending, return_exceptions=True)
@@ -196,40 +218,34 @@ class Hub:
         return None
 
     async def settle(self) -> None:
-        """Fold everything journalled so far; for those who want to look right after posting."""
+        """Fold everything journalled so far; for those who want to look right after posting.
+
+        Takes the leases for so long when this hub has them not. Raises `LeaseLost` when another one has."""
         for consumer in self._consumers:
-            await consumer.catch_up()
+            async with self._holders[consumer.name].leading():
+                await consumer.catch_up()
+
+    async def sweep(self) -> int:
+        """Evaluate the conditions that are due now; how many changes were journalled. Leases as for `settle`."""
+        async with self._holders[SWEEPER].leading():
+            return await self.sweeper.sweep()
+
+    def _fenced(self, lease: str) -> Store:
+        return Fenced(self.store, self._holders[lease])
 
     def _consumer(self, name: str, prepare: Prepare) -> Consumer:
-        return Consumer(self.store, name, prepare, self._clock, probe=self._probe)
+        return Consumer(self._fenced(name), name, prepare, self._clock, probe=self._probe)
 
-    def _background(self, halt: asyncio.Event) -> list[asyncio.Task[None]]:
-        runs: dict[str, Callable[[asyncio.Event], Awaitable[None]]] = {
-            **{consumer.name: consumer.run for consumer in self._consumers},
-            "hydration": self.hydrator.run,
-            "sweeper": self.sweeper.run,
-        }
-        return [asyncio.create_task(self._keep(name, run, halt)) for name, run in runs.items()]
-
-    async def _keep(
-        self, name: str, run: Callable[[asyncio.Event], Awaitable[None]], halt: asyncio.Event
-    ) -> None:
-        """Run until halted; what fails unexpectedly is logged, shown by /readyz and started again. Once it has
-        run for a while it is no longer shown."""
-        while not halt.is_set():
-            recovered = asyncio.get_running_loop().call_later(RECOVERED_S, self._failing.pop, name, None)
-            try:
-                try:
-                    await run(halt)
-                finally:
-                    recovered.cancel()
-            except Exception as e:
-                self._failing[name] = f"{type(e).__name__}: {e}"
-                log.exception("hub.background_failed", name=name)
-                try:
-                    await asyncio.wait_for(halt.wait(), RESTART_S)
-                except TimeoutError:
-                    continue
+    def _parts(self) -> Sequence[Part]:
+        """Everything that runs behind the endpoints: its name, what runs, and under which lease of `LEASES`. What
+        has none runs on every hub, also on one that only ingests."""
+        folding, asking = self._consumers
+        return (
+            Part(projector.NAME, folding.run, projector.NAME),
+            Part(hydration.NAME, asking.run, hydration.NAME),
+            Part("hydration", self.hydrator.run, hydration.NAME),
+            Part(SWEEPER, self.sweeper.run, SWEEPER),
+        )
 
     def _api_clients(self) -> dict[str, BuyWithPrimeClient]:
         """Clients by business product; the one under the empty name serves those that have none of their own."""
@@ -263,10 +279,15 @@ class Hub:
         return {**webhook, **self.hydrator.counters()}
 
     def _ready(self) -> tuple[bool, dict[str, object]]:
-        failing = dict(self._failing)
+        failing = dict(self._background.failing)
         failing.update({c.name: c.last_error for c in self._consumers if c.last_error is not None})
-        positions = {consumer.name: consumer.position for consumer in self._consumers}
-        return not failing, {"positions": positions, "failing": sorted(failing)}
+        standings = self._background.standings()
+        leading = {standing.part for standing in standings if standing.state == "leading"}
+        return not failing, {
+            "positions": {c.name: c.position for c in self._consumers if c.name in leading},
+            "failing": sorted(failing),
+            "parts": {s.part: {"state": s.state, "leader": s.leader} for s in standings},
+        }
 
 
 def _credentials(config: Config) -> list[Credential]:

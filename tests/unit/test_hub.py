@@ -8,12 +8,13 @@ import aiohttp
 import pytest
 from tests.e2e.running import served, until
 
-from milepost import hub as hub_module
 from milepost import sql
 from milepost.config import Config
 from milepost.domain.errors import MilepostError, Misconfigured, StoreLocked, StoreUnavailable
 from milepost.hub import Hub
+from milepost.pipeline import background
 from milepost.pipeline.projector import NAME as PROJECTOR
+from milepost.pipeline.sweeper import Sweeper
 
 KEY = "api-key-of-the-test"
 READER = {"authorization": f"Bearer {KEY}"}
@@ -140,7 +141,7 @@ async def test_ingest_only_acknowledges_and_leaves_the_rest_for_another_start(tm
         assert (await get(url, "/v1/events/event-1"))[0] == 200
         assert (await get(url, "/readyz"))[0] == 200
         running = {task.get_coro().__qualname__ for task in asyncio.all_tasks()}  # type: ignore[union-attr]
-        assert "Hub._keep" not in running
+        assert "Background._keep" not in running
     folding = Hub(config(tmp_path))
     async with served(folding) as url:
 
@@ -153,19 +154,19 @@ async def test_ingest_only_acknowledges_and_leaves_the_rest_for_another_start(tm
 async def test_readyz_names_a_part_that_fails_until_it_runs_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub_module, "RESTART_S", 0.01)
-    monkeypatch.setattr(hub_module, "RECOVERED_S", 0.05)
+    monkeypatch.setattr(background, "RESTART_S", 0.01)
+    monkeypatch.setattr(background, "RECOVERED_S", 0.05)
     hub = Hub(config(tmp_path))
     mended = asyncio.Event()
 
-    async def sweep(stop: asyncio.Event) -> None:
+    async def sweep(self: Sweeper, stop: asyncio.Event) -> None:
         if not mended.is_set():
             raise RuntimeError("what it says is nobody's business")
         await stop.wait()
 
+    monkeypatch.setattr(Sweeper, "run", sweep)
     await hub.open()
     try:
-        monkeypatch.setattr(hub.sweeper, "run", sweep)
         stop, port = asyncio.Event(), asyncio.get_running_loop().create_future()
         running = asyncio.create_task(hub.run(stop, port.set_result))
         url = f"http://127.0.0.1:{await asyncio.wait_for(port, 10)}"

@@ -3,6 +3,7 @@
 The rule of what is new is `append`'s; batching is the writer's.
 """
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from itertools import chain
 
@@ -72,11 +73,12 @@ _REMOVE_RECORDS = delete(schema.records).where(_records.position.in_(bindparam("
 
 
 class SqlJournal:
-    """`milepost.store.Journal` in one transaction. `added` counts records it journalled."""
+    """`milepost.store.Journal` in one transaction. `added` is the last position it journalled at, 0 before."""
 
     def __init__(self, connection: Connection, insert: InsertRecords) -> None:
         self._connection = connection
         self._insert = insert
+        self._counted: Counter[str] = Counter()
         self.added = 0
 
     def add(self, records: Sequence[NewRecord]) -> list[int]:
@@ -100,8 +102,8 @@ class SqlJournal:
             for r in records
         ]
         positions = [p for p in self._insert(self._connection, rows) if p is not None]
-        appending.count(self._connection, others=len(positions))
-        self.added += len(positions)
+        self._counted["others"] += len(positions)
+        self.added = positions[-1]
         return positions
 
     def after(self, position: int, limit: int) -> list[Record]:
@@ -214,7 +216,7 @@ class SqlJournal:
                     for product in dict.fromkeys(business_product_ids)
                 ],
             )
-        appending.count(self._connection, quarantined=1)
+        self._counted["quarantined"] += 1
         return entry_id
 
     def quarantined(
@@ -253,8 +255,9 @@ class SqlJournal:
             .where(_quarantine.id == id)
             .values(released_at=at, position=receipt.position)
         )
-        appending.count(self._connection, quarantined=-1)
-        self.added += appended.added
+        self._counted.update(appended.counted)
+        self._counted["quarantined"] -= 1
+        self.added = max(self.added, appended.last)
         return receipt
 
     def checkpoint(self, consumer: str) -> int:
@@ -264,7 +267,13 @@ class SqlJournal:
         row = {"consumer": consumer, "position": position}
         upsert(self._connection, schema.checkpoints, [row], ("consumer",))
 
+    def finish(self) -> None:
+        """Move the counters by what was done; last of all in a transaction that writes."""
+        appending.count(self._connection, self._counted)
+        self._counted.clear()
+
     def counts(self, projector: str) -> Counts:
+        self.finish()
         row = self._connection.execute(select(schema.counters)).one()
         # Positions are given without gaps: as many records were journalled as the last one says.
         last = self.last_position()

@@ -8,16 +8,16 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from typing import TypeVar
 
 import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import NullPool
 
 from milepost.domain.errors import MilepostError, Misconfigured, StoreUnavailable
 from milepost.sql import migrations
-from milepost.sql.postgresql import Address, address_of
+from milepost.sql.postgresql import Address, address_of, engine_of, sqlstate, trouble_of
 
 T = TypeVar("T")
 log = structlog.get_logger()
@@ -25,18 +25,14 @@ log = structlog.get_logger()
 OLDEST_SERVER = 14
 LOCK_TIMEOUT_MS = 200
 """How long a step may wait for a table's lock: so long may a hub's statements have to queue behind it."""
-PATIENCE_S = 120.0
-"""For how long a step is tried again, and another process's migration is waited for."""
+PATIENCE_S, OTHERS_PATIENCE_S = 120.0, 900.0
+"""For how long a step is tried again, and another process's migration is waited for, which may index a lot."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
-_CONNECT_TIMEOUT_S = 10.0
 
 _LOCKED_OUT = frozenset({"55P03", "40P01"})
 """No lock within the timeout, or a deadlock: the same step can be tried again."""
 _SETTINGS = frozenset({"28000", "28P01", "3D000", "3F000", "42501"})
 """Wrong user, password, database or schema, or something that the user may not do."""
-_GONE = ("08", "25006", "53", "57P", "58")
-"""How the codes begin of a server that is gone, going, not there yet, full, or read-only."""
-
 # In two halves, so that hubs in two schemas of one database don't wait for each other.
 _TAKE = "SELECT pg_try_advisory_lock(hashtext('milepost migrate'), hashtext(current_schema()))"
 _SERVER = (
@@ -50,14 +46,18 @@ async def prepare(url: str, *, migrate: bool, read_only: bool) -> None:
 
     Raises `Misconfigured` for a server, database or schema that cannot be used, `StoreUnavailable` when the server
     cannot be reached or takes no writes, or when a table stays locked by somebody else."""
-    where = address_of(url)
-
-    def ensure(connection: Connection) -> None:
-        _check_server(connection, where, read_only=read_only)
-        _ensure(connection, where, migrate=migrate and not read_only)
-
     # Alembic blocks, and takes a while to load: not on the loop of whoever may be serving already.
-    await asyncio.to_thread(run, where, ensure)
+    await asyncio.to_thread(_prepare, address_of(url), migrate=migrate and not read_only, read_only=read_only)
+
+
+def migrate(url: str) -> None:
+    """Bring the schema up to date, beside whoever uses the database."""
+    _prepare(address_of(url), migrate=True, read_only=False)
+
+
+def schema_version(url: str) -> str | None:
+    """None when there is no Milepost database there yet, but one could be made."""
+    return run(address_of(url), migrations.version)
 
 
 def run(where: Address, function: Callable[[Connection], T]) -> T:
@@ -68,25 +68,18 @@ def run(where: Address, function: Callable[[Connection], T]) -> T:
         return thread.submit(asyncio.run, _call(where, function)).result()
 
 
-async def _call(where: Address, function: Callable[[Connection], T]) -> T:
-    try:
-        import asyncpg
-        import greenlet  # type: ignore[import-untyped]  # noqa: F401 - SQLAlchemy's way to asyncpg
-        from sqlalchemy.ext.asyncio import create_async_engine
-    except ImportError as e:
+def require_driver() -> None:
+    """Raise `Misconfigured` when what PostgreSQL needs is not installed."""
+    missing = [name for name in ("asyncpg", "greenlet") if find_spec(name) is None]
+    if missing:
         raise Misconfigured(
-            "PostgreSQL needs more than is installed: pip install 'milepost[postgresql]'"
-        ) from e
-
-    async def connect() -> asyncpg.Connection:
-        return await asyncpg.connect(
-            where.dsn, timeout=_CONNECT_TIMEOUT_S, server_settings={"application_name": "milepost migrate"}
+            f"PostgreSQL needs {' and '.join(missing)}, which come with pip install 'milepost[postgresql]'"
         )
 
-    # What a statement was given is what people sent: no error, and so no log line, may quote it.
-    engine = create_async_engine(
-        "postgresql+asyncpg://", async_creator=connect, poolclass=NullPool, hide_parameters=True
-    )
+
+async def _call(where: Address, function: Callable[[Connection], T]) -> T:
+    require_driver()
+    engine = engine_of(where)
     try:
         async with engine.connect() as connection:
             return await connection.run_sync(function)
@@ -101,7 +94,16 @@ async def _call(where: Address, function: Callable[[Connection], T]) -> T:
         await engine.dispose()
 
 
-def _check_server(connection: Connection, where: Address, *, read_only: bool) -> None:
+def _prepare(where: Address, *, migrate: bool, read_only: bool) -> None:
+    def prepared(connection: Connection) -> None:
+        check_server(connection, where, read_only=read_only)
+        _ensure(connection, where, migrate=migrate)
+
+    run(where, prepared)
+
+
+def check_server(connection: Connection, where: Address, *, read_only: bool) -> None:
+    """Raise `Misconfigured` for a server or a database that Milepost cannot use, `StoreUnavailable` for a standby."""
     with connection.begin():
         major, version, encoding, standby, schema, path = connection.exec_driver_sql(_SERVER).one()
     if major < OLDEST_SERVER:
@@ -125,8 +127,8 @@ def _ensure(connection: Connection, where: Address, *, migrate: bool) -> None:
     if not migrate or migrations.version(connection) == migrations.newest():
         migrations.ensure(connection, where.shown, migrate=False)
         return
+    _take_lock(connection, where)
     deadline = time.monotonic() + PATIENCE_S
-    _take_lock(connection, where, deadline)
     with connection.begin():
         connection.exec_driver_sql(f"SET lock_timeout = {LOCK_TIMEOUT_MS}")
     pause = _FIRST_PAUSE_S
@@ -135,7 +137,7 @@ def _ensure(connection: Connection, where: Address, *, migrate: bool) -> None:
             migrations.ensure(connection, where.shown, migrate=True)
             return
         except DBAPIError as error:
-            if _sqlstate(error) not in _LOCKED_OUT:
+            if sqlstate(error) not in _LOCKED_OUT:
                 raise
             if time.monotonic() + pause > deadline:
                 raise StoreUnavailable(
@@ -146,12 +148,12 @@ def _ensure(connection: Connection, where: Address, *, migrate: bool) -> None:
         pause = min(2 * pause, _LONGEST_PAUSE_S)
 
 
-def _take_lock(connection: Connection, where: Address, deadline: float) -> None:
+def _take_lock(connection: Connection, where: Address) -> None:
     """Hold the lock of who migrates until the connection ends.
 
     Asked for again and again, not waited for: a statement that waits holds a snapshot, and whoever has the lock may
     be making an index CONCURRENTLY, which waits for every snapshot to go."""
-    pause = _FIRST_PAUSE_S
+    deadline, pause = time.monotonic() + OTHERS_PATIENCE_S, _FIRST_PAUSE_S
     while True:
         with connection.begin():
             if connection.exec_driver_sql(_TAKE).scalar_one():
@@ -162,26 +164,15 @@ def _take_lock(connection: Connection, where: Address, deadline: float) -> None:
         pause = min(2 * pause, _LONGEST_PAUSE_S)
 
 
-def _sqlstate(error: BaseException) -> str:
-    """PostgreSQL's code, from the driver's own error or one that was made of it; "" when there is none."""
-    seen: BaseException | None = error
-    while seen is not None:
-        code = getattr(seen, "sqlstate", None)
-        if code:
-            return str(code)
-        seen = seen.orig if isinstance(seen, DBAPIError) else seen.__cause__
-    return ""
-
-
 def _named(error: Exception, where: Address) -> MilepostError | None:
     """What callers get when the database itself failed; None for anything else."""
-    code = _sqlstate(error)
+    code = sqlstate(error)
     cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
-    text = f"{where.shown}: {cause}"
+    text = f"{where.shown}: {cause or type(cause).__name__}"
+    lost = isinstance(error, DBAPIError) and error.connection_invalidated
     if code in _SETTINGS:
         return Misconfigured(text)
-    lost = isinstance(error, DBAPIError) and error.connection_invalidated
-    if code.startswith(_GONE) or code in _LOCKED_OUT or lost or isinstance(error, OSError | TimeoutError):
+    if isinstance(error, OSError | TimeoutError) or trouble_of(error, closed=lost) is not None:
         return StoreUnavailable(text)
     if not isinstance(error, DBAPIError) and type(error).__module__.startswith("asyncpg"):
         return Misconfigured(text)  # it would not even try to connect like that

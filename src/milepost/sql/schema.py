@@ -90,6 +90,18 @@ journal_end = Table(
 """One row, id 1: the last position given. Who appends holds it until the commit, so that positions have no gaps and
 become visible in their order, whichever hub gave them."""
 
+writers = Table(
+    "writers",
+    postgresql_metadata,
+    Column("id", Text, primary_key=True),
+    Column("commits", BigInteger, nullable=False),
+    Column("since", BigInteger, nullable=False),
+    **_ONE_ROW,
+)
+"""One row a connection that commits, counting its commits in each of them: where a connection was lost in the middle
+of one, the count tells whether it happened. (The server's own number of the transaction does not: after a crash it
+may be given to another.) `since` is when the row was made, by the server's clock."""
+
 arrivals = Table(
     "arrivals",
     metadata,

@@ -370,4 +370,6 @@ def _view(row: Row[*tuple[Any, ...]]) -> View:
 
 
 def _text(value: object) -> str:
-    return value.decode() if isinstance(value, bytes) else "" if value is None else str(value)
+    """As text; NUL as PostgreSQL keeps it, so that a copy of it on SQLite compares."""
+    text = value.decode() if isinstance(value, bytes) else "" if value is None else str(value)
+    return text.replace("\0", "\u2400")

@@ -38,6 +38,10 @@ def _no_counters() -> Mapping[str, int]:
     return {}
 
 
+def _no_leases() -> Mapping[str, bool]:
+    return {}
+
+
 def _ready() -> tuple[bool, dict[str, object]]:
     return True, {}
 
@@ -62,6 +66,8 @@ class Context:
     """Counts of this process by name (the acknowledgement path, the hydrator), for `/metrics`."""
     ready: Callable[[], tuple[bool, dict[str, object]]] = _ready
     """Whether the consumers move, and what to tell of it; no secrets, since `/readyz` needs no key."""
+    leases: Callable[[], Mapping[str, bool]] = _no_leases
+    """Each piece of work that only one hub does at a time, and whether this one does, for `/metrics`."""
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     """Set before the server stops, so that streams end; a server waits for its open responses first."""
     heartbeat_s: float = 15.0

@@ -49,6 +49,7 @@ class Readiness(Document):
     store: str
     """ok, or why it takes no writes."""
     consumers: dict[str, object]
+    """`parts` says of each whether this hub leads it or stands by, and who leads."""
 
 
 @get("/healthz", summary="Is the process alive?", tags=["Health"], opt=PUBLIC)
@@ -65,7 +66,8 @@ async def healthz(context: Hub) -> Health:
     responses={503: ResponseSpec(Readiness, description="Not ready.", generate_examples=False)},
 )
 async def readyz(context: Hub, state: State) -> Response[Readiness]:
-    """200 when the store takes writes and the consumers move, otherwise 503."""
+    """200 when the store takes writes and the consumers move, otherwise 503. A hub that stands by, since another
+    one on its database has the lease, is ready."""
     now, known = context.clock(), state.get("store_state")
     if known is None or not 0 <= now - known[0] < PROBE_EVERY_MS:
         known = state.store_state = now, await _store_state(context)
@@ -98,9 +100,12 @@ class _Numbers(Struct):
 class _Collector(Collector):
     """One scrape's numbers, already read."""
 
-    def __init__(self, numbers: _Numbers, counters: Mapping[str, int], version: str) -> None:
+    def __init__(
+        self, numbers: _Numbers, counters: Mapping[str, int], leases: Mapping[str, bool], version: str
+    ) -> None:
         self._numbers = numbers
         self._counters = counters
+        self._leases = leases
         self._version = version
 
     def collect(self) -> Iterator[Metric]:
@@ -136,6 +141,12 @@ class _Collector(Collector):
         for name, value in sorted(self._counters.items()):
             process.add_metric([name], value)
         yield process
+        held = GaugeMetricFamily(
+            "milepost_lease_held", "1 while this process does what only one hub may do.", labels=["name"]
+        )
+        for name, is_held in sorted(self._leases.items()):
+            held.add_metric([name], is_held)
+        yield held
         build = GaugeMetricFamily(
             "milepost_build_info", "1, with the version as a label.", labels=["version"]
         )
@@ -167,7 +178,7 @@ async def metrics(context: Hub, caller: Caller) -> Response[bytes]:
 
     numbers = await context.store.read(read)
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collector(numbers, context.counters(), context.version))
+    registry.register(_Collector(numbers, context.counters(), context.leases(), context.version))
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 

@@ -13,7 +13,7 @@ branch_labels = None
 depends_on = None
 
 
-_HOT = ("breakers", "checkpoints", "counters", "journal_end", "leases")
+_HOT = ("breakers", "checkpoints", "counters", "journal_end", "leases", "writers")
 
 
 def upgrade() -> None:
@@ -72,6 +72,13 @@ def _postgresql() -> None:
         "journal_end",
         sa.Column("id", sa.SmallInteger(), autoincrement=False, nullable=False),
         sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_table(
+        "writers",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("commits", sa.BigInteger(), nullable=False),
+        sa.Column("since", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
     op.execute("INSERT INTO journal_end SELECT 1, coalesce(max(position), 0) FROM records")
