@@ -311,8 +311,7 @@ class SqlJournal:
             for statement in _REMOVE:
                 self._connection.execute(statement, values)
             removed += self._connection.execute(_REMOVE_RECORDS, values).rowcount
-        if removed:
-            appending.count(self._connection, removed=removed)
+        self._counted["removed"] += removed
         return removed
 
 
