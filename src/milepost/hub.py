@@ -135,7 +135,7 @@ class Hub:
             self.ingest, authenticator, clock=clock, max_in_flight=config.max_concurrency
         )
         self._token = TokenEndpoint(tokens, clock=clock)
-        self._receivers = sqs.receivers(config, self.ingest, clock, Random())  # noqa: S311 - jitter, not a secret
+        self.receivers = sqs.receivers(config, self.ingest, clock, Random())  # noqa: S311 - jitter, not a secret
         self._context = Context(
             store=self.store,
             clock=clock,
@@ -218,7 +218,7 @@ class Hub:
 
     def _receiving(self, halt: asyncio.Event) -> list[asyncio.Task[None]]:
         """Every hub receives from the queues: each message goes to one of them."""
-        return [asyncio.create_task(self._keep(f"sqs.{r.name}", r.run, halt)) for r in self._receivers]
+        return [asyncio.create_task(self._keep(f"sqs.{r.name}", r.run, halt)) for r in self.receivers]
 
     async def _keep(
         self, name: str, run: Callable[[asyncio.Event], Awaitable[None]], halt: asyncio.Event
@@ -269,13 +269,13 @@ class Hub:
     def _counters(self) -> Mapping[str, int]:
         outcomes = self._webhook.outcomes
         webhook = {f"webhook.{name}": getattr(outcomes, name) for name in outcomes.__struct_fields__}
-        return {**webhook, **sqs.counters(self._receivers), **self.hydrator.counters()}
+        return {**webhook, **sqs.counters(self.receivers), **self.hydrator.counters()}
 
     def _ready(self) -> tuple[bool, dict[str, object]]:
         failing = dict(self._failing)
         failing.update({c.name: c.last_error for c in self._consumers if c.last_error is not None})
         positions = {consumer.name: consumer.position for consumer in self._consumers}
-        broken, queues = sqs.readiness(self._receivers)
+        broken, queues = sqs.readiness(self.receivers)
         shown: dict[str, object] = {"positions": positions, "failing": sorted({*failing, *broken})}
         if queues:
             shown["queues"] = queues
