@@ -169,7 +169,7 @@ class Hub:
             self._consumer(projector.NAME, folding),
             self._consumer(hydration.NAME, self.hydrator.prepare),
         ]
-        self._receivers = sqs.receivers(config, self.ingest, clock, Random())  # noqa: S311 - jitter, not a secret
+        self.receivers = sqs.receivers(config, self.ingest, clock, Random())  # noqa: S311 - jitter, not a secret
         self._background = Background(self._parts(), self._holders)
         self._webhook = WebhookEndpoint(
             self.ingest, authenticator, clock=clock, max_in_flight=config.max_concurrency
@@ -292,7 +292,7 @@ class Hub:
             Part("hydration", self.hydrator.run, hydration.NAME),
             Part(SWEEPER, self.sweeper.run, SWEEPER),
             Part(RETENTION, self._retention.run, RETENTION),
-            *(Part(f"sqs.{receiver.name}", receiver.run) for receiver in self._receivers),
+            *(Part(f"sqs.{receiver.name}", receiver.run) for receiver in self.receivers),
         )
 
     def _api_clients(self) -> dict[str, BuyWithPrimeClient]:
@@ -324,14 +324,14 @@ class Hub:
     def _counters(self) -> Mapping[str, int]:
         outcomes = self._webhook.outcomes
         webhook = {f"webhook.{name}": getattr(outcomes, name) for name in outcomes.__struct_fields__}
-        return {**webhook, **sqs.counters(self._receivers), **self.hydrator.counters()}
+        return {**webhook, **sqs.counters(self.receivers), **self.hydrator.counters()}
 
     def _ready(self) -> tuple[bool, dict[str, object]]:
         failing = dict(self._background.failing)
         failing.update({c.name: c.last_error for c in self._consumers if c.last_error is not None})
         standings = self._background.standings()
         leading = {standing.part for standing in standings if standing.state == "leading"}
-        broken, queues = sqs.readiness(self._receivers)
+        broken, queues = sqs.readiness(self.receivers)
         shown: dict[str, object] = {
             "positions": {c.name: c.position for c in self._consumers if c.name in leading},
             "failing": sorted({*failing, *broken}),

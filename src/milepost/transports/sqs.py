@@ -42,6 +42,10 @@ STOP_S: Final = 10.0
 GRACE_S: Final = 0.25
 """Seconds that a receive has to end then: one that brings messages is back sooner, an idle one is given up."""
 DELETE_TRIES: Final = 5
+AT_ONCE_S: Final = 0.25
+"""An empty answer sooner than this is one that did not wait for messages."""
+WAIT_FOR_THE_END_S: Final = 2
+"""The long poll of whoever only waits until nothing comes any more: long enough to ask all of SQS's servers."""
 
 
 class SqsReceiver:
@@ -95,7 +99,7 @@ class SqsReceiver:
         visible at once. With `until_empty` it ends when nothing comes any more, or when nothing can."""
         self._queue = Queue(
             self.url,
-            wait_s=self._wait_s,
+            wait_s=min(self._wait_s, WAIT_FOR_THE_END_S) if until_empty else self._wait_s,
             visibility_s=self._visibility_s,
             connections=3 * self._pollers + 2,
         )
@@ -165,7 +169,7 @@ class SqsReceiver:
         self.last_success = now
         self.oldest_age_ms = max((now - m.sent_at for m in messages if m.sent_at is not None), default=0)
         self.outcomes.received += len(messages)
-        if not messages and loop.time() - started < self._wait_s / 2:
+        if not messages and self._wait_s and loop.time() - started < AT_ONCE_S:
             # It does not wait as it was asked to; without a pause this would be a tight loop.
             await self._before(stop, self._sleep(1.0))
         return messages
