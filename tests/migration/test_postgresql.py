@@ -1,6 +1,7 @@
 """Migrations on PostgreSQL: the same schema as `schema` says, made once, and only where it is ours to make."""
 
 import asyncio
+import sys
 
 import asyncpg
 import pytest
@@ -10,7 +11,7 @@ from sqlalchemy import Connection, select
 from tests.postgres import Postgres
 
 from milepost.domain.errors import Misconfigured, StoreUnavailable
-from milepost.sql import migrations
+from milepost.sql import migrations, open_store, schema_version
 from milepost.sql.postgres_database import prepare, run
 from milepost.sql.postgresql import address_of
 from milepost.sql.schema import metadata, postgresql_metadata, search_terms
@@ -80,6 +81,22 @@ async def test_the_end_of_the_journal_begins_at_nothing(postgres_url: str) -> No
     await prepare(postgres_url, migrate=True, read_only=False)
     assert await fetch(postgres_url, "SELECT id, position FROM journal_end") == [(1, 0)]
     assert await fetch(postgres_url, "SELECT id, others, removed FROM counters") == [(1, 0, 0)]
+
+
+async def test_the_end_of_the_journal_stays_one_page(postgres_url: str) -> None:
+    """Whoever appends changes that row: no version of it may cost an entry in an index, or another page."""
+    await prepare(postgres_url, migrate=True, read_only=False)
+    connection = await asyncpg.connect(postgres_url)
+    try:
+        for _ in range(600):
+            await connection.execute("UPDATE journal_end SET position = position + 1")
+        await connection.execute("SELECT pg_stat_force_next_flush()")
+        updates = "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'journal_end'"
+        made, hot = await connection.fetchrow(updates)
+        assert made == hot == 600
+        assert await connection.fetchval("SELECT pg_relation_size('journal_end')") == 8192
+    finally:
+        await connection.close()
 
 
 async def test_what_there_is_stays_as_it_is(postgres_url: str) -> None:
@@ -163,6 +180,27 @@ async def test_who_cannot_get_in_is_told_why(postgres: Postgres, postgres_url: s
         await prepare(postgres.url("no_such_database"), migrate=True, read_only=False)
     with pytest.raises(StoreUnavailable, match=r"127\.0\.0\.1:1/"):
         await prepare("postgresql://u:secret@127.0.0.1:1/x", migrate=True, read_only=False)
+
+
+@pytest.mark.parametrize("missing", ["asyncpg", "greenlet"])
+async def test_without_the_extra_it_is_said_what_to_install(
+    missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(Misconfigured, match=rf"{missing}.*pip install 'milepost\[postgresql\]'"):
+        await open_store("postgresql://127.0.0.1:1/x")
+    with pytest.raises(Misconfigured, match="pip install"):
+        schema_version("postgresql://127.0.0.1:1/x")
+
+
+async def test_of_several_servers_the_one_that_takes_writes_is_used(
+    postgres: Postgres, postgres_url: str
+) -> None:
+    """As docs/postgresql.md has it for a failover."""
+    name = postgres_url.rpartition("/")[2]
+    hosts = f"host=127.0.0.1:1,127.0.0.1:{postgres.port}&target_session_attrs=read-write"
+    await prepare(f"postgresql://postgres@/{name}?{hosts}", migrate=True, read_only=False)
+    assert await fetch(postgres_url, "SELECT version_num FROM alembic_version") == [(migrations.newest(),)]
 
 
 async def test_a_database_that_cannot_hold_every_name_is_refused(postgres: Postgres) -> None:

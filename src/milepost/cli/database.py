@@ -39,9 +39,11 @@ def migrate(database: Database = None, json: Json = False) -> None:
     On PostgreSQL hubs may go on serving meanwhile: a step waits for a table no longer than 0.2 s at a time.
     """
     from milepost import sql
+    from milepost.cli.serve import start_logging
     from milepost.config import Config
 
     config = Config.load(database_url=database)
+    start_logging("info")
     before = sql.schema_version(config.database_url)
     sql.migrate(config.database_url)
     after = sql.schema_version(config.database_url)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 LOW_SPACE_BYTES = 500 * 1024 * 1024
 CONNECTIONS_WANTED = 10
-"""What a hub takes of a PostgreSQL server at the most, and a little for a command beside it."""
+"""What a hub takes of a PostgreSQL server at the most, and a little for commands beside it."""
 
 
 class Finding(Struct, frozen=True):
@@ -154,7 +154,7 @@ def _server(server: "Server") -> list[Finding]:
             "connections",
             left >= CONNECTIONS_WANTED,
             f"{server.connections} of {server.max_connections} in use",
-            f"a hub takes up to {CONNECTIONS_WANTED}: raise max_connections, or end what does not need its own",
+            "a hub takes up to seven, a command beside it two: raise max_connections, or end what needs none",
         ),
     ]
 

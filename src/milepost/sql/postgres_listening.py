@@ -19,7 +19,7 @@ log = structlog.get_logger()
 EVERY_S = 0.02
 """The shortest time between two notifications."""
 _CLOSE_S = 2.0
-_CHANNEL = "'milepost:' || current_schema()"
+_CHANNEL = "'milepost:' || left(current_schema(), 50)"
 _LAST = "SELECT position FROM journal_end WHERE id = 1"
 
 

@@ -69,7 +69,8 @@ class Session:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self._connection: AsyncConnection | None = None
-        self._failing = False
+        self.failing = False
+        """The last that was asked of the database was refused."""
         self.driver: asyncpg.Connection = None
         """The driver's own connection, while there is one."""
 
@@ -84,11 +85,7 @@ class Session:
     async def run(self, function: Callable[[Connection], T]) -> T:
         """Call a sync function with the connection. It begins and ends its own transaction."""
         assert self._connection is not None
-        result = await self._connection.run_sync(function)
-        if self._failing:
-            self._failing = False
-            log.info("store.recovered")
-        return result
+        return await self._connection.run_sync(function)
 
     async def failed(self, error: BaseException) -> Trouble | None:
         """What a failure means (None: it is not the database's); a broken connection is given up."""
@@ -98,22 +95,18 @@ class Session:
             await self.drop()
         return trouble
 
-    def refuse(self, failure: StoreUnavailable) -> None:
-        """Say once, not for every caller, that the database is away."""
-        if not self._failing:
-            self._failing = True
-            log.error("store.unavailable", reason=failure.detail, cause=failure.context.get("postgresql"))
-
     async def drop(self) -> None:
         """Give the connection up without a word to the server. Never raises."""
         connection, self._connection = self._connection, None
         if connection is not None:
             try:
-                self.driver.terminate()
+                if self.driver is not None:
+                    self.driver.terminate()
                 await connection.invalidate()
                 await connection.close()
             except Exception as error:  # noqa: BLE001 - a broken connection may not even close
                 log.warning("store.disconnect", error=str(error))
+            self.driver = None
 
     async def close(self) -> None:
         """Take leave of the server. Never raises; a server that does not answer is not waited for."""
@@ -141,7 +134,7 @@ class Session:
 
     def _left_open(self) -> bool:
         """Whether even the rollback failed: what comes next must not become part of this one."""
-        return self.driver.is_in_transaction()
+        return bool(self.driver.is_in_transaction())
 
 
 class WritingSession(Session):
@@ -213,19 +206,32 @@ async def persist(
     """Do it once, however often the connection is lost: `attempt` is repeated while it did not happen, `recall`
     gives the result of one that did although the answer was lost.
 
-    Raises `StoreUnavailable` when that takes longer than `patience_s`, or the database refuses."""
-    patience = Patience(patience_s)
+    Raises `StoreUnavailable` when that takes longer than `patience_s`, or the database refuses. Where the last one
+    was refused nobody waits: what queued up meanwhile is told at once."""
+    patience = Patience(0 if session.failing else patience_s)
     tried = happened = False
     while True:
         try:
             settled = await session.ready()
             happened = happened or (tried and settled)
             tried = True
-            return await (recall() if happened else attempt())
+            result = await (recall() if happened else attempt())
         except Exception as error:
             trouble = await session.failed(error)
             if trouble is None:
                 raise
             if trouble.kind == "refused" or not await patience.pause():
-                session.refuse(trouble.failure)
+                _refused(session, trouble.failure)
                 raise trouble.failure from error
+        else:
+            if session.failing:
+                session.failing = False
+                log.info("store.recovered")
+            return result
+
+
+def _refused(session: Session, failure: StoreUnavailable) -> None:
+    """Said once, not for every caller."""
+    if not session.failing:
+        session.failing = True
+        log.error("store.unavailable", reason=failure.detail, cause=failure.context.get("postgresql"))

@@ -41,11 +41,12 @@ async def open_postgres(
 ) -> "PostgresStore":
     """Open the database of `url`, creating and migrating its schema unless told not to.
 
+    `owner` is what the server shows the connections as. `clock` is not needed: what has a time here has the server's.
     `patience_ms` is how long a call waits for a database that is away, and for another process's lock. Raises
     `Misconfigured` for an address or a schema that cannot be used, `StoreUnavailable` when there is no server."""
     address = address_of(url)
     await prepare(url, migrate=migrate, read_only=read_only)
-    store = PostgresStore(address, read_only=read_only, patience_ms=patience_ms)
+    store = PostgresStore(address.named(owner), read_only=read_only, patience_ms=patience_ms)
     try:
         await store.start()
     except BaseException:

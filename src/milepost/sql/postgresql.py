@@ -35,6 +35,12 @@ class Address(Struct, frozen=True):
         url = self.url.set(drivername="postgresql").difference_update_query(["password"])
         return url.render_as_string(hide_password=True)
 
+    def named(self, name: str) -> "Address":
+        """The same, and the server shows its connections under a name, unless the address gives one itself."""
+        if "application_name" in self.url.query:
+            return self
+        return _address(self.url.update_query_dict({"application_name": name[:63]}))
+
 
 def is_address(url: str) -> bool:
     """Whether a database URL names PostgreSQL, whatever else may be wrong with it."""
@@ -53,14 +59,16 @@ def address_of(url: str) -> Address:
     if parsed.drivername not in _SCHEMES:
         shown = parsed.render_as_string(hide_password=True)
         raise Misconfigured(f"{shown}: a PostgreSQL URL looks like {EXAMPLE}")
-    parsed = parsed.set(drivername="postgresql+asyncpg")
-    dsn = parsed.set(drivername="postgresql").render_as_string(hide_password=False)
-    address = Address(parsed, dsn)
+    address = _address(parsed.set(drivername="postgresql+asyncpg"))
     if not port_is_good:
         raise Misconfigured(f"{address.shown}: {parsed.port} is no port")
     if not parsed.database:
         raise Misconfigured(f"{address.shown}: name the database, as in {EXAMPLE}")
     return address
+
+
+def _address(url: URL) -> Address:
+    return Address(url, url.set(drivername="postgresql").render_as_string(hide_password=False))
 
 
 CONNECT_S = 10.0
@@ -93,7 +101,6 @@ async def connect(address: Address, lock_timeout_ms: int = 0) -> "asyncpg.Connec
         timeout=CONNECT_S,
         statement_cache_size=512,
         max_cached_statement_lifetime=0,
-        server_settings={"application_name": "milepost"},
     )
     try:
         await connection.execute(f"{_SET}; {_DURABLE}; SET lock_timeout = {int(lock_timeout_ms)}")

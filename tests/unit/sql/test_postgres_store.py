@@ -327,6 +327,44 @@ async def test_a_write_that_was_in_anothers_way_runs_again(opened: Open, code: s
     assert len(runs) == 2
 
 
+async def test_a_migration_beside_a_store_that_serves(
+    opened: Open, postgres: Postgres, postgres_database: str
+) -> None:
+    """What was prepared for the old tables is prepared anew."""
+    store = await opened()
+
+    async def everything(n: int) -> None:
+        await store.append([arrival(f"k-{n}", f"e-{n}")])
+        await store.append([arrival(f"k-{n}", f"e-{n}")])
+        await store.write(lambda tx: tx.journal.add([snapshot()]))
+        assert len(await store.read(lambda tx: tx.journal.after(0, 100))) == 2 * n
+
+    for n in range(1, 8):
+        await everything(n)
+    for change in (
+        'ALTER TABLE records ADD COLUMN more text, ALTER COLUMN road TYPE varchar COLLATE "C"',
+        "ALTER TABLE records ALTER COLUMN received_at TYPE numeric",
+        "ALTER TABLE records ALTER COLUMN received_at TYPE bigint",
+    ):
+        await postgres.execute(change, postgres_database)
+        n += 1
+        await everything(n)
+
+
+async def test_a_writer_whose_count_is_gone_begins_another(
+    opened: Open, postgres: Postgres, postgres_database: str
+) -> None:
+    store = await opened()
+    await store.append([arrival()])
+    await store.write(lambda tx: tx.journal.add([snapshot()]))
+    await postgres.execute("DELETE FROM writers", postgres_database)
+    assert await store.append([arrival("k-2", "e-2")]) == [Receipt("accepted", 3)]
+    assert await store.append([arrival("k-2", "e-2")]) == [Receipt("duplicate", 3)]
+    await postgres.execute("DELETE FROM writers", postgres_database)
+    assert await store.append([arrival("k-2", "e-2")]) == [Receipt("duplicate", 3)]
+    assert await store.write(lambda tx: tx.journal.add([snapshot()])) == [4]
+
+
 async def test_an_error_does_not_quote_what_a_statement_was_given(opened: Open) -> None:
     store = await opened()
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _NEWEST = "0003"
 _HERE = Path(__file__).parent
-_FOLDERS = (_HERE / "versions",)
+_FOLDERS: tuple[Path, ...] = (_HERE / "versions",)
 _ONE = threading.Lock()
 """Alembic keeps what it is doing in globals: one database at a time."""
 
