@@ -8,6 +8,9 @@ from itertools import count
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.contract.books_contract import STEPS, drawn
 from tests.contract.harness import T0
 from tests.contract.store_contract import StoreContract
 from tests.postgres import Postgres
@@ -72,6 +75,14 @@ class PostgresHarness:
 
 
 class TestPostgresql(StoreContract):
+    # Fewer than elsewhere: each crash is the server's, and takes a second or, on a busy machine, a few.
+    @drawn(12)
+    @given(steps=st.lists(STEPS, min_size=1, max_size=14))
+    def test_the_books_add_up_after_every_step(
+        self, harness: PostgresHarness, steps: list[tuple[str, Any]]
+    ) -> None:
+        asyncio.run(self.play(harness, f"books-{next(_numbers)}", steps))
+
     @pytest.fixture
     async def harness(self, postgres: Postgres, postgres_template: str) -> AsyncIterator[PostgresHarness]:
         made = PostgresHarness(postgres, postgres_template)

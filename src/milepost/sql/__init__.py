@@ -3,8 +3,10 @@
 | module                                            | what                                                  |
 |---------------------------------------------------|-------------------------------------------------------|
 | database, inspection                              | open, migrate, copy and look at a database as a whole |
-| store, writer, transaction                        | the store as an object, its one writing thread        |
-| append                                            | which arrivals are new, duplicates or conflicts       |
+| store, writer, transaction                        | SQLite's store as an object, its one writing thread   |
+| postgres_store, …_append, …_worker, …_session     | PostgreSQL's: who appends, who writes, lost commits   |
+| last_position, postgres_listening                 | waiting for the journal to become longer              |
+| append, batch                                     | which arrivals are new, duplicates or conflicts       |
 | journal, views, work, attempts, credentials       | the parts of the contract, on one connection          |
 | schema, migrations, statements                    | tables, how they came to be, how rows are written     |
 | sqlite…, lock                                     | what is SQLite's own                                  |
