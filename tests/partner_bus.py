@@ -6,20 +6,21 @@ know which state an event source is in. What is replaced here, and only while a 
 
 - the partner's calls: CreatePartnerEventSource, DeletePartnerEventSource, ListPartnerEventSourceAccounts,
   PutPartnerEvents, with AWS's checks, states and EventIds;
-- the customer's: DescribeEventSource, ListEventSources, CreateEventBus for an event source;
+- the customer's: DescribeEventSource, ListEventSources, CreateEventBus for an event source, TestEventPattern;
 - bus names with "/", and PutEvents, which takes neither partner buses nor `aws.` sources.
 
-Rules, patterns, queues and everything else are moto's. A partner bus delivers to SQS; another kind of target
-fails loudly, and so does a rule that would transform the event. The entry error for an unknown source is our
-guess at AWS's. Every patched name is looked up first: one that moto renamed, or one that it has meanwhile, ends
-the test with a sentence that says so.
+Rules, patterns, queues and everything else are moto's. A partner bus delivers to every target of a rule: to SQS, to
+API destinations by `invoke`, which a test sets, and to its archives, whose replays carry `replay-name`, a new `id`
+and no order that is promised. Another kind of target fails loudly, and so does a rule that would transform the
+event. The entry error for an unknown source is our guess at AWS's. Every patched name is looked up first: one that
+moto renamed, or one that it has meanwhile, ends the test with a sentence that says so. The calls about event
+sources and buses are `partner_sources`'.
 """
 
 import json
-import re
 import urllib.request
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from types import TracebackType
@@ -29,25 +30,41 @@ from unittest.mock import patch
 import boto3
 from botocore.config import Config
 from moto.events import models
-from moto.events.models import EventsBackend, PartnerEventSource, events_backends
+from moto.events.models import Archive, EventsBackend, Replay, events_backends
 from moto.events.responses import EventsHandler
 from moto.server import ThreadedMotoServer
+from tests.partner_sources import (
+    SOURCE,
+    bus_name,
+    create_bus,
+    create_source,
+    delete_bus,
+    delete_source,
+    describe_source,
+    list_accounts,
+    list_sources,
+    matches_pattern,
+    put_events,
+)
 
 ACCOUNT = "123456789012"
 """Whose calls they are that moto takes without knowing the credentials."""
 REGION = "us-east-1"
 LIMIT = 1024 * 1024
 MOST_ENTRIES = 20
-SOURCE = re.compile(r"aws\.partner(/[.\-_A-Za-z0-9]+){2,}")
 
+Invoke = Callable[[dict[str, Any], dict[str, Any]], None]
+"""A rule's target that is an API destination, and the document for it."""
 Refuse = Callable[[int, dict[str, Any]], tuple[str, str] | None]
 """An entry's number in its request and the entry, to the error it gets."""
 
 
 class PartnerBus:
-    """The fake, while it is open. `refuse` makes single entries fail, `fail_with` the partner's calls."""
+    """The fake, while it is open. `refuse` makes single entries fail, `fail_with` the partner's calls; `invoke`
+    stands for the API destinations, which deliver in their own time: it must not wait for them."""
 
     def __init__(self) -> None:
+        self.invoke: Invoke = _no_destination
         self.refuse: Refuse = lambda number, entry: None
         self.fail_with: Exception | None = None
         self.requests: list[list[dict[str, Any]]] = []
@@ -89,14 +106,62 @@ class PartnerBus:
 
     def queue(self, source: str, name: str = "events", pattern: dict[str, Any] | None = None) -> str:
         """What a receiver sets up: a bus for the source, and a rule that sends to a queue. Returns its URL."""
-        events = self.client("events")
-        events.create_event_bus(Name=source, EventSourceName=source)
+        self.client("events").create_event_bus(Name=source, EventSourceName=source)
         url: str = self.client("sqs").create_queue(QueueName=name)["QueueUrl"]
+        self.rule(source, name, {"Arn": queue_arn(name)}, pattern=pattern)
+        return url
+
+    def rule(
+        self, source: str, name: str, *targets: dict[str, Any], pattern: dict[str, Any] | None = None
+    ) -> None:
+        """A rule on the source's bus, and its targets, which need no ids; without a pattern it takes everything."""
+        events = self.client("events")
         wanted = {"source": [source]} if pattern is None else pattern
         events.put_rule(Name=name, EventBusName=source, EventPattern=json.dumps(wanted))
-        arn = f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name}"
-        events.put_targets(Rule=name, EventBusName=source, Targets=[{"Id": "queue", "Arn": arn}])
+        numbered = [{"Id": f"target-{n}", **target} for n, target in enumerate(targets)]
+        events.put_targets(Rule=name, EventBusName=source, Targets=numbered)
+
+    def dead_letters(self, queue_url: str, most: int) -> str:
+        """Give a queue a dead-letter queue of its own, for what was received `most` times. Returns its URL."""
+        sqs = self.client("sqs")
+        name = f"{_name_of(queue_url)}-dead"
+        url: str = sqs.create_queue(QueueName=name)["QueueUrl"]
+        policy = {"deadLetterTargetArn": queue_arn(name), "maxReceiveCount": most}
+        sqs.set_queue_attributes(QueueUrl=queue_url, Attributes={"RedrivePolicy": json.dumps(policy)})
         return url
+
+    def redrive(self, dead_url: str, queue_url: str) -> int:
+        """Send what is in a dead-letter queue to the queue again; how many messages."""
+        bodies = self.received(dead_url)
+        for body in bodies:
+            self.client("sqs").send_message(QueueUrl=queue_url, MessageBody=body)
+        return len(bodies)
+
+    def let_visibility_run_out(self, queue_url: str) -> int:
+        """As if the visibility of every message in flight had run out; how many that were."""
+        from moto.sqs import sqs_backends
+
+        queue = sqs_backends[ACCOUNT][REGION].get_queue(_name_of(queue_url))
+        hidden = [message for message in _there(queue, "_messages") if not message.visible]
+        for message in hidden:
+            message.change_visibility(0)
+        return len(hidden)
+
+    def depth(self, queue_url: str) -> int:
+        """Messages in a queue, visible or not."""
+        from moto.sqs import sqs_backends
+
+        return len(_there(sqs_backends[ACCOUNT][REGION].get_queue(_name_of(queue_url)), "_messages"))
+
+    def replay(self, source: str, archive: str, name: str) -> None:
+        """Replay everything in an archive of the source's bus, to that bus."""
+        self.client("events").start_replay(
+            ReplayName=name,
+            EventSourceArn=f"arn:aws:events:{REGION}:{ACCOUNT}:archive/{archive}",
+            EventStartTime=datetime(2000, 1, 1, tzinfo=UTC),
+            EventEndTime=datetime(2100, 1, 1, tzinfo=UTC),
+            Destination={"Arn": bus_arn(source)},
+        )
 
     def received(self, queue_url: str) -> list[str]:
         """The bodies of every message in a queue, which is empty afterwards."""
@@ -123,20 +188,26 @@ class PartnerBus:
 
             return answer
 
+        def replay_events(replay: Replay, archive: Archive) -> None:
+            bus._replay(replay, archive)
+
         replaced: list[tuple[Any, str, Any]] = [
-            (EventsBackend, "_normalize_event_bus_arn", _bus_name),
-            (EventsBackend, "put_events", _put_events(_there(EventsBackend, "put_events"))),
-            (EventsBackend, "create_event_bus", _create_bus(_there(EventsBackend, "create_event_bus"))),
-            (EventsBackend, "delete_event_bus", _delete_bus(_there(EventsBackend, "delete_event_bus"))),
-            (EventsHandler, "create_partner_event_source", checked(_create_source)),
-            (EventsHandler, "delete_partner_event_source", checked(_delete_source)),
-            (EventsHandler, "describe_event_source", _describe_source),
+            (Replay, "replay_events", replay_events),
+            (EventsBackend, "_normalize_event_bus_arn", bus_name),
+            (EventsBackend, "put_events", put_events(_there(EventsBackend, "put_events"))),
+            (EventsBackend, "create_event_bus", create_bus(_there(EventsBackend, "create_event_bus"))),
+            (EventsBackend, "delete_event_bus", delete_bus(_there(EventsBackend, "delete_event_bus"))),
+            (EventsHandler, "create_partner_event_source", checked(create_source)),
+            (EventsHandler, "delete_partner_event_source", checked(delete_source)),
+            (EventsHandler, "describe_event_source", describe_source),
             (EventsHandler, "put_partner_events", put_partner_events),
+            (EventsHandler, "test_event_pattern", matches_pattern),
         ]
         for owner, name, _ in replaced:
             _there(owner, name)
         _there(models.EventPattern, "matches_event")
         _there(EventsHandler, "_get_param")
+        _there(models.ReplayState, "COMPLETED")
         return replaced
 
     def _additions(self) -> dict[str, Any]:
@@ -144,9 +215,9 @@ class PartnerBus:
 
         def accounts(handler: EventsHandler) -> str:
             bus._check_up()
-            return _list_accounts(handler)
+            return list_accounts(handler)
 
-        added = {"list_event_sources": _list_sources, "list_partner_event_source_accounts": accounts}
+        added = {"list_event_sources": list_sources, "list_partner_event_source_accounts": accounts}
         for name in added:
             assert not hasattr(EventsHandler, name), f"moto has {name} of its own now: is ours still needed?"
         return added
@@ -176,13 +247,62 @@ class PartnerBus:
             return {"ErrorCode": error[0], "ErrorMessage": error[1]}
         event_id = str(uuid.uuid4())
         for account in partner.partner_event_sources[entry["Source"]].accounts:
-            _deliver(events_backends[account][partner.region_name], event_id, entry)
+            customer = events_backends[account][partner.region_name]
+            if entry["Source"] in customer.event_buses:
+                self._deliver(customer, entry["Source"], _documented(customer, event_id, entry))
+            # Without a bus of its name it is dropped, as AWS drops it.
         return {"EventId": event_id}
+
+    def _deliver(
+        self, customer: EventsBackend, source: str, document: dict[str, Any], only: Collection[str] = ()
+    ) -> None:
+        """To every target of every rule that matches; `only` are the ARNs of the rules of a replay, if it names
+        any."""
+        for rule in customer.event_buses[source].rules.values():
+            if rule.state != "ENABLED" or not rule.event_pattern.matches_event(document):
+                continue
+            if only and rule.arn not in only:
+                continue
+            for target in rule.targets:
+                self._send(customer, rule.name, target, document)
+
+    def _send(
+        self, customer: EventsBackend, rule_name: str, target: dict[str, Any], document: dict[str, Any]
+    ) -> None:
+        from moto.sqs import sqs_backends
+
+        service, region, account, *resource = target["Arn"].split(":")[2:]
+        if service == "events" and not any(resource):
+            _keep(customer, rule_name, document)
+            return
+        changed = {"Input", "InputPath", "InputTransformer"} & target.keys()
+        assert not changed, f"this bus delivers documents as they are: {target}"
+        if service == "events" and resource[0].startswith("api-destination/"):
+            self.invoke(target, json.loads(json.dumps(document)))
+            return
+        assert service == "sqs", f"this bus delivers to SQS and to API destinations: {target}"
+        group = target.get("SqsParameters", {}).get("MessageGroupId")
+        queues = sqs_backends[account][region]
+        queues.send_message(queue_name=resource[0], message_body=json.dumps(document), group_id=group)
+
+    def _replay(self, replay: Replay, archive: Archive) -> None:
+        """What the archive has of that time, again, as the same events with the replay's name."""
+        customer = events_backends[replay.account_id][replay.region]
+        source = bus_name(customer, replay.destination["Arn"])
+        for kept in list(archive.events):
+            document: dict[str, Any] = dict(kept)
+            at = datetime.fromisoformat(document["time"]).timestamp()
+            if float(replay.event_start_time) <= at < float(replay.event_end_time):
+                again = {**document, "id": str(uuid.uuid4()), "replay-name": replay.name}
+                self._deliver(customer, source, again, replay.destination.get("FilterArns", ()))
+        replay.state = models.ReplayState.COMPLETED
+        replay.end_time = datetime.now(UTC).timestamp()
 
 
 def _there(owner: Any, name: str) -> Any:
     found = getattr(owner, name, None)
-    assert found is not None, f"moto's {owner.__name__} has no {name} any more: the patches need a look"
+    whose = getattr(owner, "__name__", type(owner).__name__)
+    assert found is not None, f"moto's {whose} has no {name} any more: the patches need a look"
     return found
 
 
@@ -212,13 +332,9 @@ def _size(entry: dict[str, Any]) -> int:
     return (14 if "Time" in entry else 0) + sum(len((text or "").encode()) for text in texts)
 
 
-def _deliver(customer: EventsBackend, event_id: str, entry: dict[str, Any]) -> None:
-    """To the rules of the matching bus. Without one the event is dropped, as AWS drops it."""
-    bus = customer.event_buses.get(entry["Source"])
-    if bus is None:
-        return
+def _documented(customer: EventsBackend, event_id: str, entry: dict[str, Any]) -> dict[str, Any]:
     at = datetime.fromtimestamp(entry["Time"], UTC) if "Time" in entry else datetime.now(UTC)
-    document = {
+    return {
         "version": "0",
         "id": event_id,
         "detail-type": entry["DetailType"],
@@ -229,130 +345,25 @@ def _deliver(customer: EventsBackend, event_id: str, entry: dict[str, Any]) -> N
         "resources": entry.get("Resources", []),
         "detail": json.loads(entry["Detail"]),
     }
-    for rule in bus.rules.values():
-        if rule.state == "ENABLED" and rule.event_pattern.matches_event(document):
-            for target in rule.targets:
-                _send(customer, target, document)
 
 
-def _send(customer: EventsBackend, target: dict[str, Any], document: dict[str, Any]) -> None:
-    from moto.sqs import sqs_backends
-
-    changed = {"Input", "InputPath", "InputTransformer"} & target.keys()
-    service, region, account, name = target["Arn"].split(":")[2:6]
-    assert service == "sqs", f"this bus delivers to SQS only: {target}"
-    assert not changed, f"this bus delivers documents as they are: {target}"
-    group = target.get("SqsParameters", {}).get("MessageGroupId")
-    queues = sqs_backends[account][region]
-    queues.send_message(queue_name=name, message_body=json.dumps(document), group_id=group)
+def _keep(customer: EventsBackend, rule_name: str, document: dict[str, Any]) -> None:
+    """Into an archive, whose rule has its name."""
+    customer.archives[rule_name.removeprefix("Events-Archive-")].events.append(document)  # type: ignore[arg-type]
 
 
-# ── Event sources and buses ────────────────────────────────────────────────────────────────────────────────
+def _no_destination(target: dict[str, Any], document: dict[str, Any]) -> None:
+    raise AssertionError(f"this bus has no API destinations; a test sets `invoke`: {target}")
 
 
-def _state(source: PartnerEventSource, customer: EventsBackend) -> str:
-    if source.state == "DELETED":
-        return "DELETED"
-    return "ACTIVE" if source.name in customer.event_buses else "PENDING"
+def _name_of(queue_url: str) -> str:
+    return queue_url.rpartition("/")[2]
 
 
-def _described(source: PartnerEventSource, customer: EventsBackend) -> dict[str, Any]:
-    return {
-        "Arn": source.arn,
-        "CreatedBy": "/".join(source.name.split("/")[:2]),
-        "CreationTime": source.created_on,
-        "Name": source.name,
-        "State": _state(source, customer),
-    }
+def queue_arn(name: str) -> str:
+    return f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name}"
 
 
-def _create_source(handler: EventsHandler) -> str:
-    partner = handler.events_backend
-    name, account = handler._get_param("Name"), handler._get_param("Account")
-    if not SOURCE.fullmatch(name) or not re.fullmatch(r"\d{12}", account):
-        raise models.ValidationException(f"Value {name!r} or {account!r} failed to satisfy its constraint.")
-    if name in partner.partner_event_sources:
-        raise models.ResourceAlreadyExistsException(f"EventSource {name} already exists.")
-    source = partner.create_partner_event_source(name=name, account_id=account)
-    source.arn = f"arn:aws:events:{partner.region_name}::event-source/{name}"
-    return json.dumps({"EventSourceArn": source.arn})
-
-
-def _delete_source(handler: EventsHandler) -> str:
-    partner = handler.events_backend
-    name, account = handler._get_param("Name"), handler._get_param("Account")
-    customer = events_backends[account][partner.region_name]
-    source = partner.partner_event_sources.pop(name, None)
-    if source is not None:
-        source.state = "DELETED"
-        if name not in customer.event_buses:
-            del customer.event_sources[name]
-    return "{}"
-
-
-def _list_accounts(handler: EventsHandler) -> str:
-    partner = handler.events_backend
-    name = handler._get_param("EventSourceName")
-    source = partner.partner_event_sources.get(name)
-    if source is None:
-        raise models.ResourceNotFoundException(f"EventSource {name} does not exist.")
-    found = [
-        {"Account": account, "State": _state(source, events_backends[account][partner.region_name])}
-        for account in source.accounts
-    ]
-    return json.dumps({"PartnerEventSourceAccounts": found})
-
-
-def _describe_source(handler: EventsHandler) -> str:
-    customer = handler.events_backend
-    name = handler._get_param("Name")
-    source = customer.event_sources.get(name)
-    if source is None:
-        raise models.ResourceNotFoundException(f"EventSource {name} does not exist.")
-    return json.dumps(_described(source, customer))
-
-
-def _list_sources(handler: EventsHandler) -> str:
-    customer = handler.events_backend
-    prefix = handler._get_param("NamePrefix") or ""
-    found = [_described(s, customer) for s in customer.event_sources.values() if s.name.startswith(prefix)]
-    return json.dumps({"EventSources": found})
-
-
-def _bus_name(backend: EventsBackend, name_or_arn: str | None) -> str:
-    return "default" if name_or_arn is None else name_or_arn.split(":event-bus/")[-1]
-
-
-def _create_bus(original: Callable[..., Any]) -> Callable[..., Any]:
-    def create_event_bus(
-        backend: EventsBackend, name: str, event_source_name: str | None = None, **others: Any
-    ) -> Any:
-        if event_source_name is not None and name != event_source_name:
-            raise models.ValidationException(
-                "The bus of an event source has its name: Name and EventSourceName differ."
-            )
-        return original(backend, name, event_source_name, **others)
-
-    return create_event_bus
-
-
-def _delete_bus(original: Callable[..., Any]) -> Callable[..., Any]:
-    def delete_event_bus(backend: EventsBackend, name: str) -> None:
-        original(backend, name)
-        source = backend.event_sources.get(name)
-        if source is not None and source.state == "DELETED":
-            del backend.event_sources[name]
-
-    return delete_event_bus
-
-
-def _put_events(original: Callable[..., Any]) -> Callable[..., Any]:
-    def put_events(backend: EventsBackend, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        if any("/" in _bus_name(backend, event.get("EventBusName")) for event in events):
-            raise models.ValidationException("PutEvents does not take the name of a partner bus.")
-        own = [event for event in events if not str(event.get("Source", "")).startswith("aws.")]
-        answers = iter(original(backend, own))
-        refused = {"ErrorCode": "NotAuthorizedForSourceException", "ErrorMessage": "Not authorized."}
-        return [next(answers) if event in own else refused for event in events]
-
-    return put_events
+def bus_arn(source: str) -> str:
+    """The ARN of the bus that has the source's name."""
+    return f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/{source}"

@@ -15,8 +15,10 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from random import Random
 
 import structlog
+from pydantic import SecretStr
 
 from milepost import __version__, sql
 from milepost.buywithprime.client import BuyWithPrimeClient
@@ -35,6 +37,7 @@ from milepost.pipeline.projector import Projector
 from milepost.pipeline.sweeper import NAME as SWEEPER
 from milepost.pipeline.sweeper import Sweeper
 from milepost.store import Store
+from milepost.transports import sqs
 from milepost.transports.asgi import Receive, Scope, Send
 from milepost.transports.oauth import Client, TokenEndpoint, Tokens
 from milepost.transports.server import Limits, serve
@@ -133,7 +136,9 @@ class Hub:
         verifier = None
         if config.signature_jwks_url is not None:
             verifier = SignatureVerifier(config.signature_jwks_url, clock=clock)
-        authenticator = Authenticator(_credentials(config), tokens, verifier, insecure=config.insecure)
+        authenticator = Authenticator(
+            _credentials(config), tokens, verifier, insecure=config.insecure, closed=config.has_queue
+        )
         if config.api_key is None and not config.insecure:
             log.warning(
                 "hub.no_api_key", hint="set MILEPOST_API_KEY: without a key nobody can read or operate"
@@ -159,6 +164,7 @@ class Hub:
             self._consumer(projector.NAME, folding),
             self._consumer(hydration.NAME, self.hydrator.prepare),
         ]
+        self._receivers = sqs.receivers(config, self.ingest, clock, Random())  # noqa: S311 - jitter, not a secret
         self._background = Background(self._parts(), self._holders)
         self._webhook = WebhookEndpoint(
             self.ingest, authenticator, clock=clock, max_in_flight=config.max_concurrency
@@ -236,6 +242,11 @@ class Hub:
             async with self._holders[consumer.name].leading():
                 await consumer.catch_up()
 
+    async def hydrate(self) -> None:
+        """Ask everything that is due now, and return when nothing more is. Leases as for `settle`."""
+        async with self._holders[hydration.NAME].leading():
+            await self.hydrator.drain()
+
     async def sweep(self) -> int:
         """Evaluate the conditions that are due now; how many changes were journalled. Leases as for `settle`."""
         async with self._holders[SWEEPER].leading():
@@ -273,6 +284,7 @@ class Hub:
             Part(hydration.NAME, asking.run, hydration.NAME),
             Part("hydration", self.hydrator.run, hydration.NAME),
             Part(SWEEPER, self.sweeper.run, SWEEPER),
+            *(Part(f"sqs.{receiver.name}", receiver.run) for receiver in self._receivers),
         )
 
     def _api_clients(self) -> dict[str, BuyWithPrimeClient]:
@@ -304,18 +316,22 @@ class Hub:
     def _counters(self) -> Mapping[str, int]:
         outcomes = self._webhook.outcomes
         webhook = {f"webhook.{name}": getattr(outcomes, name) for name in outcomes.__struct_fields__}
-        return {**webhook, **self.hydrator.counters()}
+        return {**webhook, **sqs.counters(self._receivers), **self.hydrator.counters()}
 
     def _ready(self) -> tuple[bool, dict[str, object]]:
         failing = dict(self._background.failing)
         failing.update({c.name: c.last_error for c in self._consumers if c.last_error is not None})
         standings = self._background.standings()
         leading = {standing.part for standing in standings if standing.state == "leading"}
-        return not failing, {
+        broken, queues = sqs.readiness(self._receivers)
+        shown: dict[str, object] = {
             "positions": {c.name: c.position for c in self._consumers if c.name in leading},
-            "failing": sorted(failing),
+            "failing": sorted({*failing, *broken}),
             "parts": {s.part: {"state": s.state, "leader": s.leader} for s in standings},
         }
+        if queues:
+            shown["queues"] = queues
+        return not (failing or broken), shown
 
 
 def _credentials(config: Config) -> list[Credential]:
@@ -328,7 +344,20 @@ def _credentials(config: Config) -> list[Credential]:
         credentials.append(Credential.basic(config.webhook_username, password))
     elif (config.webhook_username is None) != (config.webhook_password is None):
         raise Misconfigured("MILEPOST_WEBHOOK_USERNAME and MILEPOST_WEBHOOK_PASSWORD go together")
+    for listed in config.webhook_api_keys:
+        keys = [key.get_secret_value() for key in listed.keys]
+        credentials += [Credential.api_key(listed.header, key, listed.business_products) for key in keys]
+    if config.webhook_api_key is not None:
+        credentials += [
+            Credential.api_key(config.webhook_api_key_header, key)
+            for key in _overlapping(config.webhook_api_key)
+        ]
     return credentials
+
+
+def _overlapping(secrets: SecretStr) -> tuple[str, ...]:
+    """A secret, or two separated by a comma while one takes the other's place."""
+    return tuple(filter(None, map(str.strip, secrets.get_secret_value().split(","))))
 
 
 def _oauth_clients(config: Config) -> list[Client]:
@@ -341,8 +370,7 @@ def _oauth_clients(config: Config) -> list[Client]:
         for one in config.oauth_clients
     ]
     if config.oauth_client_id is not None and config.oauth_client_secret is not None:
-        secrets = config.oauth_client_secret.get_secret_value().split(",")
-        clients.append(Client(config.oauth_client_id, tuple(filter(None, map(str.strip, secrets)))))
+        clients.append(Client(config.oauth_client_id, _overlapping(config.oauth_client_secret)))
     elif (config.oauth_client_id is None) != (config.oauth_client_secret is None):
         raise Misconfigured("MILEPOST_OAUTH_CLIENT_ID and MILEPOST_OAUTH_CLIENT_SECRET go together")
     return clients

@@ -8,6 +8,7 @@ pytest.register_assert_rewrite(
     "tests.contract.books_contract",
     "tests.contract.leases_contract",
     "tests.contract.roads_contract",
+    "tests.contract.retention_contract",
     "tests.contract.views_contract",
     "tests.contract.work_contract",
 )

@@ -91,6 +91,43 @@ async def test_without_a_way_to_authenticate_webhooks_it_refuses_and_says_what_t
     assert list(tmp_path.iterdir()) == [], "no database was begun, no lock is held"
 
 
+async def test_keys_of_the_settings_and_of_the_file_let_in_what_they_are_bound_to(tmp_path: Path) -> None:
+    settings = config(
+        tmp_path,
+        webhook_username=None,
+        webhook_password=None,
+        webhook_api_key="new-key, old-key",
+        webhook_api_key_header="X-Milepost-Key",
+        webhook_api_keys=[{"keys": ["bound-key"], "business_products": ["bp-other"]}],
+    )
+    async with served(Hub(settings)) as url:
+        statuses = [
+            (await post(url, **headers))[0]
+            for headers in (
+                {"x-milepost-key": "new-key"},
+                {"X-MILEPOST-KEY": "old-key"},
+                {"x-api-key": "bound-key"},
+                {"x-api-key": "new-key"},
+                {"x-milepost-key": "new-key, old-key"},
+                {},
+            )
+        ]
+    assert statuses == [200, 200, 403, 401, 401, 401]
+
+
+async def test_with_a_queue_and_no_way_to_authenticate_webhooks_nobody_is_let_in(tmp_path: Path) -> None:
+    settings = config(
+        tmp_path,
+        webhook_username=None,
+        webhook_password=None,
+        sqs_queue_url="http://127.0.0.1:9/123456789012/events",
+        ingest_only=True,
+    )
+    async with served(Hub(settings)) as url:
+        for headers in ({}, SENDER, {"x-api-key": "k"}):
+            assert (await post(url, **headers))[0] == 401
+
+
 async def test_insecure_takes_everything_without_a_credential(tmp_path: Path) -> None:
     settings = config(
         tmp_path, webhook_username=None, webhook_password=None, api_key=None, insecure=True, ingest_only=True

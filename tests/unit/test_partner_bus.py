@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from moto.events.models import EventsBackend
-from tests.partner_bus import ACCOUNT, PartnerBus
+from tests.partner_bus import ACCOUNT, PartnerBus, bus_arn, queue_arn
 
 SOURCE = "aws.partner/buywithprime/my-source"
 DETAIL = '{"eventId": "e1", "note": "<id> <account> \\"quoted\\"", "data": {}}'
@@ -144,6 +144,63 @@ def test_a_name_is_taken_once_and_must_match_the_pattern(events: Any) -> None:
         events.create_partner_event_source(Name=SOURCE, Account="210987654321")
     with pytest.raises(ClientError, match="constraint"):
         events.create_partner_event_source(Name="buywithprime/my-source", Account=ACCOUNT)
+
+
+def test_every_target_of_every_rule_that_matches_gets_it(bus: PartnerBus, events: Any) -> None:
+    first = bus.queue(SOURCE)
+    second = bus.client("sqs").create_queue(QueueName="second")["QueueUrl"]
+    destination = f"arn:aws:events:us-east-1:{ACCOUNT}:api-destination/hub/1"
+    bus.rule(
+        SOURCE, "both", {"Arn": queue_arn("second")}, {"Arn": destination, "RoleArn": "arn:aws:iam::role"}
+    )
+    bus.rule(SOURCE, "none", {"Arn": queue_arn("second")}, pattern={"detail-type": ["RETURN_STARTED"]})
+    with pytest.raises(AssertionError, match="has no API destinations"):
+        bus.invoke({"Arn": destination}, {})
+    invoked: list[tuple[dict[str, Any], dict[str, Any]]] = []
+    bus.invoke = lambda target, document: invoked.append((target, document))
+    events.put_partner_events(Entries=[ENTRY])
+    (body,) = bus.received(first)
+    assert bus.received(second) == [body]
+    ((target, document),) = invoked
+    assert (target["Arn"], document) == (destination, json.loads(body))
+
+
+def test_a_replay_brings_what_the_archive_kept_of_that_time(bus: PartnerBus, events: Any) -> None:
+    queue = bus.queue(SOURCE)
+    events.create_archive(
+        ArchiveName="kept",
+        EventSourceArn=bus_arn(SOURCE),
+        EventPattern=json.dumps({"detail-type": ["PACKAGE_DELIVERED"]}),
+    )
+    late = {**ENTRY, "Time": AT.replace(year=2101)}
+    other = {**ENTRY, "DetailType": "RETURN_STARTED", "Time": AT.replace(year=2026)}
+    events.put_partner_events(Entries=[ENTRY, late, other])
+    before = {body["time"]: body for body in map(json.loads, bus.received(queue))}
+    assert events.describe_archive(ArchiveName="kept")["EventCount"] == 2
+    bus.replay(SOURCE, "kept", "again")
+    (replayed,) = map(json.loads, bus.received(queue))
+    first = before[replayed["time"]]
+    assert replayed.pop("replay-name") == "again"
+    assert replayed.pop("id") != first.pop("id")
+    assert replayed == first
+    assert events.describe_replay(ReplayName="again")["State"] == "COMPLETED"
+    # What is replayed is not kept once more.
+    assert events.describe_archive(ArchiveName="kept")["EventCount"] == 2
+
+
+def test_what_is_received_too_often_goes_to_the_dead_letters_and_back(bus: PartnerBus, events: Any) -> None:
+    queue = bus.queue(SOURCE)
+    dead = bus.dead_letters(queue, 2)
+    events.put_partner_events(Entries=[ENTRY])
+    sqs = bus.client("sqs")
+    for _ in range(2):
+        assert len(sqs.receive_message(QueueUrl=queue)["Messages"]) == 1
+        assert sqs.receive_message(QueueUrl=queue).get("Messages") is None
+        assert bus.let_visibility_run_out(queue) == 1
+    assert sqs.receive_message(QueueUrl=queue).get("Messages") is None
+    assert (bus.depth(queue), bus.depth(dead)) == (0, 1)
+    assert bus.redrive(dead, queue) == 1
+    assert (len(bus.received(queue)), bus.depth(dead)) == (1, 0)
 
 
 def test_a_patch_without_its_place_fails_loudly(monkeypatch: pytest.MonkeyPatch) -> None:

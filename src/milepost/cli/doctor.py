@@ -1,4 +1,4 @@
-"""`milepost doctor`: looks at settings, database, API and hub, and says what is wrong and how to mend it.
+"""`milepost doctor`: looks at settings, database, API, hub and AWS, and says what is wrong and how to mend it.
 
 It reads beside a serving hub and takes no lock. Every finding is one line; exit code 1 when one is bad.
 What a command needs beyond its options is imported when it runs, so that the others start at once.
@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import httpx
 import typer
-from msgspec import Struct
 from rich.markup import escape
 
 from milepost.cli.client import DEFAULT_URL, console, print_json
 from milepost.domain.errors import MilepostError
+from milepost.domain.finding import Finding
 from milepost.store import Counts
 
 if TYPE_CHECKING:
@@ -32,15 +32,6 @@ CONNECTIONS_WANTED = 10
 """What a hub takes of a PostgreSQL server at the most, and a little for commands beside it."""
 
 
-class Finding(Struct, frozen=True):
-    """One thing that was looked at."""
-
-    check: str
-    ok: bool
-    found: str
-    mend: str = ""
-
-
 def register(app: typer.Typer) -> None:
     app.command(epilog="Example: milepost doctor --json")(doctor)
 
@@ -50,6 +41,15 @@ def doctor(
         str | None, typer.Option("--database", help="Database URL (MILEPOST_DATABASE_URL).", metavar="URL")
     ] = None,
     url: Annotated[str | None, typer.Option("--url", help="The hub to ask (MILEPOST_URL).")] = None,
+    aws: Annotated[
+        bool, typer.Option("--aws", help="Look at the event sources, rules and queues at AWS too.")
+    ] = False,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--source", help="At AWS, this partner event source only; means --aws too.", metavar="NAME"
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
 ) -> None:
     """Look at settings, database, API and hub, and say what is wrong and how to mend it."""
@@ -68,6 +68,10 @@ def doctor(
         findings.extend(asyncio.run(_database(config)))
         findings.extend(asyncio.run(_api(config)))
     findings.append(_hub(url or os.environ.get("MILEPOST_URL") or DEFAULT_URL))
+    if (aws or source is not None) and config is not None:
+        from milepost.cli.doctor_aws import look_at_aws
+
+        findings.extend(asyncio.run(look_at_aws(config, source)))
     if json:
         print_json([{"check": f.check, "ok": f.ok, "found": f.found, "mend": f.mend} for f in findings])
     else:
@@ -83,7 +87,12 @@ def doctor(
 def _authentication(config: "Config") -> Finding:
     if config.has_webhook_authentication:
         return Finding("webhook authentication", True, "configured")
-    mend = "set MILEPOST_WEBHOOK_USERNAME and MILEPOST_WEBHOOK_PASSWORD, or MILEPOST_OAUTH_CLIENT_ID and …_SECRET"
+    if config.has_queue and not config.insecure:
+        return Finding("webhook authentication", True, "none: events come by queue, and no webhook is let in")
+    mend = (
+        "set MILEPOST_WEBHOOK_USERNAME and MILEPOST_WEBHOOK_PASSWORD, MILEPOST_WEBHOOK_API_KEY, or "
+        "MILEPOST_OAUTH_CLIENT_ID and …_SECRET"
+    )
     return Finding("webhook authentication", config.insecure, "none is configured", mend)
 
 

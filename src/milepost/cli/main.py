@@ -6,7 +6,20 @@ import typer
 from typer.core import TyperGroup
 
 from milepost import __version__
-from milepost.cli import bench, database, doctor, explanation, listen, operate, roads, sandbox, serve, show
+from milepost.cli import (
+    bench,
+    database,
+    doctor,
+    explanation,
+    listen,
+    operate,
+    receive,
+    retention,
+    roads,
+    sandbox,
+    serve,
+    show,
+)
 from milepost.cli.client import errors
 from milepost.domain.errors import MilepostError
 
@@ -26,8 +39,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     help="Buy with Prime package events: kept, counted once, explained.\n\n"
-    "Commands speak to a running hub by HTTP (MILEPOST_URL, MILEPOST_API_KEY), except migrate, rebuild and "
-    "doctor, which open the database.",
+    "Commands speak to a running hub by HTTP (MILEPOST_URL, MILEPOST_API_KEY), except migrate, rebuild, "
+    "receive and doctor, which open the database.",
 )
 
 
@@ -46,7 +59,20 @@ def _root(
     """Options of the program itself."""
 
 
-for module in (serve, sandbox, listen, operate, show, explanation, roads, database, doctor, bench):
+for module in (
+    serve,
+    receive,
+    sandbox,
+    listen,
+    operate,
+    show,
+    explanation,
+    roads,
+    retention,
+    database,
+    doctor,
+    bench,
+):
     module.register(app)
 
 

@@ -42,6 +42,9 @@ EMPTY = Raw(b"{}")
 MAX_DEPTH = 100
 """Levels of nesting in `data` or an unknown field. What is let in must decode wherever it is read again."""
 
+SNS_KEYS = frozenset({"Type", "TopicArn", "Message"})
+"""What a document has that Amazon SNS put around a message."""
+
 
 class Bridge(Struct, frozen=True):
     """What Amazon EventBridge puts around an event ("Fields" of each seed)."""
@@ -284,6 +287,12 @@ def _check_data(flags: list[str], data: Raw, resources: tuple[Resource, ...]) ->
 def _decode_with_unknown_fields(body: bytes) -> tuple[_Detail, Bridge | None, dict[str, Raw]]:
     """Decode again, setting fields that nobody documented aside so that they survive a round trip."""
     document = _object(body, "the body")
+    if document.keys() >= SNS_KEYS:
+        raise Malformed(
+            "this is an Amazon SNS notification around a message: switch on raw message delivery for the "
+            "subscription of the topic, or let the rule send to the queue itself",
+            field="Message",
+        )
     if "detail" not in document or "eventDescriptor" in document:
         extra = _set_aside(document, _DETAIL_KEYS)
         return _typed(_detail_decoder, document), None, extra

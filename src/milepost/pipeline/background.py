@@ -28,7 +28,7 @@ class Part(Struct, frozen=True):
 
     name: str
     run: Work
-    lease: str | None
+    lease: str | None = None
     """The lease it runs under; None: it runs on every hub."""
 
 

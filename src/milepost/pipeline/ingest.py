@@ -75,6 +75,18 @@ class Ingest:
         self._probe("after-commit")
         return receipts[0]
 
+    async def quarantine(
+        self,
+        body: bytes,
+        error: MilepostError,
+        business_product_ids: tuple[str, ...] = (),
+        road: str = "webhook",
+    ) -> None:
+        """Keep a body that its transport could not hand over as an event, with the reason, durably.
+
+        Raises `StoreUnavailable`."""
+        await self._quarantine(body, error, self._clock(), road, business_product_ids)
+
     async def release(self, id: int, now: Instant, business_product_ids: tuple[str, ...] = ()) -> Receipt:
         """Ingest a quarantined body again, after a fix; again on a released one gives its receipt, nothing more.
 

@@ -95,10 +95,10 @@ class LeaseHolder:
                 await self._wait(self._next_look(), stop)
 
     @asynccontextmanager
-    async def leading(self, *, oust: bool = False) -> AsyncIterator[None]:
+    async def leading(self) -> AsyncIterator[None]:
         """For the length of a block: with the lease that this process has, or one that is taken, renewed and let
-        go of again. Raises `LeaseLost`, which says whose it is; with `oust` it is taken from whoever has it."""
-        if self._lease is None and not await self._take(oust=oust):
+        go of again. Raises `LeaseLost`, which says whose it is."""
+        if self._lease is None and not await self._take():
             raise self._lost()
         self._users += 1
         keeping = asyncio.create_task(self._keep())
@@ -134,7 +134,7 @@ class LeaseHolder:
             return soon
         return min(soon, self._seen.until)
 
-    async def _take(self, *, oust: bool = False) -> bool:
+    async def _take(self) -> bool:
         """Take the lease, or prolong it while this process leads; whether it leads now. One that changed hands
         meanwhile is lost, even when it is free again: something may have happened in between."""
         async with self._taking:
@@ -146,9 +146,9 @@ class LeaseHolder:
                 if before is not None:
                     if stored is None or (stored.owner, stored.fence) != (party.owner, before.fence):
                         return stored
-                elif stored is not None and (oust or stored.owner == party.owner):
+                else:
                     # A fence of its own for each time that one leads.
-                    tx.leases.give_up(self.name, stored.owner)
+                    tx.leases.give_up(self.name, party.owner)
                 return tx.leases.take(self.name, party.owner, party.label, now, until) or stored
 
             self._seen = taken = await self._store.write(take)

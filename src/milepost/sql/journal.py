@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from itertools import chain
 
-from sqlalchemy import Connection, Row, bindparam, exists, func, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, exists, func, select, text, update
 
 from milepost.domain.errors import NotFound
 from milepost.domain.instant import Instant
@@ -36,6 +36,7 @@ _OF_SUBJECTS = select(_subjects.subject, _subjects.position).where(
     _subjects.business_product_id == bindparam("business_product_id"),
     _subjects.subject.in_(bindparam("subjects", expanding=True)),
 )
+_SOME_OF_SUBJECTS = _OF_SUBJECTS.order_by(_subjects.subject, _subjects.position).limit(bindparam("count"))
 _ARRIVALS = (
     select(
         _arrivals.position,
@@ -49,10 +50,27 @@ _ARRIVALS = (
     .where(_arrivals.position.in_(bindparam("positions", expanding=True)))
     .order_by(_arrivals.id)
 )
+_LAST_ARRIVALS = (
+    select(_arrivals.position, func.max(_arrivals.received_at))
+    .where(_arrivals.position.in_(bindparam("positions", expanding=True)))
+    .group_by(_arrivals.position)
+)
 _CHECKPOINT = select(schema.checkpoints.c.position).where(schema.checkpoints.c.consumer == bindparam("name"))
 _FAILED = (
     select(func.count()).select_from(schema.failures).where(schema.failures.c.consumer == bindparam("name"))
 )
+_FREEZE = text("SELECT position FROM journal_end WHERE id = 1 FOR UPDATE")
+"""Who appends holds this row until the commit."""
+_REMOVE_BINDINGS = delete(schema.quarantine_bindings).where(
+    _bindings.quarantine_id.in_(
+        select(_quarantine.id).where(_quarantine.position.in_(bindparam("positions", expanding=True)))
+    )
+)
+_REMOVE = (
+    delete(schema.quarantine).where(_quarantine.position.in_(bindparam("positions", expanding=True))),
+    delete(schema.arrivals).where(_arrivals.position.in_(bindparam("positions", expanding=True))),
+)
+_REMOVE_RECORDS = delete(schema.records).where(_records.position.in_(bindparam("positions", expanding=True)))
 
 
 class SqlJournal:
@@ -126,6 +144,19 @@ class SqlJournal:
             subject: [found[p] for p in sorted(listed) if p in found] for subject, listed in positions.items()
         }
 
+    def positions_of(
+        self, subjects: Collection[tuple[str, str]], limit: int
+    ) -> dict[tuple[str, str], list[int]]:
+        found: dict[tuple[str, str], list[int]] = {}
+        for product, names in grouped(subjects):
+            values = {"business_product_id": product, "subjects": names, "count": limit}
+            for subject, position in self._connection.execute(_SOME_OF_SUBJECTS, values).all():
+                found.setdefault((product, subject), []).append(position)
+                limit -= 1
+            if limit <= 0:
+                break
+        return found
+
     def business_products(self) -> list[str]:
         """Every business product that an indexed record is about, sorted: one step in the index each."""
         found: list[str] = []
@@ -158,6 +189,13 @@ class SqlJournal:
         self, limit: int, business_products: Collection[str] | None, *, replays: bool
     ) -> list[Passage]:
         return roads.passages(self._connection, limit, business_products, replays)
+
+    def last_arrivals(self, positions: Collection[int]) -> dict[int, Instant]:
+        found: dict[int, Instant] = {}
+        for chunk in chunks(positions):
+            rows = self._connection.execute(_LAST_ARRIVALS, {"positions": chunk}).all()
+            found.update((position, at) for position, at in rows)
+        return found
 
     def quarantine(
         self,
@@ -263,6 +301,28 @@ class SqlJournal:
             self._connection.execute(_FAILED, {"name": projector}).scalar_one(),
             row.removed,
         )
+
+    def freeze(self) -> None:
+        if self._connection.dialect.name == "postgresql":
+            self._connection.execute(_FREEZE)
+
+    def remove(self, positions: Collection[int]) -> int:
+        """Take records away for good, with what hangs on them; returns how many there were."""
+        wanted = sorted(set(positions))
+        # SQLite gives the position behind the highest that is there: the counts, and whatever names a position,
+        # rest on none being given twice.
+        if wanted and wanted[-1] >= self.last_position():
+            raise ValueError("the journal's last record is not removed: its position would be given again")
+        removed = 0
+        for chunk in chunks(wanted):
+            values = {"positions": chunk}
+            self._connection.execute(_REMOVE_BINDINGS, values)
+            for statement in _REMOVE:
+                self._connection.execute(statement, values)
+            removed += self._connection.execute(_REMOVE_RECORDS, values).rowcount
+        if removed:
+            self._counted["removed"] += removed
+        return removed
 
 
 def _quarantined(row: Row[*tuple[object, ...]]) -> Quarantined:

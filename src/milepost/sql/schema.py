@@ -149,6 +149,9 @@ quarantine = Table(
     sqlite_autoincrement=True,
 )
 
+_RELEASED = text("position IS NOT NULL")
+Index("quarantine_position", quarantine.c.position, sqlite_where=_RELEASED, postgresql_where=_RELEASED)
+
 quarantine_bindings = Table(
     "quarantine_bindings",
     metadata,
@@ -221,6 +224,17 @@ Index("views_page", views.c.kind, views.c.state, views.c.number)
 Index("views_business_product", views.c.kind, views.c.business_product_id, views.c.number)
 _CHECKED = text("check_at IS NOT NULL")
 Index("views_check_at", views.c.check_at, sqlite_where=_CHECKED, postgresql_where=_CHECKED)
+
+shared_deliveries = Table(
+    "shared_deliveries",
+    metadata,
+    Column("business_product_id", Text, nullable=False),
+    Column("delivery_id", Text, nullable=False),
+    Column("order_id", Text, nullable=False),
+    PrimaryKeyConstraint("business_product_id", "delivery_id", "order_id"),
+    sqlite_with_rowid=False,
+)
+"""Only deliveries that more than one order was seen to show, hardly ever any: such orders are removed together."""
 
 search_terms = Table(
     "search_terms",

@@ -112,6 +112,12 @@ class Journal(Protocol):
         """All indexed records of each (business product, subject), lowest position first."""
         ...
 
+    def positions_of(
+        self, subjects: Collection[tuple[str, str]], limit: int
+    ) -> dict[tuple[str, str], list[int]]:
+        """Positions of the indexed records of each (business product, subject), `limit` in all at most."""
+        ...
+
     def business_products(self) -> list[str]:
         """Every business product that an indexed record is about, sorted."""
         ...
@@ -132,6 +138,10 @@ class Journal(Protocol):
     ) -> list[Passage]:
         """The newest arrivals of events, first ones and copies, by live roads or (`replays`) by replays; newest
         first. An event whose first arrival is among them has all its live ones there. Bounded as `crossings` is."""
+        ...
+
+    def last_arrivals(self, positions: Collection[int]) -> dict[int, Instant]:
+        """When each record came last, of those that came more than once."""
         ...
 
     def quarantine(
@@ -164,3 +174,14 @@ class Journal(Protocol):
     def set_checkpoint(self, consumer: str, position: int) -> None: ...
 
     def counts(self, projector: str) -> Counts: ...
+
+    def freeze(self) -> None:
+        """Let nobody else append until this transaction ends, so that what it sees of the journal's end stays
+        true. On SQLite nobody can anyway; elsewhere appends wait, so a transaction does this late and briefly."""
+        ...
+
+    def remove(self, positions: Collection[int]) -> int:
+        """Take records away for good, with their arrivals and the quarantined bodies that were released to them;
+        returns how many there were, and counts them as removed. Raises `ValueError` for the journal's last
+        record: its position would be given again."""
+        ...

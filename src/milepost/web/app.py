@@ -18,6 +18,7 @@ from milepost.web import (
     keys,
     operations,
     problems,
+    retention,
     roads,
     search,
     stream,
@@ -48,6 +49,7 @@ ROUTES = [
     *search.HANDLERS,
     *stream.HANDLERS,
     *operations.HANDLERS,
+    *retention.HANDLERS,
     *keys.HANDLERS,
     *health.HANDLERS,
 ]

@@ -12,6 +12,7 @@ from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
 from milepost.domain.instant import Instant
+from milepost.pipeline.retention import Retention
 from milepost.store import Receipt, Store
 
 
@@ -55,6 +56,8 @@ class Context:
     version: str
     hydrator: Hydrator | None = None
     """None when no Buy with Prime API is configured."""
+    retention: Retention | None = None
+    """Over the plain store; None in a program that removes nothing."""
     admin_key: str | None = None
     """The setting API_KEY: scope admin, every business product."""
     insecure: bool = False

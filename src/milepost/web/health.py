@@ -123,6 +123,7 @@ class _Collector(Collector):
             ),
             ("conflicts", "Duplicates whose data differed from their original's.", counts.conflicts),
             ("records", "Records journalled, of every kind: folded + pending.", counts.records),
+            ("removed", "Records that retention took away.", counts.removed),
             ("folded", "Records the projector has processed, failed folds among them.", counts.folded),
         ):
             yield CounterMetricFamily(f"milepost_{name}", text, value)

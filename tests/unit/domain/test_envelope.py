@@ -348,6 +348,12 @@ def test_each_way_to_be_malformed_names_the_field_on_either_wire(change: dict[st
         assert field[:8] in refused.value.detail
 
 
+def test_a_notification_of_sns_says_what_to_switch_on() -> None:
+    wrapped = {"Type": "Notification", "MessageId": "1", "TopicArn": "arn:aws:sns:…", "Message": "{}"}
+    with pytest.raises(Malformed, match="switch on raw message delivery"):
+        parse_event(msgspec.json.encode(wrapped))
+
+
 @pytest.mark.parametrize(
     "body",
     [b"", b" ", b"null", b"[]", b"7", b'"x"', b"{", b"{}", b"\xef\xbb\xbf{}", b"\xff\xfe{\x00}\x00", b'{"detail":[]}',

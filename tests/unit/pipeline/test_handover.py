@@ -139,7 +139,8 @@ async def test_an_answer_that_comes_after_the_lease_was_lost_is_not_kept(world: 
         draining = asyncio.create_task(first.hydrator.drain())
         await within(first.api.asked)
         # The first hub hangs in the middle of its query, for longer than its lease.
-        async with second.holder.leading(oust=True):
+        world.later(LEASE)
+        async with second.holder.leading():
             second.api.may_answer.set()
             await second.hydrator.drain()
             assert await asks(world.store) == []

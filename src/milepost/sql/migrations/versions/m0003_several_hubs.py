@@ -30,8 +30,24 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name"),
         sqlite_with_rowid=False,
     )
+    _retention()
     if op.get_bind().dialect.name == "postgresql":
         _postgresql()
+
+
+def _retention() -> None:
+    op.create_table(
+        "shared_deliveries",
+        sa.Column("business_product_id", sa.Text(), nullable=False),
+        sa.Column("delivery_id", sa.Text(), nullable=False),
+        sa.Column("order_id", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("business_product_id", "delivery_id", "order_id"),
+        sqlite_with_rowid=False,
+    )
+    released = sa.text("position IS NOT NULL")
+    op.create_index(
+        "quarantine_position", "quarantine", ["position"], sqlite_where=released, postgresql_where=released
+    )
 
 
 def _counters() -> None:

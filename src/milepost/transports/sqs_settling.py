@@ -1,0 +1,168 @@
+"""What becomes of a message: into the journal or into quarantine, and counted.
+
+Messages of one group of a FIFO queue are settled one after the other, others beside each other. How messages are
+received, deleted and let go is `sqs`'s.
+"""
+
+import asyncio
+import traceback
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import structlog
+from msgspec import Struct
+
+from milepost.domain.envelope import parse_event
+from milepost.domain.errors import Forbidden, Malformed, MilepostError, StoreUnavailable, TooLarge
+from milepost.domain.instant import SECOND, Instant
+from milepost.pipeline.ingest import Ingest
+from milepost.transports.sqs_queue import Message
+
+ROAD: Final = "eventbridge"
+MAX_BODY: Final = 1_048_576
+MOST_RELEASE_S: Final = 900
+REMEMBERED: Final = 10_000
+"""Messages in quarantine whose coming again is noticed."""
+
+log = structlog.get_logger()
+
+
+class Outcomes(Struct):
+    """How many messages ended how, since the start. `replayed` are among accepted and duplicate; the last four
+    are of the queue's side."""
+
+    received: int = 0
+    accepted: int = 0
+    duplicate: int = 0
+    malformed: int = 0
+    forbidden: int = 0
+    repeated: int = 0
+    unstored: int = 0
+    failed: int = 0
+    replayed: int = 0
+    deleted: int = 0
+    undeleted: int = 0
+    released: int = 0
+    extended: int = 0
+
+
+class Batch:
+    """What became of the messages of one receive."""
+
+    def __init__(self) -> None:
+        self.done: list[Message] = []
+        """In the journal or in quarantine."""
+        self.failed: dict[str, int] = {}
+        """By receipt: in how many seconds to try again."""
+        self.away: StoreUnavailable | None = None
+
+
+class Settler:
+    """Settles the messages of the queue named `queue` and counts them in `outcomes`; what they bring may be of
+    `business_product_ids` only (empty: all). `clock` gives milliseconds UTC."""
+
+    def __init__(
+        self,
+        queue: str,
+        ingest: Ingest,
+        business_product_ids: tuple[str, ...],
+        clock: Callable[[], Instant],
+    ) -> None:
+        self.outcomes = Outcomes()
+        self._queue = queue
+        self._in_sequence = queue.endswith(".fifo")
+        self._ingest = ingest
+        self._bound = business_product_ids
+        self._clock = clock
+        self._settling: set[asyncio.Task[None]] = set()
+        self._poison: OrderedDict[str, None] = OrderedDict()
+        self._logged: dict[str, Instant] = {}
+
+    async def settle(self, messages: Sequence[Message]) -> Batch:
+        """Each once; what `give_up` ended is neither done nor failed."""
+        batch = Batch()
+        lanes = [asyncio.create_task(self._settle_all(lane, batch)) for lane in self._lanes(messages)]
+        self._settling.update(lanes)
+        await asyncio.gather(*lanes, return_exceptions=True)
+        self._settling.difference_update(lanes)
+        return batch
+
+    def give_up(self) -> None:
+        """End what is under way. What is committed all the same comes again and is a duplicate."""
+        for task in self._settling:
+            task.cancel()
+
+    def _lanes(self, messages: Sequence[Message]) -> list[list[Message]]:
+        """Messages by what must be settled one after the other: those of a group, in a FIFO queue."""
+        if not self._in_sequence:
+            return [[message] for message in messages]
+        lanes: dict[str, list[Message]] = {}
+        for message in messages:
+            lanes.setdefault(message.group, []).append(message)
+        return list(lanes.values())
+
+    async def _settle_all(self, lane: Sequence[Message], batch: Batch) -> None:
+        """One after the other; behind one that could not be kept none is tried."""
+        for message in lane:
+            try:
+                await self._settle(message)
+            except StoreUnavailable as e:
+                batch.away = e
+                return
+            except Exception as e:  # noqa: BLE001 - a bug must cost a message its time, not the receiver its life
+                where = "".join(traceback.format_tb(e.__traceback__))
+                log.error("sqs.failed", queue=self._queue, error=type(e).__name__, where=where)
+                self.outcomes.failed += 1
+                # What is left alone for a while does not use up its receives at once.
+                batch.failed[message.handle] = min(MOST_RELEASE_S, 2 ** min(message.receives, 20))
+                return
+            batch.done.append(message)
+
+    async def _settle(self, message: Message) -> None:
+        """Into the journal or into quarantine, durably. Raises `StoreUnavailable`."""
+        outcomes = self.outcomes
+        if message.id in self._poison:
+            outcomes.repeated += 1
+            return
+        try:
+            body = await self._body(message)
+            receipt = await self._ingest.ingest(body, self._bound, ROAD)
+        except (Malformed, TooLarge, Forbidden) as e:
+            self._refused(message, e)
+            return
+        if receipt.status == "accepted":
+            outcomes.accepted += 1
+        else:
+            outcomes.duplicate += 1
+        if b'"replay-name"' in body and parse_event(body).road == "replay":
+            outcomes.replayed += 1
+
+    async def _body(self, message: Message) -> bytes:
+        """The body's bytes. Raises `Malformed` and `TooLarge`, both after quarantining, and `StoreUnavailable`."""
+        error: Malformed | TooLarge
+        try:
+            body = message.body.encode()
+            if len(body) <= MAX_BODY:
+                return body
+            error = TooLarge(f"the body is larger than {MAX_BODY} bytes", limit=MAX_BODY)
+        except UnicodeEncodeError:
+            body = message.body.encode("utf-8", "surrogatepass")
+            error = Malformed("the body is not text: it holds half a surrogate pair", field="body")
+        await self._ingest.quarantine(body, error, self._bound, ROAD)
+        raise error
+
+    def _refused(self, message: Message, error: MilepostError) -> None:
+        """It is in quarantine. Should its delete fail, it comes again and need not be kept again."""
+        if isinstance(error, Forbidden):
+            self.outcomes.forbidden += 1
+        else:
+            self.outcomes.malformed += 1
+        self._poison[message.id] = None
+        if len(self._poison) > REMEMBERED:
+            self._poison.popitem(last=False)
+        now = self._clock()
+        # One line a second for each kind: a flood of them must not become a flood of lines.
+        if not 0 <= now - self._logged.get(error.code, Instant(-SECOND)) < SECOND:
+            self._logged[error.code] = now
+            log.warning("sqs.refused", queue=self._queue, code=error.code, field=error.context.get("field"))
