@@ -81,8 +81,6 @@ def doctor(
 def _authentication(config: "Config") -> Finding:
     if config.has_webhook_authentication:
         return Finding("webhook authentication", True, "configured")
-    if config.sqs_queue_url or config.sqs_queues:
-        return Finding("webhook authentication", True, "none is configured: events come by the queue only")
     mend = "set MILEPOST_WEBHOOK_USERNAME and MILEPOST_WEBHOOK_PASSWORD, or MILEPOST_OAUTH_CLIENT_ID and …_SECRET"
     return Finding("webhook authentication", config.insecure, "none is configured", mend)
 
