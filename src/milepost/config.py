@@ -22,6 +22,8 @@ from pydantic_settings import (
 from milepost.domain.errors import Misconfigured
 
 CONFIG_FILE = "milepost.toml"
+HEADER_NAME = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
+"""What HTTP allows as a header's name."""
 
 
 class _Section(BaseModel):
@@ -39,7 +41,7 @@ class WebhookCredential(_Section):
 class WebhookApiKey(_Section):
     """A key in a header, as an EventBridge API destination sends it. Several keys overlap while one is rotated."""
 
-    header: str = Field("x-api-key", min_length=1)
+    header: str = Field("x-api-key", pattern=HEADER_NAME)
     keys: tuple[Annotated[SecretStr, Field(min_length=1)], ...] = Field(min_length=1)
     business_products: tuple[str, ...] = ()
 
@@ -94,7 +96,9 @@ class Config(BaseSettings):
         None,
         description="API key of an EventBridge API destination. Two separated by a comma overlap, the newest first.",
     )
-    webhook_api_key_header: str = Field("x-api-key", min_length=1, description="The header it comes in.")
+    webhook_api_key_header: str = Field(
+        "x-api-key", pattern=HEADER_NAME, description="The header it comes in."
+    )
     insecure: bool = Field(False, description="Accept unauthenticated webhooks and reads. For a laptop only.")
 
     api_key: SecretStr | None = Field(
@@ -201,8 +205,14 @@ class Config(BaseSettings):
         """Whether any way to authenticate webhooks is configured."""
         basic = self.webhook_username is not None and self.webhook_password is not None
         oauth = self.oauth_client_id is not None and self.oauth_client_secret is not None
-        listed = bool(self.webhook_credentials or self.oauth_clients)
-        return basic or oauth or listed or self.signature_jwks_url is not None
+        key = self.webhook_api_key is not None
+        listed = bool(self.webhook_credentials or self.webhook_api_keys or self.oauth_clients)
+        return basic or oauth or key or listed or self.signature_jwks_url is not None
+
+    @property
+    def has_queue(self) -> bool:
+        """Whether events are received from a queue."""
+        return self.sqs_queue_url is not None or bool(self.sqs_queues)
 
 
 def _setting(location: tuple[int | str, ...]) -> str:

@@ -2,31 +2,42 @@
 
 Server, commands, sandbox demo and tests all start this one. It opens the store, builds what the settings ask for,
 routes requests (the webhook and the token endpoint are raw ASGI in front of the framework) and keeps the
-consumers, the hydrator's worker and the sweeper running. What each of them does is in its own module.
+consumers, the hydrator's worker and the sweeper running, each while this hub has the lease of it. What each of them
+does is in its own module.
 """
 
 import asyncio
 import ctypes
 import gc
+import os
+import secrets
+import socket
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from random import Random
 
 import structlog
+from pydantic import SecretStr
 
 from milepost import __version__, sql
 from milepost.buywithprime.client import BuyWithPrimeClient
 from milepost.config import Config
 from milepost.domain.condition import Policy, policy_from
-from milepost.domain.errors import Misconfigured
+from milepost.domain.errors import Misconfigured, StoreUnavailable
 from milepost.domain.instant import Instant
+from milepost.domain.retention import check_retention
 from milepost.pipeline import hydrator as hydration
 from milepost.pipeline import projector
+from milepost.pipeline.background import Background, Part
 from milepost.pipeline.consumer import Consumer, Prepare
 from milepost.pipeline.hydrator import Hydrator
 from milepost.pipeline.ingest import Ingest
+from milepost.pipeline.lease import Fenced, LeaseHolder, Party
 from milepost.pipeline.projector import Projector
+from milepost.pipeline.retention import NAME as RETENTION
+from milepost.pipeline.retention import Retention
+from milepost.pipeline.sweeper import NAME as SWEEPER
 from milepost.pipeline.sweeper import Sweeper
 from milepost.store import Store
 from milepost.transports import sqs
@@ -41,11 +52,14 @@ from milepost.web.context import Context
 Probe = Callable[[str], None]
 """Told of named moments, so that a test can end the process there."""
 
-RESTART_S = 1.0
 _M_ARENA_MAX = -8
+DATABASE_WAIT_S = 60.0
+"""How long a database server that cannot be reached is waited for at the start. Then the hub ends, so that whoever
+supervises it sees that."""
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 4.0
 WEBHOOK, TOKEN = "/webhooks/buy-with-prime", "/oauth/token"
-RECOVERED_S = 5.0
-"""How long a part that failed must run again before /readyz trusts it, in seconds."""
+LEASES = (projector.NAME, hydration.NAME, SWEEPER, RETENTION)
+"""What only one hub on a database does at a time. Both halves of hydration go together."""
 
 log = structlog.get_logger()
 
@@ -69,6 +83,12 @@ def projector_handler(config: Config, store: Store, clock: Callable[[], Instant]
     return Projector(store, policy_of(config), clock).prepare
 
 
+def party_of(config: Config, program: str) -> Party:
+    """This process, as it takes leases."""
+    label = f"{program} (pid {os.getpid()} on {socket.gethostname()})"
+    return Party(secrets.token_hex(8), label, int(config.lease_s * 1000))
+
+
 def calm_collector() -> None:
     """For a process that serves or rebuilds. What it was built of stays, so the garbage collector need not look at
     that again and again; and a request's few objects are gone before it looks: next to nothing makes cycles."""
@@ -85,67 +105,89 @@ def _few_arenas() -> None:
 
 
 class Hub:
-    """One hub. `open` takes the database's lock, `run` serves until stopped, `close` lets go."""
+    """One hub. `open` opens the database, `run` serves until stopped, `close` lets go.
+
+    `clock` is the world's; leases are between processes and go by the real one, however fast a world's goes."""
 
     def __init__(
-        self, config: Config, *, clock: Callable[[], Instant] = now, probe: Probe = no_probe
+        self,
+        config: Config,
+        *,
+        clock: Callable[[], Instant] = now,
+        probe: Probe = no_probe,
+        database_wait_s: float = DATABASE_WAIT_S,
     ) -> None:
         self.config = config
         self.port: int | None = None
         """The port it listens on, once it does."""
         self._clock = clock
         self._probe = probe
+        self._database_wait_s = database_wait_s
         self._clients: list[BuyWithPrimeClient] = []
         self._consumers: list[Consumer] = []
-        self._failing: dict[str, str] = {}
 
     async def open(self) -> None:
         """Check the settings, open and migrate the database, build everything. Nothing listens yet.
 
-        Raises `Misconfigured` and `StoreLocked`, both saying what to do.
+        Raises `Misconfigured` and `StoreLocked`, both saying what to do, and `StoreUnavailable` when a database
+        server cannot be reached for `database_wait_s`.
         """
         _few_arenas()
         config, clock = self.config, self._clock
         policy = policy_of(config)
+        check_retention(config.retention_days, policy)
         tokens = Tokens(_oauth_clients(config), clock=clock)
         verifier = None
         if config.signature_jwks_url is not None:
             verifier = SignatureVerifier(config.signature_jwks_url, clock=clock)
-        authenticator = Authenticator(_credentials(config), tokens, verifier, insecure=config.insecure)
+        authenticator = Authenticator(
+            _credentials(config), tokens, verifier, insecure=config.insecure, closed=config.has_queue
+        )
         if config.api_key is None and not config.insecure:
             log.warning(
                 "hub.no_api_key", hint="set MILEPOST_API_KEY: without a key nobody can read or operate"
             )
         api_clients = self._api_clients()
-        self.store = await sql.open_store(config.database_url, clock=clock, owner="milepost serve")
+        self.store = await self._open_store()
+        party = party_of(config, "milepost serve")
+        self._holders = {name: LeaseHolder(self.store, name, party, now) for name in LEASES}
         self.ingest = Ingest(self.store, clock, probe=self._probe)
         self.hydrator = Hydrator(
-            self.store,
+            self._fenced(hydration.NAME),
             api_clients,
             clock,
             queries_per_minute=config.queries_per_minute,
+            anybodys=self.store,
             probe=self._probe,
         )
-        self.sweeper = Sweeper(self.store, policy, clock, interval_ms=int(config.sweep_interval_s * 1000))
+        self.sweeper = Sweeper(
+            self._fenced(SWEEPER), policy, clock, interval_ms=int(config.sweep_interval_s * 1000)
+        )
+        self._retention = Retention(self._fenced(RETENTION), policy, clock, config.retention_days)
+        folding = projector_handler(config, self._fenced(projector.NAME), clock)
         self._consumers = [
-            self._consumer(projector.NAME, projector_handler(config, self.store, clock)),
+            self._consumer(projector.NAME, folding),
             self._consumer(hydration.NAME, self.hydrator.prepare),
         ]
+        self.receivers = sqs.receivers(config, self.ingest, clock, Random())  # noqa: S311 - jitter, not a secret
+        self._background = Background(self._parts(), self._holders)
         self._webhook = WebhookEndpoint(
             self.ingest, authenticator, clock=clock, max_in_flight=config.max_concurrency
         )
         self._token = TokenEndpoint(tokens, clock=clock)
-        self._receivers = sqs.receivers(config, self.ingest, clock, Random())  # noqa: S311 - jitter, not a secret
         self._context = Context(
             store=self.store,
             clock=clock,
             ingest=self.ingest,
             version=__version__,
             hydrator=self.hydrator,
+            # Whoever asks may ask any hub, also one that has no lease: what may go is looked at where it is removed.
+            retention=Retention(self.store, policy, clock, config.retention_days),
             admin_key=config.api_key.get_secret_value() if config.api_key else None,
             insecure=config.insecure,
             counters=self._counters,
             ready=self._ready,
+            leases=self._background.held,
         )
         self._web = create_app(self._context)
 
@@ -162,9 +204,7 @@ class Hub:
             await stop.wait()
             self._context.closing.set()
 
-        background = self._receiving(halt)
-        if not self.config.ingest_only:
-            background += self._background(halt)
+        background = self._background.start(halt, leased=not self.config.ingest_only)
         ending = asyncio.create_task(end_streams())
         try:
             await serve(
@@ -177,6 +217,7 @@ class Hub:
                 whole={WEBHOOK.encode(): self._webhook, TOKEN.encode(): self._token},
             )
         finally:
+            # The parts end, then their leases are given up; the store is closed after both, by `close`.
             halt.set()
             ending.cancel()
             await asyncio.gather(*background, ending, return_exceptions=True)
@@ -201,44 +242,58 @@ class Hub:
         return None
 
     async def settle(self) -> None:
-        """Fold everything journalled so far; for those who want to look right after posting."""
+        """Fold everything journalled so far; for those who want to look right after posting.
+
+        Takes the leases for so long when this hub has them not. Raises `LeaseLost` when another one has."""
         for consumer in self._consumers:
-            await consumer.catch_up()
+            async with self._holders[consumer.name].leading():
+                await consumer.catch_up()
+
+    async def hydrate(self) -> None:
+        """Ask everything that is due now, and return when nothing more is. Leases as for `settle`."""
+        async with self._holders[hydration.NAME].leading():
+            await self.hydrator.drain()
+
+    async def sweep(self) -> int:
+        """Evaluate the conditions that are due now; how many changes were journalled. Leases as for `settle`."""
+        async with self._holders[SWEEPER].leading():
+            return await self.sweeper.sweep()
+
+    async def _open_store(self) -> Store:
+        """A database server may start after the hub, or be restarted just then: it is waited for. A file is there
+        or is not."""
+        url, pause_s = self.config.database_url, _FIRST_PAUSE_S
+        loop = asyncio.get_running_loop()
+        until = loop.time() + (self._database_wait_s if sql.is_shared(url) else 0.0)
+        while True:
+            try:
+                return await sql.open_store(url, clock=self._clock, owner="milepost serve")
+            except StoreUnavailable as e:
+                left = until - loop.time()
+                if left <= 0:
+                    raise
+                log.warning("hub.waits_for_database", error=e.detail, gives_up_in_s=round(left))
+            await asyncio.sleep(min(pause_s, left))
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    def _fenced(self, lease: str) -> Store:
+        return Fenced(self.store, self._holders[lease])
 
     def _consumer(self, name: str, prepare: Prepare) -> Consumer:
-        return Consumer(self.store, name, prepare, self._clock, probe=self._probe)
+        return Consumer(self._fenced(name), name, prepare, self._clock, probe=self._probe)
 
-    def _background(self, halt: asyncio.Event) -> list[asyncio.Task[None]]:
-        runs: dict[str, Callable[[asyncio.Event], Awaitable[None]]] = {
-            **{consumer.name: consumer.run for consumer in self._consumers},
-            "hydration": self.hydrator.run,
-            "sweeper": self.sweeper.run,
-        }
-        return [asyncio.create_task(self._keep(name, run, halt)) for name, run in runs.items()]
-
-    def _receiving(self, halt: asyncio.Event) -> list[asyncio.Task[None]]:
-        """Every hub receives from the queues: each message goes to one of them."""
-        return [asyncio.create_task(self._keep(f"sqs.{r.name}", r.run, halt)) for r in self._receivers]
-
-    async def _keep(
-        self, name: str, run: Callable[[asyncio.Event], Awaitable[None]], halt: asyncio.Event
-    ) -> None:
-        """Run until halted; what fails unexpectedly is logged, shown by /readyz and started again. Once it has
-        run for a while it is no longer shown."""
-        while not halt.is_set():
-            recovered = asyncio.get_running_loop().call_later(RECOVERED_S, self._failing.pop, name, None)
-            try:
-                try:
-                    await run(halt)
-                finally:
-                    recovered.cancel()
-            except Exception as e:
-                self._failing[name] = f"{type(e).__name__}: {e}"
-                log.exception("hub.background_failed", name=name)
-                try:
-                    await asyncio.wait_for(halt.wait(), RESTART_S)
-                except TimeoutError:
-                    continue
+    def _parts(self) -> Sequence[Part]:
+        """Everything that runs behind the endpoints: its name, what runs, and under which lease of `LEASES`. What
+        has none runs on every hub, also on one that only ingests."""
+        folding, asking = self._consumers
+        return (
+            Part(projector.NAME, folding.run, projector.NAME),
+            Part(hydration.NAME, asking.run, hydration.NAME),
+            Part("hydration", self.hydrator.run, hydration.NAME),
+            Part(SWEEPER, self.sweeper.run, SWEEPER),
+            Part(RETENTION, self._retention.run, RETENTION),
+            *(Part(f"sqs.{receiver.name}", receiver.run) for receiver in self.receivers),
+        )
 
     def _api_clients(self) -> dict[str, BuyWithPrimeClient]:
         """Clients by business product; the one under the empty name serves those that have none of their own."""
@@ -269,14 +324,19 @@ class Hub:
     def _counters(self) -> Mapping[str, int]:
         outcomes = self._webhook.outcomes
         webhook = {f"webhook.{name}": getattr(outcomes, name) for name in outcomes.__struct_fields__}
-        return {**webhook, **sqs.counters(self._receivers), **self.hydrator.counters()}
+        return {**webhook, **sqs.counters(self.receivers), **self.hydrator.counters()}
 
     def _ready(self) -> tuple[bool, dict[str, object]]:
-        failing = dict(self._failing)
+        failing = dict(self._background.failing)
         failing.update({c.name: c.last_error for c in self._consumers if c.last_error is not None})
-        positions = {consumer.name: consumer.position for consumer in self._consumers}
-        broken, queues = sqs.readiness(self._receivers)
-        shown: dict[str, object] = {"positions": positions, "failing": sorted({*failing, *broken})}
+        standings = self._background.standings()
+        leading = {standing.part for standing in standings if standing.state == "leading"}
+        broken, queues = sqs.readiness(self.receivers)
+        shown: dict[str, object] = {
+            "positions": {c.name: c.position for c in self._consumers if c.name in leading},
+            "failing": sorted({*failing, *broken}),
+            "parts": {s.part: {"state": s.state, "leader": s.leader} for s in standings},
+        }
         if queues:
             shown["queues"] = queues
         return not (failing or broken), shown
@@ -292,7 +352,20 @@ def _credentials(config: Config) -> list[Credential]:
         credentials.append(Credential.basic(config.webhook_username, password))
     elif (config.webhook_username is None) != (config.webhook_password is None):
         raise Misconfigured("MILEPOST_WEBHOOK_USERNAME and MILEPOST_WEBHOOK_PASSWORD go together")
+    for listed in config.webhook_api_keys:
+        keys = [key.get_secret_value() for key in listed.keys]
+        credentials += [Credential.api_key(listed.header, key, listed.business_products) for key in keys]
+    if config.webhook_api_key is not None:
+        credentials += [
+            Credential.api_key(config.webhook_api_key_header, key)
+            for key in _overlapping(config.webhook_api_key)
+        ]
     return credentials
+
+
+def _overlapping(secrets: SecretStr) -> tuple[str, ...]:
+    """A secret, or two separated by a comma while one takes the other's place."""
+    return tuple(filter(None, map(str.strip, secrets.get_secret_value().split(","))))
 
 
 def _oauth_clients(config: Config) -> list[Client]:
@@ -305,8 +378,7 @@ def _oauth_clients(config: Config) -> list[Client]:
         for one in config.oauth_clients
     ]
     if config.oauth_client_id is not None and config.oauth_client_secret is not None:
-        secrets = config.oauth_client_secret.get_secret_value().split(",")
-        clients.append(Client(config.oauth_client_id, tuple(filter(None, map(str.strip, secrets)))))
+        clients.append(Client(config.oauth_client_id, _overlapping(config.oauth_client_secret)))
     elif (config.oauth_client_id is None) != (config.oauth_client_secret is None):
         raise Misconfigured("MILEPOST_OAUTH_CLIENT_ID and MILEPOST_OAUTH_CLIENT_SECRET go together")
     return clients

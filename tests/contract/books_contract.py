@@ -99,17 +99,22 @@ def _same(known: Arrival, given: Arrival) -> bool:
     return by_key or (one.event_id != "" and one.event_id == other.event_id)
 
 
-class BooksContract:
-    @settings(
-        max_examples=40,
+def drawn(examples: int) -> settings:
+    """So many sequences of steps."""
+    return settings(
+        max_examples=examples,
         deadline=None,
         suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.differing_executors],
     )
+
+
+class BooksContract:
+    @drawn(40)
     @given(steps=st.lists(STEPS, min_size=1, max_size=14))
     def test_the_books_add_up_after_every_step(self, harness: Harness, steps: list[tuple[str, Any]]) -> None:
-        asyncio.run(self._play(harness, f"books-{next(_names)}", steps))
+        asyncio.run(self.play(harness, f"books-{next(_names)}", steps))
 
-    async def _play(self, harness: Harness, name: str, steps: list[tuple[str, Any]]) -> None:
+    async def play(self, harness: Harness, name: str, steps: list[tuple[str, Any]]) -> None:
         model = Model()
         store = await harness.open(name)
         try:

@@ -12,6 +12,8 @@ from tests.contract.books_contract import BooksContract
 from tests.contract.harness import Harness
 from tests.contract.journal_contract import JournalContract
 from tests.contract.leases_contract import LeasesContract
+from tests.contract.retention_contract import RetentionContract
+from tests.contract.roads_contract import RoadsContract
 from tests.contract.views_contract import ViewsContract
 from tests.contract.work_contract import WorkContract
 
@@ -19,7 +21,14 @@ from milepost.store import Store
 
 
 class StoreContract(
-    JournalContract, BooksContract, ViewsContract, WorkContract, AttemptsContract, LeasesContract
+    JournalContract,
+    RoadsContract,
+    BooksContract,
+    ViewsContract,
+    WorkContract,
+    AttemptsContract,
+    LeasesContract,
+    RetentionContract,
 ):
     @pytest.fixture
     async def store(self, harness: Harness) -> AsyncIterator[Store]:

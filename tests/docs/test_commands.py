@@ -26,6 +26,7 @@ PAGES = (
     "docs/cli.md",
     "docs/api.md",
     "docs/eventbridge.md",
+    "docs/retention.md",
     "examples/README.md",
     "docs/sandbox.md",
 )
@@ -51,6 +52,7 @@ ENDS_WITH = {
     ),
     "milepost serve": (1, "the file is held by the hub that runs already"),
     "milepost doctor": (1, "there is a body in quarantine, as the pages have one posted"),
+    "milepost retention --run": (1, "the hub of the pages keeps everything"),
     "milepost quarantine release": (1, "what is in quarantine there will never be readable"),
 }
 """How a line begins that ends with another code than 0, with which, and why."""

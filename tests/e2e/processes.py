@@ -219,7 +219,11 @@ def _arrived(delivery: dict[str, Any]) -> bool:
 
 @contextmanager
 def place(
-    folder: Path, login: tuple[str, str] = (USERNAME, PASSWORD), key: str | None = KEY, **settings: str
+    folder: Path,
+    login: tuple[str, str] = (USERNAME, PASSWORD),
+    key: str | None = KEY,
+    database: str = "sqlite:///run/hub.db",
+    **settings: str,
 ) -> Iterator[Place]:
     """A fresh hub and a fresh sandbox of four orders in processes of their own; files in `folder`/run.
 
@@ -229,7 +233,7 @@ def place(
     env = environment(
         WEBHOOK_USERNAME=login[0],
         WEBHOOK_PASSWORD=login[1],
-        DATABASE_URL="sqlite:///run/hub.db",
+        DATABASE_URL=database,
         BWP_API_URL=f"http://127.0.0.1:{sandbox_port}",
         BWP_CLIENT_ID="sandbox",
         BWP_CLIENT_SECRET="sandbox",

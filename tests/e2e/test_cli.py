@@ -104,6 +104,31 @@ def test_tail_follows_until_it_is_interrupted(hub: Place, order: dict[str, Any])
         assert tail.log == []
 
 
+def test_an_event_by_both_roads_is_one_and_its_lag_is_told(hub: Place) -> None:
+    to = f"{hub.hub_url}/webhooks/buy-with-prime"
+    login = ["--username", USERNAME, "--password", PASSWORD]
+    named = ["--to", to, "--eventbridge", *login, "--json"]
+    (sent,) = hub.run("trigger", "REFUND_COMPLETED", *named).json()["events"]
+    document = hub.get(f"/v1/events/{sent['eventId']}")["body"]
+    assert hub.send(json.dumps(document["detail"]).encode()) == 200
+    replayed = {**document, "id": "another", "replay-name": "again"}
+    assert hub.send(json.dumps(replayed).encode()) == 200
+    shown = hub.get(f"/v1/events/{sent['eventId']}")
+    assert (shown["arrivals"], shown["roads"]) == (3, ["eventbridge", "webhook", "replay"])
+    lags = [arrival["behindMs"] for arrival in shown["arrivalLog"]]
+    assert lags[0] == 0 < lags[1] <= lags[2]
+    roads = {road["road"]: road for road in hub.run("roads", "--json").json()["roads"]}
+    assert roads["webhook"]["behind"] == {"n": 1, "p50Ms": lags[1], "p90Ms": lags[1], "p99Ms": lags[1]}
+    assert roads["replay"]["arrivals"] == 1
+    told = hub.run("roads")
+    assert told.code == 0
+    assert "REFUND_COMPLETED by webhook" in told.out
+    line = next(
+        line for line in hub.run("tail", "--no-follow").out.splitlines() if "REFUND_COMPLETED" in line
+    )
+    assert line.endswith("x3 by eventbridge, webhook, replay")
+
+
 def test_orders_are_listed_shown_and_found(hub: Place, order: dict[str, Any]) -> None:
     listed = hub.run("orders")
     assert listed.code == 0

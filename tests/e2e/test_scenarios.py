@@ -102,9 +102,9 @@ class Pair:
     async def _settle(self) -> None:
         await self.sandbox.settle()
         await self.hub.settle()
-        await self.hub.hydrator.drain()
+        await self.hub.hydrate()
         await self.hub.settle()
-        if await self.hub.sweeper.sweep():
+        if await self.hub.sweep():
             await self.hub.settle()
 
     async def _next_due(self) -> Instant | None:

@@ -87,7 +87,8 @@ async def test_what_was_there_stays(url: str, path: Path) -> None:
 
 async def test_messages_of_the_first_schema_are_sent_and_their_attempts_kept(url: str, path: Path) -> None:
     engine = create_engine(url)
-    migrations.upgrade(engine, "0001")
+    with engine.connect() as connection:
+        migrations.upgrade(connection, "0001")
     engine.dispose()
     sql(
         path,

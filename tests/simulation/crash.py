@@ -10,6 +10,7 @@ import random
 import signal
 import socket
 import sys
+import time
 from collections import deque
 from pathlib import Path
 
@@ -34,15 +35,20 @@ CONNECTIONS = 8
 class HubProcess:
     """A hub on one database and one port, killed and started again as often as one likes."""
 
-    def __init__(self, folder: Path, api_url: str) -> None:
+    def __init__(self, folder: Path, api_url: str, database_url: str | None = None, **settings: str) -> None:
+        """`database_url`: a SQLite file in the folder without it. Copies for `check` are made in the folder.
+        `settings` are more of the hub's, without their prefix."""
         with socket.socket() as s:
             s.bind(("127.0.0.1", 0))
             self.port: int = s.getsockname()[1]
-        self.database = folder / "hub.db"
+        self.folder = folder
+        self.database_url = database_url or f"sqlite:///{folder / 'hub.db'}"
         self.url = f"http://127.0.0.1:{self.port}"
         self._environment = {
             **os.environ,
-            "MILEPOST_DATABASE_URL": f"sqlite:///{self.database}",
+            "MILEPOST_DATABASE_URL": self.database_url,
+            # On PostgreSQL a hub that was killed keeps its leases until they run out.
+            "MILEPOST_LEASE_S": "2",
             "MILEPOST_PORT": str(self.port),
             "MILEPOST_WEBHOOK_USERNAME": "amazon",
             "MILEPOST_WEBHOOK_PASSWORD": "secret",
@@ -52,6 +58,7 @@ class HubProcess:
             "MILEPOST_BWP_CLIENT_SECRET": "sandbox",
             "MILEPOST_BWP_TARGET_ID": "sandbox",
             "MILEPOST_QUERIES_PER_MINUTE": "100000",
+            **{f"MILEPOST_{name}": text for name, text in settings.items()},
         }
         self._process: asyncio.subprocess.Process | None = None
 
@@ -67,6 +74,10 @@ class HubProcess:
         async with asyncio.timeout(30):
             line = await self._process.stdout.readline()
         assert b"listens" in line, f"the hub did not start again (exit {await self._process.wait()})"
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process is not None and self._process.returncode is None
 
     @property
     def pid(self) -> int:
@@ -97,9 +108,26 @@ class HubProcess:
 class Sender:
     """Posts events until each is acknowledged; `acknowledged` maps an eventId to the positions it was told."""
 
-    def __init__(self, hub: HubProcess, draw: random.Random, orders: list[dict[str, str]]) -> None:
+    def __init__(
+        self,
+        hub: HubProcess,
+        draw: random.Random,
+        orders: list[dict[str, str]],
+        *,
+        outages: bool = False,
+        pace_s: float = 0.0,
+    ) -> None:
+        """`outages`: 503 with Retry-After is an answer too; the event is sent again, sooner than it says. `pace_s`:
+        how long each connection rests after an acknowledgement."""
         self.acknowledged: dict[str, set[int]] = {}
         self.sent = 0
+        self.refused = 0
+        """How often the answer was 503."""
+        self.last_at = 0.0
+        """When the last acknowledgement came (`time.monotonic`)."""
+        self._outages = outages
+        self._pace_s = pace_s
+        self._acknowledging = asyncio.Event()
         self._hub = hub
         self._draw = draw
         self._orders = orders
@@ -113,10 +141,16 @@ class Sender:
     def pause(self) -> None:
         self._up.clear()
 
+    async def next_acknowledgement(self) -> float:
+        """Wait for one; when it came (`time.monotonic`)."""
+        self._acknowledging.clear()
+        await self._acknowledging.wait()
+        return self.last_at
+
     async def run(self, stop: asyncio.Event) -> None:
         """Send until `stop`, then until everything made was acknowledged."""
         headers = {"authorization": aiohttp.encode_basic_auth("amazon", "secret")}
-        timeout = aiohttp.ClientTimeout(total=10)
+        timeout = aiohttp.ClientTimeout(total=20)
         async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
             await asyncio.gather(*(self._post_all(session, stop) for _ in range(CONNECTIONS)))
 
@@ -134,10 +168,19 @@ class Sender:
                 url = f"{self._hub.url}/webhooks/buy-with-prime"
                 async with session.post(url, data=body) as response:
                     answer = await response.json()
+                if self._outages and response.status == 503:
+                    assert int(response.headers["Retry-After"]) > 0
+                    self.refused += 1
+                    self._waiting.append((event_id, body))
+                    await asyncio.sleep(0.05)
+                    continue
                 assert response.status == 200, (response.status, answer)
+                self.last_at = time.monotonic()
+                self._acknowledging.set()
                 self.acknowledged.setdefault(event_id, set()).add(answer["position"])
                 if self._draw.random() < 0.1:
                     self._waiting.append((event_id, body))
+                await asyncio.sleep(self._pace_s)
             except (aiohttp.ClientError, TimeoutError, ConnectionError):
                 self._waiting.append((event_id, body))
                 await asyncio.sleep(0.01)
@@ -212,10 +255,10 @@ async def settled(hub: HubProcess) -> None:
 
 async def check(hub: HubProcess, sender: Sender) -> None:
     """Every acknowledged event is there, once, where it was said to be; the views equal a rebuild."""
-    copy_url = f"sqlite:///{hub.database.parent / 'copy.db'}"
-    for leftover in hub.database.parent.glob("copy.db*"):
+    copy_url = f"sqlite:///{hub.folder / 'copy.db'}"
+    for leftover in hub.folder.glob("copy.db*"):
         leftover.unlink()
-    await asyncio.to_thread(sql.copy_database, f"sqlite:///{hub.database}", copy_url)
+    await asyncio.to_thread(sql.copy_database, hub.database_url, copy_url)
     copy = await sql.open_store(copy_url, clock=now, owner="check")
     try:
         there: dict[str, set[int]] = {}

@@ -14,7 +14,7 @@ import sys
 import structlog
 import uvloop
 
-from milepost.cli.serve import stop_on_signal
+from milepost.cli.serve import opened, stop_on_signal
 from milepost.config import Config
 from milepost.hub import Hub
 
@@ -38,7 +38,8 @@ async def main() -> None:
     point = sys.argv[1] if len(sys.argv) > 1 else None
     hub = Hub(Config.load(), probe=Killer(point, int(sys.argv[2]) if point else 0))
     stop: asyncio.Event = stop_on_signal()
-    await hub.open()
+    if not await opened(hub, stop):
+        return
     try:
         await hub.run(stop, lambda port: print(f"listens on {port}", flush=True))
     finally:

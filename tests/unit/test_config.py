@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,6 +62,23 @@ def test_milepost_toml_in_the_working_directory_is_read() -> None:
     assert config.has_webhook_authentication
 
 
+@pytest.mark.parametrize(
+    ("settings", "authenticates", "queue"),
+    [
+        ({"webhook_api_key": "k"}, True, False),
+        ({"webhook_api_keys": [{"keys": ["k"]}]}, True, False),
+        ({"sqs_queue_url": "https://sqs.example/1/q"}, False, True),
+        ({"sqs_queues": [{"url": "https://sqs.example/1/q"}]}, False, True),
+        ({"webhook_username": "u"}, False, False),
+    ],
+)
+def test_keys_authenticate_webhooks_and_queues_do_not(
+    settings: dict[str, Any], authenticates: bool, queue: bool
+) -> None:
+    config = Config.load(**settings)
+    assert (config.has_webhook_authentication, config.has_queue) == (authenticates, queue)
+
+
 def test_the_environment_wins_over_the_file_and_arguments_over_both(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("milepost.toml").write_text('port = 9000\nhost = "0.0.0.0"\nlog_level = "debug"')
     monkeypatch.setenv("MILEPOST_PORT", "9001")
@@ -96,6 +114,9 @@ def test_a_named_file_that_is_missing_is_refused(monkeypatch: pytest.MonkeyPatch
         ('[[webhook_credentials]]\nusername = "a"\npassword = ""', r"CREDENTIALS\.0\.password"),
         ('[[oauth_clients]]\nclient_id = "a"\nclient_secrets = []', r"OAUTH_CLIENTS\.0\.client_secrets"),
         ('[[oauth_clients]]\nclient_id = "a"\nclient_secrets = [""]', r"OAUTH_CLIENTS\.0\.client_secrets\.0"),
+        ('webhook_api_key_header = "x api key"', "MILEPOST_WEBHOOK_API_KEY_HEADER"),
+        ('[[webhook_api_keys]]\nheader = "Schlüssel"\nkeys = ["k"]', r"WEBHOOK_API_KEYS\.0\.header"),
+        ("[[webhook_api_keys]]\nkeys = []", r"WEBHOOK_API_KEYS\.0\.keys"),
         ("port = 70000", "MILEPOST_PORT"),
         ("port = ", "wrong settings"),
     ],

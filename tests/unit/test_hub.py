@@ -1,19 +1,24 @@
 """The hub as an object: what `open` refuses, what `run` serves and keeps running, what `close` lets go."""
 
 import asyncio
+import os
+import socket
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from tests.e2e.running import served, until
 
-from milepost import hub as hub_module
 from milepost import sql
 from milepost.config import Config
-from milepost.domain.errors import MilepostError, Misconfigured, StoreLocked, StoreUnavailable
-from milepost.hub import Hub
+from milepost.domain.errors import LeaseLost, MilepostError, Misconfigured, StoreLocked, StoreUnavailable
+from milepost.domain.instant import Instant
+from milepost.hub import LEASES, Hub, now
+from milepost.pipeline import background
 from milepost.pipeline.projector import NAME as PROJECTOR
+from milepost.pipeline.sweeper import Sweeper
 
 KEY = "api-key-of-the-test"
 READER = {"authorization": f"Bearer {KEY}"}
@@ -86,6 +91,43 @@ async def test_without_a_way_to_authenticate_webhooks_it_refuses_and_says_what_t
     assert list(tmp_path.iterdir()) == [], "no database was begun, no lock is held"
 
 
+async def test_keys_of_the_settings_and_of_the_file_let_in_what_they_are_bound_to(tmp_path: Path) -> None:
+    settings = config(
+        tmp_path,
+        webhook_username=None,
+        webhook_password=None,
+        webhook_api_key="new-key, old-key",
+        webhook_api_key_header="X-Milepost-Key",
+        webhook_api_keys=[{"keys": ["bound-key"], "business_products": ["bp-other"]}],
+    )
+    async with served(Hub(settings)) as url:
+        statuses = [
+            (await post(url, **headers))[0]
+            for headers in (
+                {"x-milepost-key": "new-key"},
+                {"X-MILEPOST-KEY": "old-key"},
+                {"x-api-key": "bound-key"},
+                {"x-api-key": "new-key"},
+                {"x-milepost-key": "new-key, old-key"},
+                {},
+            )
+        ]
+    assert statuses == [200, 200, 403, 401, 401, 401]
+
+
+async def test_with_a_queue_and_no_way_to_authenticate_webhooks_nobody_is_let_in(tmp_path: Path) -> None:
+    settings = config(
+        tmp_path,
+        webhook_username=None,
+        webhook_password=None,
+        sqs_queue_url="http://127.0.0.1:9/123456789012/events",
+        ingest_only=True,
+    )
+    async with served(Hub(settings)) as url:
+        for headers in ({}, SENDER, {"x-api-key": "k"}):
+            assert (await post(url, **headers))[0] == 401
+
+
 async def test_insecure_takes_everything_without_a_credential(tmp_path: Path) -> None:
     settings = config(
         tmp_path, webhook_username=None, webhook_password=None, api_key=None, insecure=True, ingest_only=True
@@ -103,7 +145,7 @@ async def test_insecure_takes_everything_without_a_credential(tmp_path: Path) ->
         ({"timezone": "Mars/Olympus"}, "timezone"),
         ({"conditions": {"no_such_limit": 3}}, "no_such_limit"),
         ({"database_url": "sqlite://"}, "name a file"),
-        ({"database_url": "mysql://h/db"}, "only SQLite"),
+        ({"database_url": "mysql://h/db"}, "SQLite and PostgreSQL"),
         (
             {"api_clients": [{"business_product": "bp-1", "client_id": "c", "client_secret": "s"}] * 2},
             "bp-1 twice",
@@ -140,7 +182,7 @@ async def test_ingest_only_acknowledges_and_leaves_the_rest_for_another_start(tm
         assert (await get(url, "/v1/events/event-1"))[0] == 200
         assert (await get(url, "/readyz"))[0] == 200
         running = {task.get_coro().__qualname__ for task in asyncio.all_tasks()}  # type: ignore[union-attr]
-        assert "Hub._keep" not in running
+        assert "Background._keep" not in running
     folding = Hub(config(tmp_path))
     async with served(folding) as url:
 
@@ -153,19 +195,19 @@ async def test_ingest_only_acknowledges_and_leaves_the_rest_for_another_start(tm
 async def test_readyz_names_a_part_that_fails_until_it_runs_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub_module, "RESTART_S", 0.01)
-    monkeypatch.setattr(hub_module, "RECOVERED_S", 0.05)
+    monkeypatch.setattr(background, "RESTART_S", 0.01)
+    monkeypatch.setattr(background, "RECOVERED_S", 0.05)
     hub = Hub(config(tmp_path))
     mended = asyncio.Event()
 
-    async def sweep(stop: asyncio.Event) -> None:
+    async def sweep(self: Sweeper, stop: asyncio.Event) -> None:
         if not mended.is_set():
             raise RuntimeError("what it says is nobody's business")
         await stop.wait()
 
+    monkeypatch.setattr(Sweeper, "run", sweep)
     await hub.open()
     try:
-        monkeypatch.setattr(hub.sweeper, "run", sweep)
         stop, port = asyncio.Event(), asyncio.get_running_loop().create_future()
         running = asyncio.create_task(hub.run(stop, port.set_result))
         url = f"http://127.0.0.1:{await asyncio.wait_for(port, 10)}"
@@ -204,3 +246,97 @@ async def test_close_finishes_what_was_accepted_and_takes_no_more(tmp_path: Path
         assert [entry.body for entry in kept] == [b"not an event"]
     finally:
         await store.close()
+
+
+async def test_a_hub_leads_everything_it_does_and_lets_go_before_the_database_is_closed(
+    tmp_path: Path,
+) -> None:
+    hub = Hub(config(tmp_path))
+    async with served(hub) as url:
+
+        async def leads() -> bool:
+            said = (await get(url, "/readyz"))[1]["consumers"]["parts"]
+            return {part["state"] for part in said.values()} == {"leading"}
+
+        await until(leads, "it leads")
+        said = (await get(url, "/readyz"))[1]["consumers"]["parts"]
+        assert sorted(said) == ["hydration", "hydrator", "projector", "retention", "sweeper"]
+        assert said["sweeper"]["leader"].startswith("milepost serve (pid ")
+        assert await held(url) == dict.fromkeys(LEASES, 1.0)
+    store = await sql.open_store(hub.config.database_url)
+    try:
+        assert {one.owner for one in await store.read(lambda tx: tx.leases.all())} == {""}
+    finally:
+        await store.close()
+
+
+async def test_what_a_killed_hub_had_on_a_file_that_is_locked_now_is_free_at_once(tmp_path: Path) -> None:
+    settings = config(tmp_path)
+    store = await sql.open_store(settings.database_url)
+    never = Instant(now() + 10**12)
+    await store.write(lambda tx: [tx.leases.take(name, "killed", "", now(), never) for name in LEASES])
+    await store.close()
+    hub = Hub(settings)
+    await hub.open()
+    await hub.settle()
+    assert await hub.sweep() == 0
+    await hub.close()
+
+
+async def test_of_two_hubs_on_one_database_one_leads_and_both_serve(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    settings = config(tmp_path, database_url=postgres_url, lease_s=1.0)
+    first, second = Hub(settings), Hub(settings)
+    async with served(second) as standby:
+        async with served(first) as url:
+            leader, other = (url, standby) if await leading(url) else (standby, url)
+            hub = second if other == standby else first
+
+            async def shared() -> bool:
+                return sum((await held(leader)).values()) == len(LEASES)
+
+            await until(shared, "one leads everything")
+            status, said = await get(other, "/readyz")
+            assert (status, said["ready"]) == (200, True)
+            assert {part["state"] for part in said["consumers"]["parts"].values()} == {"standby"}
+            assert {part["leader"] for part in said["consumers"]["parts"].values()} == {
+                f"milepost serve (pid {os.getpid()} on {socket.gethostname()})"
+            }
+            assert await held(other) == dict.fromkeys(LEASES, 0.0)
+            with pytest.raises(LeaseLost, match="milepost serve"):
+                await hub.settle()
+            assert await post(other) == (200, {"status": "accepted", "position": 1})
+
+            async def folded() -> bool:
+                return (await get(other, "/v1/orders/order-1"))[0] == 200
+
+            await until(folded, "what came to the standby is folded by the leader, and read from either")
+
+        async def taken_over() -> bool:
+            return sum((await held(standby)).values()) == len(LEASES)
+
+        await until(taken_over, "the one that stays leads")
+
+
+async def leading(url: str) -> bool:
+    """Whether a hub leads anything, once somebody does."""
+
+    async def known() -> bool:
+        said = (await get(url, "/readyz"))[1]["consumers"]["parts"]
+        return all(part["leader"] for part in said.values())
+
+    await until(known, "somebody leads")
+    return any((await held(url)).values())
+
+
+async def held(url: str) -> dict[str, float]:
+    """`milepost_lease_held` by name."""
+    async with aiohttp.ClientSession(headers=READER) as http, http.get(url + "/metrics") as answer:
+        text = await answer.text()
+    return {
+        sample.labels["name"]: sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == "milepost_lease_held"
+    }

@@ -32,11 +32,22 @@ LISTS = {
     "/v1/hydration",
     "/v1/failures",
 }
-OPERATE = {("POST", "/v1/quarantine/1/release"), ("POST", "/v1/hydration/retry")}
-ADMIN = {("GET", "/v1/keys"), ("POST", "/v1/keys"), ("DELETE", "/v1/keys/key_1")}
+OPERATE = {
+    ("POST", "/v1/quarantine/1/release"),
+    ("POST", "/v1/hydration/retry"),
+    ("GET", "/v1/retention"),
+}
+ADMIN = {
+    ("GET", "/v1/keys"),
+    ("POST", "/v1/keys"),
+    ("DELETE", "/v1/keys/key_1"),
+    ("POST", "/v1/retention"),
+}
 WHOLE = {"/metrics"}
 STREAM = {"/v1/stream"}
-REST: set[tuple[str, str]] = {("GET", path) for path in SINGLE | LISTS | WHOLE | STREAM}
+SCOPED = {"/v1/roads"}
+"""Numbers of what a key may see."""
+REST: set[tuple[str, str]] = {("GET", path) for path in SINGLE | LISTS | WHOLE | STREAM | SCOPED}
 EVERY = sorted(REST | OPERATE | ADMIN)
 
 BODIES: dict[str, dict[str, Any]] = {
@@ -112,9 +123,14 @@ async def test_a_key_of_another_business_product_sees_nothing(filled: World) -> 
         async with filled.client(foreign) as client:
             answer = (await client.get(path)).json()
             assert answer == {"items": [], "next": None}, path
-    for method, path in OPERATE:
+    for path in sorted(SCOPED):
+        answer = await filled.get(path, foreign)
+        assert answer.status_code == 200, path
+        assert all(road["arrivals"] == 0 for road in answer.json()["roads"]), path
+    for method, path in OPERATE - {("GET", "/v1/retention")}:
         assert await _status(filled, method, path, foreign) == (404, "not_found")
-    assert await _status(filled, "GET", "/metrics", foreign) == (403, "forbidden")
+    for method, path in (("GET", "/metrics"), ("GET", "/v1/retention"), ("POST", "/v1/retention")):
+        assert await _status(filled, method, path, foreign) == (403, "forbidden"), path
     assert await _status(filled, "GET", "/v1/stream?businessProductId=bp-1", foreign) == (404, "not_found")
 
 

@@ -29,6 +29,7 @@ async def test_events_are_listed_in_the_journals_order(world: World) -> None:
         "eventTime": "2025-01-20T12:00:00Z",
         "receivedAt": "2025-01-20T12:00:01Z",
         "arrivals": 1,
+        "roads": ["webhook"],
         "flags": [],
     }
 
@@ -97,9 +98,11 @@ async def test_one_event_has_its_body_and_every_arrival(world: World) -> None:
         shown = answer.json()
         assert body in answer.content
         assert (shown["arrivals"], shown["road"]) == (2, "webhook")
-        assert [(a["road"], a["lagMs"], a["subscriptionId"]) for a in shown["arrivalLog"]] == [
-            ("webhook", 90_000, "subscription-1"),
-            ("eventbridge", 120_000, "subscription-2"),
+        assert shown["roads"] == ["webhook", "eventbridge"]
+        log = [(a["road"], a["lagMs"], a["behindMs"], a["subscriptionId"]) for a in shown["arrivalLog"]]
+        assert log == [
+            ("webhook", 90_000, 0, "subscription-1"),
+            ("eventbridge", 120_000, 30_000, "subscription-2"),
         ]
         await world.project()
 

@@ -1,4 +1,5 @@
-"""Commands that open the database themselves: migrate and rebuild, which take its writer lock.
+"""Commands that open the database themselves: migrate and rebuild. A SQLite file must not be in use by a hub then;
+on PostgreSQL migrating goes on beside hubs that serve, and rebuilding needs that no hub makes the views.
 
 What a command needs beyond its options is imported when it runs, so that the others start at once.
 """
@@ -6,6 +7,7 @@ What a command needs beyond its options is imported when it runs, so that the ot
 import asyncio
 import tempfile
 import time
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,9 +15,11 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from milepost.cli.client import console, errors, fail, print_json
+from milepost.domain.errors import LeaseLost, StoreLocked
 
 if TYPE_CHECKING:
     from milepost.config import Config
+    from milepost.pipeline.lease import LeaseHolder
     from milepost.pipeline.rebuild import Difference
 
 Database = Annotated[
@@ -30,20 +34,26 @@ def register(app: typer.Typer) -> None:
 
 
 def migrate(database: Database = None, json: Json = False) -> None:
-    """Bring the database's schema up to date. `serve` does it on start; this does only that."""
+    """Bring the database's schema up to date. `serve` does it on start; this does only that.
+
+    On PostgreSQL hubs may go on serving meanwhile: a step waits for a table no longer than 0.2 s at a time.
+    """
     from milepost import sql
+    from milepost.cli.serve import start_logging
     from milepost.config import Config
 
     config = Config.load(database_url=database)
+    start_logging("info")
     before = sql.schema_version(config.database_url)
     sql.migrate(config.database_url)
     after = sql.schema_version(config.database_url)
+    shown = sql.shown(config.database_url)
     if json:
-        print_json({"database": config.database_url, "before": before, "after": after})
+        print_json({"database": shown, "before": before, "after": after})
     elif before == after:
-        console.print(f"{config.database_url} is up to date (schema {after})")
+        console.print(f"{shown} is up to date (schema {after})", markup=False)
     else:
-        console.print(f"{config.database_url} migrated from {before or 'nothing'} to {after}")
+        console.print(f"{shown} migrated from {before or 'nothing'} to {after}", markup=False)
 
 
 def rebuild_views(
@@ -53,7 +63,11 @@ def rebuild_views(
     database: Database = None,
     json: Json = False,
 ) -> None:
-    """Remake every view from the journal. With --verify: beside a serving hub, on a copy."""
+    """Remake every view from the journal. With --verify: beside serving hubs, on a copy, changing nothing.
+
+    Without it no hub may make views meanwhile: a SQLite file must not be in use; on PostgreSQL hubs that serve with
+    --ingest-only go on acknowledging. The copy is a SQLite file in TMPDIR, as large as the database.
+    """
     from milepost.config import Config
 
     config = Config.load(database_url=database)
@@ -80,27 +94,47 @@ def rebuild_views(
 
 
 async def _rebuild(config: "Config") -> int:
+    """Under every lease a hub may have: sweeping, too, would go by views that are half made."""
     from milepost import sql
     from milepost.cli.serve import start_logging
-    from milepost.hub import calm_collector, now, projector_handler
+    from milepost.hub import LEASES, calm_collector, now, party_of, projector_handler
+    from milepost.pipeline.lease import Fenced, LeaseHolder
+    from milepost.pipeline.projector import NAME
     from milepost.pipeline.rebuild import rebuild
 
     start_logging("warning")
     calm_collector()
 
     store = await sql.open_store(config.database_url, clock=now, owner="milepost rebuild")
+    party = party_of(config, "milepost rebuild")
+    holders = {name: LeaseHolder(store, name, party, now) for name in LEASES}
+    fenced = Fenced(store, holders[NAME])
     try:
         total = await store.read(lambda tx: tx.journal.last_position())
         with _progress() as bar:
             task = bar.add_task("rebuild", total=total)
-            return await rebuild(
-                store,
-                projector_handler(config, store, now),
-                now,
-                progress=lambda position: bar.update(task, completed=position),
-            )
+            async with AsyncExitStack() as leases:
+                for holder in holders.values():
+                    await _lead(leases, holder)
+                return await rebuild(
+                    fenced,
+                    projector_handler(config, fenced, now),
+                    now,
+                    progress=lambda position: bar.update(task, completed=position),
+                )
     finally:
         await store.close()
+
+
+async def _lead(leases: AsyncExitStack, holder: "LeaseHolder") -> None:
+    """Be who does this piece of work, until the stack ends."""
+    try:
+        await leases.enter_async_context(holder.leading())
+    except LeaseLost as e:
+        raise StoreLocked(
+            f"{holder.leader or 'another hub'} does the work of the {holder.name}: stop every hub on this database"
+            " first, or let it serve with --ingest-only; what one that died had is free after MILEPOST_LEASE_S"
+        ) from e
 
 
 async def _verify(config: "Config") -> "tuple[list[Difference], int]":

@@ -21,9 +21,15 @@ from milepost.domain.finding import Finding
 from milepost.store import Counts
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from milepost.config import Config
+    from milepost.sql import Holder, Server
+    from milepost.store import Lease
 
 LOW_SPACE_BYTES = 500 * 1024 * 1024
+CONNECTIONS_WANTED = 10
+"""What a hub takes of a PostgreSQL server at the most, and a little for commands beside it."""
 
 
 def register(app: typer.Typer) -> None:
@@ -81,45 +87,97 @@ def doctor(
 def _authentication(config: "Config") -> Finding:
     if config.has_webhook_authentication:
         return Finding("webhook authentication", True, "configured")
-    mend = "set MILEPOST_WEBHOOK_USERNAME and MILEPOST_WEBHOOK_PASSWORD, or MILEPOST_OAUTH_CLIENT_ID and …_SECRET"
+    if config.has_queue and not config.insecure:
+        return Finding("webhook authentication", True, "none: events come by queue, and no webhook is let in")
+    mend = (
+        "set MILEPOST_WEBHOOK_USERNAME and MILEPOST_WEBHOOK_PASSWORD, MILEPOST_WEBHOOK_API_KEY, or "
+        "MILEPOST_OAUTH_CLIENT_ID and …_SECRET"
+    )
     return Finding("webhook authentication", config.insecure, "none is configured", mend)
 
 
 async def _database(config: "Config") -> list[Finding]:
     from milepost import sql
-    from milepost.hub import now
     from milepost.pipeline.projector import NAME
 
-    url = config.database_url
     try:
-        seen = await asyncio.to_thread(sql.inspect, url, NAME)
+        seen = await asyncio.to_thread(sql.inspect, config.database_url, NAME)
     except MilepostError as e:
         return [Finding("database", False, e.detail, "check MILEPOST_DATABASE_URL")]
+    findings = []
     if seen.schema_version is None:
-        return [Finding("database", True, f"{url} does not exist yet; `milepost serve` makes it")]
-    current = seen.schema_version == seen.newest_version
+        findings.append(
+            Finding("database", True, f"{seen.shown} is not there yet; `milepost serve` makes it")
+        )
+    else:
+        current = seen.schema_version == seen.newest_version
+        found = f"{seen.shown}, schema {seen.schema_version}, {seen.size / 1024**2:,.1f} MiB"
+        findings.append(Finding("database", current, found, "milepost migrate"))
+    if seen.server is not None:
+        findings.extend(_server(seen.server))
+    if seen.schema_version is None:
+        return findings
+    if seen.file is not None:
+        findings.extend(_file(seen.file, seen.holder))
+    restore = "stop the hubs, keep what is there, restore a copy, then `milepost rebuild`"
     unsound = "; ".join(seen.problems)
-    restore = "stop the hub, keep the file, restore a copy, then `milepost rebuild`"
+    findings.append(Finding("integrity", not seen.problems, unsound or "sound", restore))
+    if seen.counts is not None:
+        findings.append(_leases(seen.leases))
+        findings.extend(_books(seen.counts, seen.asks))
+    return findings
+
+
+def _file(path: Path, holder: "Holder | None") -> list[Finding]:
+    """What is SQLite's."""
+    free = shutil.disk_usage(path.absolute().parent).free
     room = "make room: when the disk is full, events are refused with 503 until there is"
-    free = await asyncio.to_thread(_free_bytes, seen.path)
-    findings = [
-        Finding("database", current, f"{seen.path}, schema {seen.schema_version}", "milepost migrate"),
-        Finding("writer lock", True, f"held by {seen.holder}" if seen.holder else "free"),
-        Finding("integrity", not seen.problems, unsound or "the file is sound", restore),
+    return [
+        Finding("writer lock", True, f"held by {holder}" if holder else "free"),
         Finding("disk", free > LOW_SPACE_BYTES, f"{free // 1024**2:,} MiB free beside the database", room),
     ]
-    if seen.counts is None:
-        return findings
-    store = await sql.open_store(url, clock=now, owner="milepost doctor", migrate=False, read_only=True)
-    try:
-        asks = await store.read(lambda tx: tx.work.count())
-    finally:
-        await store.close()
-    return [*findings, *_books(seen.counts, asks)]
 
 
-def _free_bytes(path: str) -> int:
-    return shutil.disk_usage(Path(path).absolute().parent).free
+def _server(server: "Server") -> list[Finding]:
+    """What is PostgreSQL's."""
+    left = server.max_connections - server.connections
+    primary = (
+        "MILEPOST_DATABASE_URL must lead to the primary; several hosts and target_session_attrs=read-write do"
+    )
+    return [
+        Finding(
+            "server",
+            not server.standby,
+            f"PostgreSQL {server.version}" + (", a standby, which takes no writes" if server.standby else ""),
+            primary,
+        ),
+        Finding(
+            "durability",
+            not server.unsafe,
+            f"{', '.join(server.unsafe)}: acknowledged events could be lost"
+            if server.unsafe
+            else "what is committed is on disk",
+            "set them on: ALTER SYSTEM, or ALTER DATABASE or ALTER ROLE where they were set there",
+        ),
+        Finding(
+            "connections",
+            left >= CONNECTIONS_WANTED,
+            f"{server.connections} of {server.max_connections} in use",
+            "a hub takes up to seven, a command beside it two: raise max_connections, or end what needs none",
+        ),
+    ]
+
+
+def _leases(leases: "Sequence[Lease]") -> Finding:
+    """Which hub does what only one may do."""
+    from milepost.hub import now
+
+    held: dict[str, list[str]] = {}
+    for lease in leases:
+        if lease.until > now():
+            held.setdefault(lease.label or lease.owner, []).append(lease.name)
+    found = "; ".join(f"{who} does {', '.join(sorted(names))}" for who, names in sorted(held.items()))
+    return Finding("leases", True, found or "nobody holds one")
 
 
 def _books(counts: Counts, asks: dict[str, int]) -> list[Finding]:

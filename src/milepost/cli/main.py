@@ -6,7 +6,20 @@ import typer
 from typer.core import TyperGroup
 
 from milepost import __version__
-from milepost.cli import bench, database, doctor, explanation, listen, operate, receive, sandbox, serve, show
+from milepost.cli import (
+    bench,
+    database,
+    doctor,
+    explanation,
+    listen,
+    operate,
+    receive,
+    retention,
+    roads,
+    sandbox,
+    serve,
+    show,
+)
 from milepost.cli.client import errors
 from milepost.domain.errors import MilepostError
 
@@ -46,7 +59,20 @@ def _root(
     """Options of the program itself."""
 
 
-for module in (serve, receive, sandbox, listen, operate, show, explanation, database, doctor, bench):
+for module in (
+    serve,
+    receive,
+    sandbox,
+    listen,
+    operate,
+    show,
+    explanation,
+    roads,
+    retention,
+    database,
+    doctor,
+    bench,
+):
     module.register(app)
 
 

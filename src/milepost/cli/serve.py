@@ -17,6 +17,7 @@ from milepost.cli.client import console, fail
 
 if TYPE_CHECKING:
     from milepost.config import Config
+    from milepost.hub import Hub
 
 SWITCH_INTERVAL_S = 0.0001
 """How long one thread may keep the others waiting: the loop that acknowledges shares the interpreter with the
@@ -62,12 +63,26 @@ async def _serve(config: "Config") -> None:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     hub = Hub(config)
     stop = stop_on_signal()
-    await hub.open()
+    if not await opened(hub, stop):
+        return
     calm_collector()
     try:
         await hub.run(stop, lambda port: say_ready("hub", config.host, port))
     finally:
         await hub.close()
+
+
+async def opened(hub: "Hub", stop: asyncio.Event) -> bool:
+    """Open the hub; False when it was told to stop first, since it may wait for its database."""
+    opening, stopping = asyncio.ensure_future(hub.open()), asyncio.ensure_future(stop.wait())
+    await asyncio.wait({opening, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if opening.done():
+        opening.result()
+        return True
+    opening.cancel()
+    await asyncio.gather(opening, return_exceptions=True)
+    return False
 
 
 def demo(

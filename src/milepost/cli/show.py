@@ -5,7 +5,7 @@
 
 import re
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Any
@@ -80,11 +80,19 @@ def _print_events(items: list[Any]) -> None:
     for item in items:
         flags = f" [yellow]{escape(' '.join(item['flags']))}[/]" if item.get("flags") else ""
         again = f" [dim]x{item['arrivals']}[/]" if item.get("arrivals", 1) > 1 else ""
+        came_by = _roads(item.get("roads") or ())
         console.print(
             f"[dim]{item['position']:>7}[/] {local(item['receivedAt'])} [bold]{escape(item['type'])}[/]"
-            f" {escape(without_product(item['resources']))}{again}{flags}",
+            f" {escape(without_product(item['resources']))}{again}{came_by}{flags}",
             soft_wrap=True,
         )
+
+
+def _roads(names: Sequence[str]) -> str:
+    """Which roads an event came by, where that is more than the one road: both of them, or a replay."""
+    if len(names) < 2 and "replay" not in names:
+        return ""
+    return " by " + ", ".join(f"[magenta]{name}[/]" if name == "replay" else escape(name) for name in names)
 
 
 def orders(

@@ -13,6 +13,7 @@
     ├── TooManyRequests           429
     ├── StoreUnavailable          503  disk full, read-only, locked or gone; nothing was acknowledged
     │   └── StoreLocked                another hub holds the database
+    ├── LeaseLost                 503  another hub does this piece of work; nothing was changed
     ├── Overloaded                503  more concurrent requests than the hub takes
     ├── Misconfigured                  a setting is missing or wrong (the program refuses to start)
     └── UpstreamError                  the Buy with Prime API did not answer as asked
@@ -133,6 +134,13 @@ class StoreLocked(StoreUnavailable):
     retryable = False
 
 
+class LeaseLost(MilepostError):
+    """Another hub on this database does this piece of work; nothing was changed."""
+
+    code = "lease_lost"
+    retryable = True
+
+
 class Overloaded(MilepostError):
     """The hub is at its limit of concurrent requests."""
 
@@ -208,6 +216,7 @@ HTTP_STATUS: dict[str, int] = {
     "upstream_unavailable": 503,
     "store_unavailable": 503,
     "store_locked": 503,
+    "lease_lost": 503,
     "overloaded": 503,
 }
 

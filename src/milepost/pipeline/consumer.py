@@ -7,6 +7,9 @@ another handler; lag, stopping and poison are handled here, once.
 
 A batch that its handler cannot prepare is prepared record by record; a record that fails alone is listed
 (`Views.fail`) and passed: one poison event stops nothing.
+
+Nothing is remembered from one batch to the next: each begins with the checkpoint that the store has, and commits
+only if it is still there. So it does not matter who else consumed in between, in this process or in another.
 """
 
 import asyncio
@@ -14,7 +17,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
-from milepost.domain.errors import StoreUnavailable
+from milepost.domain.errors import LeaseLost, StoreUnavailable
 from milepost.domain.instant import Instant
 from milepost.domain.record import Record
 from milepost.store import FailedFold, Store, Transaction
@@ -54,7 +57,7 @@ class Consumer:
     ) -> None:
         self.name = name
         self.position = 0
-        """The checkpoint as last committed by this process."""
+        """The checkpoint as this process last saw it."""
         self.last_error: str | None = None
         self._store = store
         self._prepare = prepare
@@ -66,18 +69,24 @@ class Consumer:
     async def run(self, stop: asyncio.Event) -> None:
         """Consume until `stop` is set. A database that is away is waited for, with growing pauses."""
         pause_s = 0.1
-        while not stop.is_set():
-            try:
-                moved = await self.step()
-                if not moved:
-                    await self._wait(stop)
-                pause_s = 0.1
-                self.last_error = None
-            except StoreUnavailable as e:
-                self.last_error = e.detail
-                log.warning("consumer.store_unavailable", consumer=self.name, error=e.detail, pause_s=pause_s)
-                await _pause(stop, pause_s)
-                pause_s = min(pause_s * 2, 5.0)
+        try:
+            while not stop.is_set():
+                try:
+                    moved = await self.step()
+                    if not moved:
+                        await self._wait(stop)
+                    pause_s = 0.1
+                    self.last_error = None
+                except StoreUnavailable as e:
+                    self.last_error = e.detail
+                    log.warning(
+                        "consumer.store_unavailable", consumer=self.name, error=e.detail, pause_s=pause_s
+                    )
+                    await _pause(stop, pause_s)
+                    pause_s = min(pause_s * 2, 5.0)
+        finally:
+            # Whatever it was, it is no longer this consumer's trouble.
+            self.last_error = None
 
     async def _wait(self, stop: asyncio.Event) -> None:
         """Until there is more to process or `stop` is set; a while at most."""
@@ -95,18 +104,21 @@ class Consumer:
 
     async def step(self) -> int:
         """Process one batch; returns how many records it held (0: nothing above the checkpoint)."""
-        records = await self._store.read(self._load)
+        at, records = await self._store.read(self._load)
+        self.position = at
         if not records:
             return 0
         try:
-            await self._process(records)
-        except StoreUnavailable:
+            await self._process(at, records)
+        except (StoreUnavailable, LeaseLost):
             raise
         except Exception:
             first, last = records[0].position, records[-1].position
             log.exception("consumer.batch_failed", consumer=self.name, first=first, last=last)
             for record in records:
-                await self._process_alone(record)
+                if not await self._process_alone(at, record):
+                    break
+                at = record.position
         return len(records)
 
     async def catch_up(self, progress: Callable[[int], None] = lambda position: None) -> None:
@@ -114,31 +126,39 @@ class Consumer:
         while await self.step():
             progress(self.position)
 
-    def _load(self, tx: Transaction) -> list[Record]:
-        self.position = tx.journal.checkpoint(self.name)
-        records = tx.journal.after(self.position, self._batch)
-        if self._until is None:
-            return records
-        return [record for record in records if record.position <= self._until]
+    def _load(self, tx: Transaction) -> tuple[int, list[Record]]:
+        position = tx.journal.checkpoint(self.name)
+        records = tx.journal.after(position, self._batch)
+        if self._until is not None:
+            records = [record for record in records if record.position <= self._until]
+        return position, records
 
-    async def _process(self, records: Sequence[Record]) -> None:
+    async def _process(self, at: int, records: Sequence[Record]) -> bool:
         effects = await self._prepare(records)
         self._probe(f"mid-{self.name}")
-        last = records[-1].position
+        return await self._commit(at, records[-1].position, effects)
 
-        def commit(tx: Transaction) -> None:
-            # Somebody who looked meanwhile (`settle`) may be further: a checkpoint never goes back.
-            if tx.journal.checkpoint(self.name) < last:
-                effects(tx)
-                tx.journal.set_checkpoint(self.name, last)
+    async def _commit(self, at: int, last: int, effects: Effects) -> bool:
+        """Commit effects and checkpoint, unless somebody has moved that from `at`; whether they were committed."""
 
-        await self._store.write(commit)
-        self.position = last
+        def commit(tx: Transaction) -> bool:
+            # Somebody who looked meanwhile (`settle`) is further, a rebuild is at the beginning again: what was
+            # prepared here was made for another state.
+            if tx.journal.checkpoint(self.name) != at:
+                return False
+            effects(tx)
+            tx.journal.set_checkpoint(self.name, last)
+            return True
 
-    async def _process_alone(self, record: Record) -> None:
+        committed = await self._store.write(commit)
+        if committed:
+            self.position = last
+        return committed
+
+    async def _process_alone(self, at: int, record: Record) -> bool:
         try:
-            await self._process([record])
-        except StoreUnavailable:
+            return await self._process(at, [record])
+        except (StoreUnavailable, LeaseLost):
             raise
         except Exception as e:
             log.exception("consumer.record_failed", consumer=self.name, position=record.position)
@@ -151,12 +171,7 @@ class Consumer:
                 self._clock(),
             )
 
-            def commit(tx: Transaction) -> None:
-                tx.views.fail([failure])
-                tx.journal.set_checkpoint(self.name, record.position)
-
-            await self._store.write(commit)
-            self.position = record.position
+            return await self._commit(at, record.position, lambda tx: tx.views.fail([failure]))
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:

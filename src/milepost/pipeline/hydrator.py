@@ -6,7 +6,8 @@ budget and a limit of concurrent queries, asks outside any transaction, and writ
 the ask in one. The rules (who is asked, what answers what, when again) are `domain.hydration`'s.
 
 Everything that must survive is in the store: a hub killed in the middle of a query asks again. While the API
-is down its asks wait; nothing else does. Clients are in `buywithprime`.
+is down its asks wait; nothing else does. Of several hubs one does both halves; `retry` comes to any of them, so
+the worker looks now and then whether an ask has come due that it was not told of. Clients are in `buywithprime`.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from random import Random
 import structlog
 from msgspec.structs import replace
 
-from milepost.domain.errors import NotFound, StoreUnavailable
+from milepost.domain.errors import LeaseLost, NotFound, StoreUnavailable
 from milepost.domain.event import BY_NAME
 from milepost.domain.fact import EventFact, fact_of
 from milepost.domain.hydration import Want, is_known_already, wants
@@ -38,14 +39,16 @@ CONCURRENCY = 4
 _UNCONFIGURED_RETRY = HOUR
 _STORE_PAUSE = 5 * SECOND
 _SHORTEST_REST = SECOND // 10
-_LONGEST_REST_S = 60.0
+LOOK_S = 5.0
+"""How soon what another hub wrote is noticed at the latest, in seconds."""
 _PAGE = 500
 
 log = structlog.get_logger()
 
 
 class Hydrator:
-    """See the module. `clients` are by business product; the one under "" serves those without one of their own."""
+    """See the module. `clients` are by business product; the one under "" serves those without one of their own.
+    `retry` writes to `anybodys`: it is not the leading hub's alone. The budget and the pauses are this process's."""
 
     def __init__(
         self,
@@ -56,9 +59,11 @@ class Hydrator:
         queries_per_minute: int = 300,
         random: Random | None = None,
         concurrency: int = CONCURRENCY,
+        anybodys: Store | None = None,
         probe: Callable[[str], None] = lambda point: None,
     ) -> None:
         self._store = store
+        self._anybodys = anybodys or store
         self._clock = clock
         self._budget = Budget(queries_per_minute)
         random = random or Random()  # noqa: S311 - jitter, not a secret
@@ -124,13 +129,14 @@ class Hydrator:
                 raise NotFound(f"nothing is waiting to be asked about {target}")
             tx.work.put([replace(ask, state="open", tries=0, unchanged=0, due_at=now)])
 
-        await self._store.write(reopen)
+        await self._anybodys.write(reopen)
         self.nudge()
 
     # ── The worker ─────────────────────────────────────────────────────────────────────────────────────────
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Ask what is due until `stop` is set. Queries under way are dropped then; they are asked again."""
+        """Ask what is due until `stop` is set. Queries under way are dropped then; they are asked again. What is
+        due is read from the store each time, so it may run again after others did."""
         watcher = asyncio.ensure_future(self._wake_on(stop))
         revived = False
         try:
@@ -140,10 +146,9 @@ class Hydrator:
                     if not revived:
                         await self._revive_unconfigured()
                         revived = True
-                    until = await self._start_due()
+                    await self._rest(await self._start_due())
                 except StoreUnavailable as e:
-                    until = self._hold(e.detail)
-                await self._rest(until)
+                    await self._rest(self._hold(e.detail))
         finally:
             watcher.cancel()
             tasks = [watcher, *self._asking.values()]
@@ -164,12 +169,21 @@ class Hydrator:
         self._wake.set()
 
     async def _rest(self, until: Instant | None) -> None:
-        left = _LONGEST_REST_S if until is None else (until - self._clock()) / 1000
-        try:
-            async with asyncio.timeout(min(max(left, 0.0), _LONGEST_REST_S)):
-                await self._wake.wait()
-        except TimeoutError:
-            pass
+        """Until then, until a signal, or until an ask is due that another hub reopened; looking for one is a read."""
+        while True:
+            left = LOOK_S if until is None else (until - self._clock()) / 1000
+            try:
+                async with asyncio.timeout(min(max(left, 0.0), LOOK_S)):
+                    await self._wake.wait()
+                return
+            except TimeoutError:
+                now = self._clock()
+            if until is not None and now >= until:
+                return
+            if now >= self._held_until:
+                due = await self._store.read(lambda tx: tx.work.next_due())
+                if due is not None and due <= now:
+                    return
 
     def _hold(self, error: str) -> Instant:
         """Answers can't be kept now: ask nothing for a while."""
@@ -203,6 +217,8 @@ class Hydrator:
             await self._inquirer.ask(job)
         except StoreUnavailable as e:
             self._hold(e.detail)
+        except LeaseLost as e:
+            log.warning("hydration.not_written", business_product=job.ask.business_product_id, error=e.detail)
         except Exception:
             log.exception("hydration.broken", business_product=job.ask.business_product_id)
             self._hold("what came of a query could not be written")

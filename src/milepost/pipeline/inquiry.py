@@ -17,6 +17,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from milepost.domain.errors import (
+    LeaseLost,
     StoreUnavailable,
     UpstreamDenied,
     UpstreamError,
@@ -169,7 +170,8 @@ class Inquirer:
         self._probe = probe
 
     async def ask(self, job: Job) -> None:
-        """Ask once. Raises `StoreUnavailable` when what came of it can't be written: it will be asked again."""
+        """Ask once. Raises `StoreUnavailable` when what came of it can't be written, and `LeaseLost` when it may
+        not be: it will be asked again, by whoever does it then."""
         if not job.waiting:
             await self._store.write(lambda tx: tx.work.done([job.key]))
             return
@@ -179,7 +181,7 @@ class Inquirer:
             answer = await self._query(job)
             job.line.circuit.answered()
             await self._settle(job, answer, asked_at)
-        except StoreUnavailable:
+        except (StoreUnavailable, LeaseLost):
             raise
         except UpstreamError as e:
             await self._failed(job, e)

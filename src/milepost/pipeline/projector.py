@@ -152,13 +152,14 @@ class _Batch:
                 self._fold_order(key, named, trackers)
             self._loaded.clear()
         flags = self._flags()
-        views, gone = self._one_owner_a_delivery()
+        views, gone, shared = self._one_owner_a_delivery()
         failures = self._failures
 
         def effects(tx: Transaction) -> None:
             tx.views.index(index)
             tx.views.remove(gone)
             tx.views.put(views)
+            tx.views.share(shared)
             tx.views.flag(flags)
             tx.views.fail(failures)
 
@@ -220,27 +221,35 @@ class _Batch:
         except Exception as e:
             self._fail(_first_position(facts), bp, subject, e)
 
-    def _one_owner_a_delivery(self) -> tuple[list[View], set[ViewKey]]:
-        """The views to write and those to remove. Were two orders to show one delivery id, its view is the
-        lowest order's, whichever was folded last; and no order removes what another one shows."""
+    def _one_owner_a_delivery(self) -> tuple[list[View], set[ViewKey], set[tuple[str, str, str]]]:
+        """The views to write, those to remove, and (business product, delivery id, order id) of deliveries that
+        several orders show. Were two orders to show one delivery id, its view is the lowest order's, whichever
+        was folded last; and no order removes what another one shows."""
         shown: dict[ViewKey, View] = {}
+        owners: dict[ViewKey, set[str]] = {}
         for view in self._views:
             key = (view.kind, view.business_product_id, view.id)
+            if view.kind == "delivery":
+                owners.setdefault(key, set()).add(view.parent or "")
             known = shown.get(key)
             if known is None or (view.parent or "") < (known.parent or ""):
                 shown[key] = view
         gone: dict[ViewKey, set[str]] = {}
         for bp, delivery_id, order_id in self._gone:
             gone.setdefault(("delivery", bp, delivery_id), set()).add(order_id)
-        asked: set[ViewKey] = {*gone, *(key for key in shown if key[0] == "delivery")}
         removed: set[ViewKey] = set()
-        for key, stored in self._tx.views.get(asked).items():
+        for key, stored in self._tx.views.get(gone.keys() | owners.keys()).items():
             owner = stored.parent or ""
+            if key in owners:
+                owners[key].add(owner)
             if owner in gone.get(key, ()):
                 removed.add(key)
             elif key in shown and owner < (shown[key].parent or ""):
                 del shown[key]
-        return list(shown.values()), removed
+        shared = {
+            (key[1], key[2], order) for key, named in owners.items() if len(named) > 1 for order in named
+        }
+        return list(shown.values()), removed, shared
 
     def _add_view(
         self,

@@ -12,7 +12,7 @@ How bytes travel is a transport's; which bytes are sent, and how often, is said 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import structlog
@@ -37,6 +37,7 @@ from milepost.pipeline.sending import (
     one_copy,
 )
 from milepost.pipeline.settling import Settled, keep, settle
+from milepost.pipeline.waiting import Wait
 from milepost.store import Store, Transaction
 
 __all__ = [
@@ -60,9 +61,6 @@ LINGER_S = 0.004
 """How long an outcome may wait for others, real time, while its lane has enough to do."""
 
 log = structlog.get_logger()
-
-Wait = Callable[[Instant, asyncio.Event], Awaitable[None]]
-"""Return when the clock has reached the instant, or when the event is set, whichever is first."""
 
 
 def message_id(position: int, destination_id: str, copy: int = 0) -> str:

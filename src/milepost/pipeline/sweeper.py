@@ -4,7 +4,8 @@ It looks at the views whose `check_at` has come, evaluates their conditions (`do
 condition record for each raising and clearing; the projector folds these like any other fact. Raising needs a
 condition to hold on two evaluations at least `confirm_ms` apart; the first is kept in memory only, so that a
 restart asks for two again. Clearing is at once. Nothing is raised twice while the projector is behind: what
-was journalled for a view counts until its document shows it.
+was journalled for a view counts until its document shows it. What an earlier process journalled, or another hub,
+is not remembered here, so a sweeper that begins waits until the projector has folded all that was there before it.
 """
 
 import asyncio
@@ -27,11 +28,14 @@ from milepost.domain.condition import (
 from milepost.domain.errors import StoreUnavailable
 from milepost.domain.instant import HOUR, MINUTE, Instant
 from milepost.domain.record import ConditionChange
+from milepost.pipeline.projector import NAME as PROJECTOR
 from milepost.store import NewRecord, Store, Transaction, View, ViewKind
 
 PAGE = 200
 """Views looked at in one transaction."""
 
+NAME = "sweeper"
+"""The lease under which one hub sweeps."""
 ROAD = "sweeper"
 
 _UNREADABLE = (
@@ -94,9 +98,15 @@ class Sweeper:
         self._confirm_ms = confirm_ms
         self._waiting: dict[ViewKey, dict[tuple[Key, int | None], Instant]] = {}
         self._journalled: dict[ViewKey, _Journalled] = {}
+        self._begun_at: int | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Sweep every `interval_ms` until `stop` is set. A database that is away is tried again next time."""
+        """Sweep every `interval_ms` until `stop` is set. A database that is away is tried again next time.
+
+        It begins anew each time it is run: somebody else may have swept in between."""
+        self._waiting.clear()
+        self._journalled.clear()
+        self._begun_at = None
         while not stop.is_set():
             try:
                 await self.sweep()
@@ -116,7 +126,7 @@ class Sweeper:
         seen: set[ViewKey] = set()
         journalled = 0
         while True:
-            due = await self._store.read(lambda tx: tx.views.due(now, PAGE))
+            due = await self._store.read(lambda tx: self._due(tx, now))
             fresh = [view for view in due if _key(view) not in seen]
             if not fresh:
                 break
@@ -127,6 +137,15 @@ class Sweeper:
         if journalled:
             log.info("swept", views=len(seen), journalled=journalled)
         return journalled
+
+    def _due(self, tx: Transaction, now: Instant) -> Sequence[View]:
+        """The views that are due; none, while they may not show what was journalled before this sweeper began."""
+        if self._begun_at is None:
+            self._begun_at = tx.journal.last_position()
+        if tx.journal.checkpoint(PROJECTOR) < self._begun_at:
+            log.info("sweep_waits_for_projector", position=self._begun_at)
+            return ()
+        return tx.views.due(now, PAGE)
 
     async def _sweep_page(self, views: Sequence[View], now: Instant) -> int:
         looks = [self._look(view, now) for view in views]

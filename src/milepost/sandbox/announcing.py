@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from milepost.domain.errors import StoreUnavailable
 from milepost.domain.instant import SECOND, Instant
 from milepost.domain.retry import STANDARD, Schedule, next_due
-from milepost.pipeline.publisher import Wait
+from milepost.pipeline.waiting import Wait
 from milepost.sandbox import event_sources
 from milepost.sandbox.event_sources import EventSource
 from milepost.store import Store, Transaction

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 from milepost.domain.errors import Misconfigured
 from milepost.domain.instant import Instant
 from milepost.domain.retry import STANDARD, Schedule
-from milepost.pipeline.publisher import Wait
 from milepost.pipeline.sending import Sender
+from milepost.pipeline.waiting import Wait
 from milepost.sandbox.announcing import Announcer
 from milepost.sandbox.associating import EventSourceRoutes
 from milepost.sandbox.local_bus import DEADLINE_S, LocalBus

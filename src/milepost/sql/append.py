@@ -4,7 +4,7 @@ What differs by database is only how rows are inserted (`InsertRecords`); the ru
 a transaction that the caller commits. Nothing here is async: `writer` batches, `journal` calls it for releases.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 
 from msgspec import Struct
@@ -50,11 +50,12 @@ _INSERT_ARRIVAL = schema.arrivals.insert()
 
 
 class Appended(Struct, frozen=True):
-    """Receipts in the order of the arrivals, how many records were added, and the last one's position (or 0)."""
+    """Receipts in the order of the arrivals, and the position of the last record that was added (or 0)."""
 
     receipts: list[Receipt]
-    added: int
     last: int
+    counted: Mapping[str, int] = {}
+    """What the counters move by; the caller moves them, last of all in its transaction."""
 
 
 def row_of(arrival: Arrival) -> Row:
@@ -94,8 +95,13 @@ def record_of(row: Sequence[object]) -> Record:
     )
 
 
-def count(connection: Connection, **more: int) -> None:
-    """Move the counters by so much. Handed to the driver as text: this is part of every batch."""
+def count(connection: Connection, more: Mapping[str, int]) -> None:
+    """Move the counters by so much. Handed to the driver as text: this is part of every batch.
+
+    Last of all in a transaction: on PostgreSQL an append and a write function may both want the counters and the
+    journal's end, and must take them in one order."""
+    if not any(more.values()):
+        return
     text, names = _count_text(connection.dialect)
     connection.exec_driver_sql(text, tuple(more.get(name, 0) for name in names))
 
@@ -120,28 +126,26 @@ def records_at(connection: Connection, positions: Sequence[int]) -> dict[int, Re
 def append(
     connection: Connection, arrivals: Sequence[Arrival], rows: Sequence[Row], insert: InsertRecords
 ) -> Appended:
-    """Journal arrivals (`rows` are theirs), count every duplicate; the caller commits."""
+    """Journal arrivals (`rows` are theirs); the caller counts (`Appended.counted`) and commits."""
     positions = insert(connection, rows)
     if None not in positions:
         receipts = [Receipt("accepted", position) for position in positions if position]
-        return Appended(receipts, len(rows), receipts[-1].position)
+        return Appended(receipts, receipts[-1].position)
     duplicates = [i for i, position in enumerate(positions) if position is None]
-    events = len(rows) - len(duplicates)
     answers, conflict_rows = _judge(connection, arrivals, rows, duplicates)
     kept = [p for p in insert(connection, conflict_rows) if p is not None] if conflict_rows else []
     connection.execute(_INSERT_ARRIVAL, [_arrival_values(arrivals[i], answers[i]) for i in duplicates])
-    count(
-        connection,
-        others=len(kept),
-        duplicates=len(duplicates),
-        conflicts=sum(answers[i].conflict for i in duplicates),
-    )
+    counted = {
+        "others": len(kept),
+        "duplicates": len(duplicates),
+        "conflicts": sum(answers[i].conflict for i in duplicates),
+    }
     receipts = [
         answers[i] if position is None else Receipt("accepted", position)
         for i, position in enumerate(positions)
     ]
     last = max((p for p in (*positions, *kept) if p is not None), default=0)
-    return Appended(receipts, events + len(kept), last)
+    return Appended(receipts, last, counted)
 
 
 def _judge(

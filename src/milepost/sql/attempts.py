@@ -1,6 +1,6 @@
 """Messages, every attempt to send one, and breakers, on one connection. When to try again is `retry`'s."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from msgspec.structs import asdict, replace
@@ -188,6 +188,22 @@ class SqlAttempts(SqlDestinations):
         )
         row = self._connection.execute(statement).one_or_none()
         return None if row is None else Attempt(*row)
+
+    def unsettled(self, positions: Collection[int]) -> set[int]:
+        found: set[int] = set()
+        for chunk in chunks(positions):
+            statement = select(_m.position).where(_m.position.in_(chunk), _m.state.in_(("pending", "held")))
+            found.update(self._connection.execute(statement).scalars())
+        return found
+
+    def forget(self, positions: Collection[int]) -> int:
+        forgotten = 0
+        for chunk in chunks(positions):
+            about = _m.position.in_(chunk)
+            ids = select(_m.id).where(about)
+            self._connection.execute(delete(schema.attempts).where(_a.message_id.in_(ids)))
+            forgotten += self._connection.execute(delete(schema.messages).where(about)).rowcount
+        return forgotten
 
     def count(self, destination_id: str | None = None) -> dict[str, int]:
         statement = select(_m.state, func.count()).group_by(_m.state)

@@ -3,16 +3,18 @@
 The rule of what is new is `append`'s; batching is the writer's.
 """
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from itertools import chain
 
-from sqlalchemy import Connection, Row, bindparam, exists, func, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, exists, func, select, text, update
 
 from milepost.domain.errors import NotFound
 from milepost.domain.instant import Instant
 from milepost.domain.record import Record
+from milepost.domain.roads import Crossing, Passage
 from milepost.sql import append as appending
-from milepost.sql import schema
+from milepost.sql import roads, schema
 from milepost.sql.append import RECORD_COLUMNS, InsertRecords, record_of, records_at
 from milepost.sql.statements import chunks, grouped, pack, unpack_texts, upsert, visible
 from milepost.store import Arrival, ArrivalRow, Counts, NewRecord, Quarantined, Receipt
@@ -34,6 +36,7 @@ _OF_SUBJECTS = select(_subjects.subject, _subjects.position).where(
     _subjects.business_product_id == bindparam("business_product_id"),
     _subjects.subject.in_(bindparam("subjects", expanding=True)),
 )
+_SOME_OF_SUBJECTS = _OF_SUBJECTS.order_by(_subjects.subject, _subjects.position).limit(bindparam("count"))
 _ARRIVALS = (
     select(
         _arrivals.position,
@@ -47,18 +50,36 @@ _ARRIVALS = (
     .where(_arrivals.position.in_(bindparam("positions", expanding=True)))
     .order_by(_arrivals.id)
 )
+_LAST_ARRIVALS = (
+    select(_arrivals.position, func.max(_arrivals.received_at))
+    .where(_arrivals.position.in_(bindparam("positions", expanding=True)))
+    .group_by(_arrivals.position)
+)
 _CHECKPOINT = select(schema.checkpoints.c.position).where(schema.checkpoints.c.consumer == bindparam("name"))
 _FAILED = (
     select(func.count()).select_from(schema.failures).where(schema.failures.c.consumer == bindparam("name"))
 )
+_FREEZE = text("SELECT position FROM journal_end WHERE id = 1 FOR UPDATE")
+"""Who appends holds this row until the commit."""
+_REMOVE_BINDINGS = delete(schema.quarantine_bindings).where(
+    _bindings.quarantine_id.in_(
+        select(_quarantine.id).where(_quarantine.position.in_(bindparam("positions", expanding=True)))
+    )
+)
+_REMOVE = (
+    delete(schema.quarantine).where(_quarantine.position.in_(bindparam("positions", expanding=True))),
+    delete(schema.arrivals).where(_arrivals.position.in_(bindparam("positions", expanding=True))),
+)
+_REMOVE_RECORDS = delete(schema.records).where(_records.position.in_(bindparam("positions", expanding=True)))
 
 
 class SqlJournal:
-    """`milepost.store.Journal` in one transaction. `added` counts records it journalled."""
+    """`milepost.store.Journal` in one transaction. `added` is the last position it journalled at, 0 before."""
 
     def __init__(self, connection: Connection, insert: InsertRecords) -> None:
         self._connection = connection
         self._insert = insert
+        self._counted: Counter[str] = Counter()
         self.added = 0
 
     def add(self, records: Sequence[NewRecord]) -> list[int]:
@@ -82,8 +103,8 @@ class SqlJournal:
             for r in records
         ]
         positions = [p for p in self._insert(self._connection, rows) if p is not None]
-        appending.count(self._connection, others=len(positions))
-        self.added += len(positions)
+        self._counted["others"] += len(positions)
+        self.added = positions[-1]
         return positions
 
     def after(self, position: int, limit: int) -> list[Record]:
@@ -123,6 +144,19 @@ class SqlJournal:
             subject: [found[p] for p in sorted(listed) if p in found] for subject, listed in positions.items()
         }
 
+    def positions_of(
+        self, subjects: Collection[tuple[str, str]], limit: int
+    ) -> dict[tuple[str, str], list[int]]:
+        found: dict[tuple[str, str], list[int]] = {}
+        for product, names in grouped(subjects):
+            values = {"business_product_id": product, "subjects": names, "count": limit}
+            for subject, position in self._connection.execute(_SOME_OF_SUBJECTS, values).all():
+                found.setdefault((product, subject), []).append(position)
+                limit -= 1
+            if limit <= 0:
+                break
+        return found
+
     def business_products(self) -> list[str]:
         """Every business product that an indexed record is about, sorted: one step in the index each."""
         found: list[str] = []
@@ -146,6 +180,21 @@ class SqlJournal:
         for chunk in chunks(found):
             for row in self._connection.execute(_ARRIVALS, {"positions": chunk}).all():
                 found[row[0]].append(ArrivalRow(*row))
+        return found
+
+    def crossings(self, limit: int, business_products: Collection[str] | None) -> list[Crossing]:
+        return roads.crossings(self._connection, limit, business_products)
+
+    def passages(
+        self, limit: int, business_products: Collection[str] | None, *, replays: bool
+    ) -> list[Passage]:
+        return roads.passages(self._connection, limit, business_products, replays)
+
+    def last_arrivals(self, positions: Collection[int]) -> dict[int, Instant]:
+        found: dict[int, Instant] = {}
+        for chunk in chunks(positions):
+            rows = self._connection.execute(_LAST_ARRIVALS, {"positions": chunk}).all()
+            found.update((position, at) for position, at in rows)
         return found
 
     def quarantine(
@@ -176,7 +225,7 @@ class SqlJournal:
                     for product in dict.fromkeys(business_product_ids)
                 ],
             )
-        appending.count(self._connection, quarantined=1)
+        self._counted["quarantined"] += 1
         return entry_id
 
     def quarantined(
@@ -215,8 +264,9 @@ class SqlJournal:
             .where(_quarantine.id == id)
             .values(released_at=at, position=receipt.position)
         )
-        appending.count(self._connection, quarantined=-1)
-        self.added += appended.added
+        self._counted.update(appended.counted)
+        self._counted["quarantined"] -= 1
+        self.added = max(self.added, appended.last)
         return receipt
 
     def checkpoint(self, consumer: str) -> int:
@@ -226,7 +276,13 @@ class SqlJournal:
         row = {"consumer": consumer, "position": position}
         upsert(self._connection, schema.checkpoints, [row], ("consumer",))
 
+    def finish(self) -> None:
+        """Move the counters by what was done; last of all in a transaction that writes."""
+        appending.count(self._connection, self._counted)
+        self._counted.clear()
+
     def counts(self, projector: str) -> Counts:
+        self.finish()
         row = self._connection.execute(select(schema.counters)).one()
         # Positions are given without gaps: as many records were journalled as the last one says.
         last = self.last_position()
@@ -245,6 +301,27 @@ class SqlJournal:
             self._connection.execute(_FAILED, {"name": projector}).scalar_one(),
             row.removed,
         )
+
+    def freeze(self) -> None:
+        if self._connection.dialect.name == "postgresql":
+            self._connection.execute(_FREEZE)
+
+    def remove(self, positions: Collection[int]) -> int:
+        """Take records away for good, with what hangs on them; returns how many there were."""
+        wanted = sorted(set(positions))
+        # SQLite gives the position behind the highest that is there: the counts, and whatever names a position,
+        # rest on none being given twice.
+        if wanted and wanted[-1] >= self.last_position():
+            raise ValueError("the journal's last record is not removed: its position would be given again")
+        removed = 0
+        for chunk in chunks(wanted):
+            values = {"positions": chunk}
+            self._connection.execute(_REMOVE_BINDINGS, values)
+            for statement in _REMOVE:
+                self._connection.execute(statement, values)
+            removed += self._connection.execute(_REMOVE_RECORDS, values).rowcount
+        self._counted["removed"] += removed
+        return removed
 
 
 def _quarantined(row: Row[*tuple[object, ...]]) -> Quarantined:

@@ -3,23 +3,52 @@
 The acknowledgement path touches `records` (with its two unique indexes on 16-byte hashes), `counters`, and
 `arrivals` for duplicates; everything else is written by the consumers behind the journal. Lists of short
 values (flags, business products, positions) are JSON text. Times are instants: milliseconds, UTC.
+
+The databases differ in little: what PostgreSQL needs more is `postgresql_metadata`, and its texts are `_Bytewise`.
 """
+
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Dialect,
     Index,
     Integer,
     LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
+    SmallInteger,
     Table,
-    Text,
+    TypeDecorator,
     text,
 )
+from sqlalchemy import Text as PlainText
 
 metadata = MetaData()
+postgresql_metadata = MetaData()
+"""What only PostgreSQL has, beside what is in `metadata`."""
+
+
+class _Bytewise(TypeDecorator[str]):
+    """A text on PostgreSQL: ordered byte by byte, as SQLite does it, whatever language the database speaks; paging
+    and searching for a prefix rest on that. NUL, which PostgreSQL cannot keep in a text, is kept as U+2400."""
+
+    impl = PlainText
+    cache_ok = True
+
+    def __init__(self) -> None:
+        super().__init__(collation="C")
+
+    def process_bind_param(self, value: Any | None, dialect: Dialect) -> Any | None:
+        return value.replace("\0", "\u2400") if value is not None and "\0" in value else value
+
+
+Text = PlainText().with_variant(_Bytewise(), "postgresql")
+_ONE_ROW: dict[str, Any] = {"postgresql_with": {"fillfactor": 50, "vacuum_truncate": False}}
+"""A few rows, changed all the time: room for the next version beside the last, so that no index is touched, and
+no lock of the whole table just to make the file shorter."""
 
 # SQLite calls only INTEGER PRIMARY KEY its rowid; everywhere else 64 bits have to be asked for.
 Number = BigInteger().with_variant(Integer(), "sqlite")
@@ -27,7 +56,7 @@ Number = BigInteger().with_variant(Integer(), "sqlite")
 records = Table(
     "records",
     metadata,
-    Column("position", Number, primary_key=True),
+    Column("position", Number, primary_key=True, autoincrement=False),
     Column("kind", Text, nullable=False),
     Column("business_product_id", Text, nullable=False),
     Column("type", Text, nullable=False),
@@ -40,6 +69,7 @@ records = Table(
     Column("key_hash", LargeBinary),
     Column("event_hash", LargeBinary),
 )
+"""`position` is given by SQLite itself, and on PostgreSQL by `journal_end`."""
 _KEYED, _IDENTIFIED = text("key_hash IS NOT NULL"), text("event_hash IS NOT NULL")
 Index("records_key_hash", records.c.key_hash, unique=True, sqlite_where=_KEYED, postgresql_where=_KEYED)
 Index(
@@ -49,6 +79,28 @@ Index(
     sqlite_where=_IDENTIFIED,
     postgresql_where=_IDENTIFIED,
 )
+
+journal_end = Table(
+    "journal_end",
+    postgresql_metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("position", BigInteger, nullable=False),
+    **_ONE_ROW,
+)
+"""One row, id 1: the last position given. Who appends holds it until the commit, so that positions have no gaps and
+become visible in their order, whichever hub gave them."""
+
+writers = Table(
+    "writers",
+    postgresql_metadata,
+    Column("id", Text, primary_key=True),
+    Column("commits", BigInteger, nullable=False),
+    Column("since", BigInteger, nullable=False),
+    **_ONE_ROW,
+)
+"""One row a connection that commits, counting its commits in each of them: where a connection was lost in the middle
+of one, the count tells whether it happened. (The server's own number of the transaction does not: after a crash it
+may be given to another.) `since` is when the row was made, by the server's clock."""
 
 arrivals = Table(
     "arrivals",
@@ -64,16 +116,19 @@ arrivals = Table(
 )
 """Duplicates only: the first arrival of a record is its own row."""
 Index("arrivals_position", arrivals.c.position)
+_LIVE = text("road <> 'replay'")
+Index("arrivals_live", arrivals.c.id, sqlite_where=_LIVE, postgresql_where=_LIVE)
 
 counters = Table(
     "counters",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", Integer, primary_key=True, autoincrement=False),
     Column("others", BigInteger, nullable=False),
     Column("duplicates", BigInteger, nullable=False),
     Column("conflicts", BigInteger, nullable=False),
     Column("quarantined", BigInteger, nullable=False),
     Column("removed", BigInteger, nullable=False),
+    **_ONE_ROW,
 )
 """One row, id 1, moved in the transaction that moves what it counts. Events are not counted, so that a batch of
 new ones touches nothing else: positions have no gaps when they are given, and what got one and is no event is among
@@ -94,6 +149,9 @@ quarantine = Table(
     sqlite_autoincrement=True,
 )
 
+_RELEASED = text("position IS NOT NULL")
+Index("quarantine_position", quarantine.c.position, sqlite_where=_RELEASED, postgresql_where=_RELEASED)
+
 quarantine_bindings = Table(
     "quarantine_bindings",
     metadata,
@@ -110,6 +168,7 @@ checkpoints = Table(
     Column("consumer", Text, primary_key=True),
     Column("position", BigInteger, nullable=False),
     sqlite_with_rowid=False,
+    **_ONE_ROW,
 )
 
 record_subjects = Table(
@@ -165,6 +224,17 @@ Index("views_page", views.c.kind, views.c.state, views.c.number)
 Index("views_business_product", views.c.kind, views.c.business_product_id, views.c.number)
 _CHECKED = text("check_at IS NOT NULL")
 Index("views_check_at", views.c.check_at, sqlite_where=_CHECKED, postgresql_where=_CHECKED)
+
+shared_deliveries = Table(
+    "shared_deliveries",
+    metadata,
+    Column("business_product_id", Text, nullable=False),
+    Column("delivery_id", Text, nullable=False),
+    Column("order_id", Text, nullable=False),
+    PrimaryKeyConstraint("business_product_id", "delivery_id", "order_id"),
+    sqlite_with_rowid=False,
+)
+"""Only deliveries that more than one order was seen to show, hardly ever any: such orders are removed together."""
 
 search_terms = Table(
     "search_terms",
@@ -268,6 +338,7 @@ breakers = Table(
     Column("until", BigInteger, nullable=False),
     PrimaryKeyConstraint("lane"),
     sqlite_with_rowid=False,
+    **_ONE_ROW,
 )
 """Only those that are not closed, or closed after failures: a handful."""
 
@@ -294,4 +365,5 @@ leases = Table(
     Column("label", Text, nullable=False),
     PrimaryKeyConstraint("name"),
     sqlite_with_rowid=False,
+    **_ONE_ROW,
 )

@@ -70,7 +70,7 @@ def path_of(url: str) -> Path:
         raise Misconfigured(f"{url!r} is no database URL; try sqlite:///milepost.db") from e
     if parsed.get_backend_name() != "sqlite":
         shown = parsed.render_as_string(hide_password=True)
-        raise Misconfigured(f"{shown}: only SQLite is supported now, as in sqlite:///milepost.db")
+        raise Misconfigured(f"{shown}: SQLite and PostgreSQL are supported, as in sqlite:///milepost.db")
     if not parsed.database or parsed.database == ":memory:":
         raise Misconfigured("the journal must outlive the process: name a file, as in sqlite:///milepost.db")
     if parsed.query or parsed.host:

@@ -11,6 +11,8 @@ from sqlalchemy import Connection
 
 from milepost.domain.errors import StoreUnavailable
 from milepost.sql.append import row_of
+from milepost.sql.batch import AppendCall
+from milepost.sql.last_position import LastPosition
 from milepost.sql.lock import Lock
 from milepost.sql.sqlite import (
     BUSY_TIMEOUT,
@@ -21,7 +23,7 @@ from milepost.sql.sqlite import (
     write_engine,
 )
 from milepost.sql.transaction import SqlTransaction
-from milepost.sql.writer import AppendCall, WriteCall, Writer
+from milepost.sql.writer import WriteCall, Writer
 from milepost.store import Arrival, Receipt, Transaction
 
 T = TypeVar("T")
@@ -41,12 +43,11 @@ class SqliteStore:
         self._connections: list[Connection] = []
         self._pool = ThreadPoolExecutor(READERS, thread_name_prefix="milepost-reader")
         self._closed = False
-        self._last = 0
-        self._signal: asyncio.Future[None] | None = None
+        self._last = LastPosition(self._loop)
         self._writer: Writer | None = None
         if lock is not None:
             engine = write_engine(path, busy_timeout)
-            self._writer = Writer(path, engine, insert_new, insert_records, self._loop, self._committed)
+            self._writer = Writer(path, engine, insert_new, insert_records, self._loop, self._last.reached)
 
     async def append(self, arrivals: Sequence[Arrival]) -> list[Receipt]:
         """Journal arrivals durably, each once, and count every duplicate. Returns after the commit."""
@@ -72,28 +73,29 @@ class SqliteStore:
 
     async def changed(self, position: int, timeout: float) -> int:
         """Wait until the last position is above `position`, or `timeout` seconds; the last position known."""
-        deadline = self._loop.time() + timeout
-        while self._last <= position and not self._closed:
-            left = deadline - self._loop.time()
-            if left <= 0:
-                break
-            if self._signal is None:
-                self._signal = self._loop.create_future()
-            # Shared by everybody who waits: `wait` does not cancel it when one of them goes.
-            await asyncio.wait((self._signal,), timeout=left)
-        return self._last
+        return await self._last.wait(position, timeout)
 
     async def close(self) -> None:
         """Finish what was accepted, commit, release the lock. Again is harmless."""
         if self._closed:
             return
         self._closed = True
-        self._wake()
+        self._last.close()
         await self._loop.run_in_executor(None, self._shut)
 
     async def start(self) -> None:
-        """Learn the journal's last position: `changed` starts from it."""
-        self._last = max(self._last, await self.read(lambda tx: tx.journal.last_position()))
+        """Learn the journal's last position: `changed` starts from it. Whoever had a lease when this process got
+        the lock is gone, so that nobody need wait for it to run out."""
+        self._last.reached(await self.read(lambda tx: tx.journal.last_position()))
+        if self._writer is not None:
+            left = [lease for lease in await self.read(lambda tx: tx.leases.all()) if lease.owner]
+            if left:
+
+                def free(tx: Transaction) -> None:
+                    for lease in left:
+                        tx.leases.give_up(lease.name, lease.owner)
+
+                await self.write(free)
 
     def _writing(self) -> Writer:
         if self._closed:
@@ -101,16 +103,6 @@ class SqliteStore:
         if self._writer is None:
             raise StoreUnavailable("the store was opened for reading only")
         return self._writer
-
-    def _committed(self, last: int) -> None:
-        if last > self._last:
-            self._last = last
-            self._wake()
-
-    def _wake(self) -> None:
-        if self._signal is not None:
-            self._signal.set_result(None)
-            self._signal = None
 
     def _read(self, function: Callable[[Transaction], T]) -> T:
         try:

@@ -20,6 +20,10 @@ class SqlTransaction:
         self.connection = connection
         self.journal = SqlJournal(connection, insert)
 
+    def finish(self) -> None:
+        """What a function that wrote leaves to be done before the commit."""
+        self.journal.finish()
+
     @cached_property
     def views(self) -> SqlViews:
         return SqlViews(self.connection)

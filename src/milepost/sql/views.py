@@ -18,6 +18,7 @@ Key = tuple[ViewKind, str, str]
 """(kind, business product, id)."""
 
 _v, _t, _f = schema.views.c, schema.search_terms.c, schema.failures.c
+_s, _d = schema.record_subjects.c, schema.shared_deliveries.c
 _FIELDS = (
     _v.kind,
     _v.business_product_id,
@@ -45,6 +46,30 @@ _DELETE_TERM = delete(schema.search_terms).where(
     _t.business_product_id == bindparam("d_product"),
     _t.id == bindparam("d_id"),
 )
+_INDEXED = select(_s.subject, _s.position).where(
+    _s.business_product_id == bindparam("business_product_id"),
+    _s.subject.in_(bindparam("subjects", expanding=True)),
+)
+_UNINDEX_ALL = delete(schema.record_subjects).where(
+    _s.business_product_id == bindparam("business_product_id"),
+    _s.subject.in_(bindparam("subjects", expanding=True)),
+)
+_UNINDEX_ONE = delete(schema.record_subjects).where(
+    _s.business_product_id == bindparam("d_product"),
+    _s.subject == bindparam("d_subject"),
+    _s.position == bindparam("d_position"),
+)
+_SHARING = (
+    select(_d.delivery_id, _d.order_id)
+    .where(_d.business_product_id == bindparam("business_product_id"))
+    .where(_d.delivery_id.in_(bindparam("deliveries", expanding=True)))
+    .order_by(_d.delivery_id, _d.order_id)
+)
+_UNSHARE = (
+    delete(schema.shared_deliveries)
+    .where(_d.business_product_id == bindparam("business_product_id"))
+    .where(_d.order_id.in_(bindparam("orders", expanding=True)))
+)
 _RECHECK = (
     update(schema.views)
     .where(_v.kind == bindparam("d_kind"), _v.business_product_id == bindparam("d_product"))
@@ -70,6 +95,30 @@ class SqlViews:
             for subject in listed
         ]
         insert_new(self._connection, schema.record_subjects, rows)
+
+    def unindex(self, subjects: Mapping[int, tuple[str, Sequence[str]]]) -> None:
+        gone = {(product, subject) for product, listed in subjects.values() for subject in listed}
+        for product, names in grouped(gone):
+            values = {"business_product_id": product, "subjects": names}
+            indexed: dict[str, list[int]] = {}
+            for subject, position in self._connection.execute(_INDEXED, values).all():
+                indexed.setdefault(subject, []).append(position)
+            # Hardly ever has a subject a record that stays, so that whole ones can go at once.
+            shared = [s for s, listed in indexed.items() if not subjects.keys() >= set(listed)]
+            whole = sorted(indexed.keys() - set(shared))
+            if whole:
+                self._connection.execute(_UNINDEX_ALL, {**values, "subjects": whole})
+            rows = [
+                {"d_product": product, "d_subject": subject, "d_position": position}
+                for subject in shared
+                for position in indexed[subject]
+                if position in subjects
+            ]
+            if rows:
+                self._connection.execute(_UNINDEX_ONE, rows)
+        for chunk in chunks(subjects):
+            for table in (schema.record_flags, schema.failures):
+                self._connection.execute(delete(table).where(table.c.position.in_(chunk)))
 
     def put(self, views: Sequence[View]) -> None:
         """Insert or replace views; their search terms are touched only where they changed."""
@@ -175,6 +224,13 @@ class SqlViews:
         rows = [{"position": p, "flag": flag} for p, listed in flags.items() for flag in listed]
         insert_new(self._connection, schema.record_flags, rows)
 
+    def unflag(self, flags: Mapping[int, Sequence[str]]) -> None:
+        c = schema.record_flags.c
+        for position, listed in flags.items():
+            self._connection.execute(
+                delete(schema.record_flags).where(c.position == position, c.flag.in_(listed))
+            )
+
     def flags(self, positions: Collection[int]) -> dict[int, tuple[str, ...]]:
         found: dict[int, tuple[str, ...]] = {}
         c = schema.record_flags.c
@@ -211,17 +267,44 @@ class SqlViews:
         )
         return [FailedFold(*row) for row in self._connection.execute(statement).all()]
 
+    def failed(self, positions: Collection[int]) -> set[int]:
+        found: set[int] = set()
+        for chunk in chunks(positions):
+            statement = select(_f.position).where(_f.position.in_(chunk)).distinct()
+            found.update(self._connection.execute(statement).scalars())
+        return found
+
+    def share(self, claims: Collection[tuple[str, str, str]]) -> None:
+        rows = [
+            {"business_product_id": product, "delivery_id": delivery, "order_id": order}
+            for product, delivery, order in sorted(claims)
+        ]
+        insert_new(self._connection, schema.shared_deliveries, rows)
+
+    def sharing(self, deliveries: Collection[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, ...]]:
+        found: dict[tuple[str, str], tuple[str, ...]] = {}
+        for product, ids in grouped(deliveries):
+            values = {"business_product_id": product, "deliveries": ids}
+            for delivery, order in self._connection.execute(_SHARING, values).all():
+                found[product, delivery] = (*found.get((product, delivery), ()), order)
+        return found
+
+    def unshare(self, orders: Collection[tuple[str, str]]) -> None:
+        for product, ids in grouped(orders):
+            self._connection.execute(_UNSHARE, {"business_product_id": product, "orders": ids})
+
     def clear(self, consumer: str = "projector") -> None:
         """Forget every view of the journal, index, flag and this consumer's failures."""
         self._connection.execute(delete(schema.views).where(_v.kind.in_(_FOLDED)))
         self._connection.execute(delete(schema.search_terms).where(_t.kind.in_(_FOLDED)))
         self._connection.execute(delete(schema.record_subjects))
         self._connection.execute(delete(schema.record_flags))
+        self._connection.execute(delete(schema.shared_deliveries))
         self._connection.execute(delete(schema.failures).where(_f.consumer == consumer))
 
     def dump(self, consumer: str = "projector") -> list[tuple[str, ...]]:
         """Everything `clear` would forget, as sorted text rows; without the numbers pages go by and the
-        times of failures, which no second build could have."""
+        times of failures, which no second build could have, and without the notes on shared deliveries."""
         selected: tuple[tuple[str, Select[*tuple[object, ...]]], ...] = (
             ("view", select(*_COMPARED).where(_v.kind.in_(_FOLDED))),
             ("term", select(_t.term, _t.kind, _t.business_product_id, _t.id).where(_t.kind.in_(_FOLDED))),
@@ -287,4 +370,6 @@ def _view(row: Row[*tuple[Any, ...]]) -> View:
 
 
 def _text(value: object) -> str:
-    return value.decode() if isinstance(value, bytes) else "" if value is None else str(value)
+    """As text; NUL as PostgreSQL keeps it, so that a copy of it on SQLite compares."""
+    text = value.decode() if isinstance(value, bytes) else "" if value is None else str(value)
+    return text.replace("\0", "\u2400")

@@ -18,35 +18,15 @@ import structlog
 from sqlalchemy import Connection, Engine
 
 from milepost.domain.errors import StoreUnavailable
-from milepost.sql.append import Appended, InsertNew, InsertRecords, Row, append
+from milepost.sql.append import Appended, InsertNew, InsertRecords, Row, append, count
+from milepost.sql.batch import THOROUGH_BATCHES, AppendCall, divided, joined, next_batch, own
 from milepost.sql.sqlite import WAL_LIMIT, storage_failure
 from milepost.sql.transaction import SqlTransaction
 from milepost.store import Arrival, Receipt
 
 log = structlog.get_logger()
 
-MAX_ARRIVALS = 1_024
-MAX_BYTES = 8 * 1024 * 1024
-"""A batch ends at either; one call that is larger goes alone."""
-
-THOROUGH_BATCHES = 8
-"""Batches after one with a duplicate that are not tried the quick way: duplicates come in swarms."""
-
 Answer = tuple["asyncio.Future[Any]", Any, BaseException | None]
-
-
-class AppendCall:
-    """The arrivals of one `Store.append`, rows made, waiting for their commit."""
-
-    __slots__ = ("arrivals", "future", "rows", "size")
-
-    def __init__(
-        self, arrivals: Sequence[Arrival], rows: list[Row], future: "asyncio.Future[list[Receipt]]"
-    ) -> None:
-        self.arrivals = arrivals
-        self.rows = rows
-        self.size = sum(len(row[8]) for row in rows)
-        self.future = future
 
 
 class WriteCall:
@@ -110,7 +90,7 @@ class Writer:
     def _run(self) -> None:
         while self._wait():
             if self._appends:
-                self._append_batch()
+                self._append(next_batch(self._appends))
             if self._writes:
                 self._write(self._writes.popleft())
         self._disconnect()
@@ -129,29 +109,9 @@ class Writer:
         self._idle = False
         return True
 
-    def _append_batch(self) -> None:
-        calls: list[AppendCall] = []
-        arrivals = size = 0
-        while self._appends and (
-            not calls
-            or (
-                arrivals + len(self._appends[0].rows) <= MAX_ARRIVALS
-                and size + self._appends[0].size <= MAX_BYTES
-            )
-        ):
-            call = self._appends.popleft()
-            arrivals += len(call.rows)
-            size += call.size
-            calls.append(call)
-        self._append(calls)
-
     def _append(self, calls: list[AppendCall]) -> None:
         """Commit these calls together; when one of them is at fault, each alone."""
-        if len(calls) == 1:
-            arrivals, rows = calls[0].arrivals, calls[0].rows
-        else:
-            arrivals = [arrival for call in calls for arrival in call.arrivals]
-            rows = [row for call in calls for row in call.rows]
+        arrivals, rows = joined(calls)
         try:
             appended = self._append_new(rows) or self._append_any(arrivals, rows)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the callers', never the thread's end
@@ -160,16 +120,10 @@ class Writer:
                 for call in calls:
                     self._append([call])
                 return
-            # An exception collects what each of its raisers adds: everybody gets one of their own.
-            self._answer([(call.future, None, _own(failure) if failure else error) for call in calls], 0)
+            self._answer([(call.future, None, own(failure) if failure else error) for call in calls], 0)
             return
         self._committed()
-        answers: list[Answer] = []
-        start = 0
-        for call in calls:
-            end = start + len(call.rows)
-            answers.append((call.future, appended.receipts[start:end], None))
-            start = end
+        answers: list[Answer] = [(c.future, part, None) for c, part in divided(calls, appended.receipts)]
         self._answer(answers, appended.last)
 
     def _append_new(self, rows: Sequence[Row]) -> Appended | None:
@@ -183,23 +137,24 @@ class Writer:
             self._repeats = THOROUGH_BATCHES
             return None
         receipts = [Receipt("accepted", position) for position in range(first, first + len(rows))]
-        return Appended(receipts, len(rows), receipts[-1].position)
+        return Appended(receipts, receipts[-1].position)
 
     def _append_any(self, arrivals: Sequence[Arrival], rows: Sequence[Row]) -> Appended:
         """New ones, duplicates and conflicts."""
         with self._connected().begin() as transaction:
-            return append(transaction.connection, arrivals, rows, self._insert)
+            appended = append(transaction.connection, arrivals, rows, self._insert)
+            count(transaction.connection, appended.counted)
+            return appended
 
     def _write(self, call: WriteCall) -> None:
         if call.future.cancelled():
             return
-        last = 0
         try:
             with self._connected().begin() as transaction:
                 work = SqlTransaction(transaction.connection, self._insert)
                 result = call.function(work)
-                if work.journal.added:
-                    last = _last_position(transaction.connection)
+                work.finish()
+                last = work.journal.added
         except BaseException as error:  # noqa: BLE001 - its caller's, never the thread's end
             self._answer([(call.future, None, self._failed(error) or error)], 0)
             return
@@ -287,14 +242,3 @@ class Writer:
             except Exception as error:  # noqa: BLE001 - a broken connection may not even close
                 log.warning("store.disconnect", error=str(error))
             self._connection = None
-
-
-def _own(failure: StoreUnavailable) -> StoreUnavailable:
-    copy = StoreUnavailable(failure.detail, **failure.context)
-    copy.__cause__ = failure.__cause__
-    return copy
-
-
-def _last_position(connection: Connection) -> int:
-    last: int = connection.exec_driver_sql("SELECT coalesce(max(position), 0) FROM records").scalar_one()
-    return last

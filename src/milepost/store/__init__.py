@@ -85,7 +85,8 @@ class Store(Protocol):
         """Journal arrivals durably, each once, and count every duplicate. Returns after the commit.
 
         Arrivals of concurrent callers share a commit (natural batches, no timer). A duplicate inside the
-        batch is one too. Raises `StoreUnavailable`: then none of these arrivals was kept.
+        batch is one too. Raises `StoreUnavailable`: then none of these arrivals was kept, unless the connection
+        to the database broke in the very commit and stayed broken: then they may be found kept later on.
         """
         ...
 

@@ -104,6 +104,14 @@ class Attempts(Protocol):
         """The newest attempt of whatever message to a destination."""
         ...
 
+    def unsettled(self, positions: Collection[int]) -> set[int]:
+        """Those of these positions that a message is still to be sent for, or is held for."""
+        ...
+
+    def forget(self, positions: Collection[int]) -> int:
+        """Remove the messages about records that are taken away, with every attempt; returns how many messages."""
+        ...
+
     def count(self, destination_id: str | None = None) -> dict[str, int]:
         """Messages by state, those of one destination or all."""
         ...

@@ -8,6 +8,7 @@ from msgspec import Struct
 from milepost.domain.envelope import Event
 from milepost.domain.instant import Instant
 from milepost.domain.record import Kind, Record
+from milepost.domain.roads import Crossing, Passage
 
 
 class Arrival(Struct, frozen=True):
@@ -111,6 +112,12 @@ class Journal(Protocol):
         """All indexed records of each (business product, subject), lowest position first."""
         ...
 
+    def positions_of(
+        self, subjects: Collection[tuple[str, str]], limit: int
+    ) -> dict[tuple[str, str], list[int]]:
+        """Positions of the indexed records of each (business product, subject), `limit` in all at most."""
+        ...
+
     def business_products(self) -> list[str]:
         """Every business product that an indexed record is about, sorted."""
         ...
@@ -119,6 +126,22 @@ class Journal(Protocol):
 
     def arrivals(self, positions: Collection[int]) -> dict[int, list[ArrivalRow]]:
         """Every arrival of each record, the first included, in order."""
+        ...
+
+    def crossings(self, limit: int, business_products: Collection[str] | None) -> list[Crossing]:
+        """Events that came by more than one live road, by the first arrival on the later one, newest first. Replays
+        are no road of this. Only the journal's newest arrivals are looked through, so that it costs little."""
+        ...
+
+    def passages(
+        self, limit: int, business_products: Collection[str] | None, *, replays: bool
+    ) -> list[Passage]:
+        """The newest arrivals of events, first ones and copies, by live roads or (`replays`) by replays; newest
+        first. An event whose first arrival is among them has all its live ones there. Bounded as `crossings` is."""
+        ...
+
+    def last_arrivals(self, positions: Collection[int]) -> dict[int, Instant]:
+        """When each record came last, of those that came more than once."""
         ...
 
     def quarantine(
@@ -151,3 +174,14 @@ class Journal(Protocol):
     def set_checkpoint(self, consumer: str, position: int) -> None: ...
 
     def counts(self, projector: str) -> Counts: ...
+
+    def freeze(self) -> None:
+        """Let nobody else append until this transaction ends, so that what it sees of the journal's end stays
+        true. On SQLite nobody can anyway; elsewhere appends wait, so a transaction does this late and briefly."""
+        ...
+
+    def remove(self, positions: Collection[int]) -> int:
+        """Take records away for good, with their arrivals and the quarantined bodies that were released to them;
+        returns how many there were, and counts them as removed. Raises `ValueError` for the journal's last
+        record: its position would be given again."""
+        ...

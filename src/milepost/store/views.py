@@ -64,6 +64,10 @@ class Views(Protocol):
         """Index records under their subjects: position -> (business product, subjects). Again is harmless."""
         ...
 
+    def unindex(self, subjects: Mapping[int, tuple[str, Sequence[str]]]) -> None:
+        """Undo `index` for records that are taken away, and forget their flags and failed folds."""
+        ...
+
     def put(self, views: Sequence[View]) -> None:
         """Insert or replace views and their search terms."""
         ...
@@ -108,6 +112,10 @@ class Views(Protocol):
         """Flags found after the append (keyReuse, conflict), by position. Again is harmless."""
         ...
 
+    def unflag(self, flags: Mapping[int, Sequence[str]]) -> None:
+        """Take flags away that what is left of the journal no longer shows."""
+        ...
+
     def flags(self, positions: Collection[int]) -> dict[int, tuple[str, ...]]: ...
 
     def fail(self, failures: Sequence[FailedFold]) -> None:
@@ -118,6 +126,23 @@ class Views(Protocol):
         self, after: int | tuple[int, str, str], limit: int, business_products: Collection[str] | None
     ) -> list[FailedFold]:
         """Failed folds behind a position, or behind (position, consumer, subject), in that order."""
+        ...
+
+    def failed(self, positions: Collection[int]) -> set[int]:
+        """Those of these positions that any consumer failed at."""
+        ...
+
+    def share(self, claims: Collection[tuple[str, str, str]]) -> None:
+        """Note orders that were seen to show one delivery: (business product, delivery id, order id). Again is
+        harmless. A note may outlive what it says; nothing is folded from it."""
+        ...
+
+    def sharing(self, deliveries: Collection[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, ...]]:
+        """The orders noted for each (business product, delivery id), sorted; only those with any."""
+        ...
+
+    def unshare(self, orders: Collection[tuple[str, str]]) -> None:
+        """Forget the notes of orders: (business product, order id)."""
         ...
 
     def clear(self) -> None:

@@ -49,7 +49,7 @@ class MilepostHub:
         __tracebackhide__ = True
         self._source.wait_until_delivered(timeout)
         self._wait(timeout)
-        self._host.call(self._hub.sweeper.sweep())
+        self._host.call(self._hub.sweep())
         self._wait(timeout)
 
     def _wait(self, timeout: float) -> None:

@@ -4,6 +4,11 @@ Amazon fetches a token here and calls the webhook with it. Tokens are JWTs (HS25
 from the client secret, so they need no storage, survive a restart, and die with the secret they were asked
 with. Rotation: a client has one or more secrets, each of which gets tokens and has its tokens accepted.
 
+An EventBridge connection fetches its token here, too. AWS documents neither where its request has the client
+credentials nor in which form, and sends a `grant_type` only when the connection adds one. So they may stand in the
+body or in a Basic header or in both, the body may be a form or a JSON object, and the one grant that there is need
+not be named.
+
 **Failed tries** are limited three ways, and a right secret is never locked out by somebody else's:
 
 - a client id at one address: 10 at once, then one each six seconds. Beyond it every try is refused unread (429),
@@ -49,6 +54,7 @@ LIFETIME = 900
 MAX_FORM = 8_192
 """Bytes of a token request's form."""
 MAX_TOKEN = 4_096
+GRANT = "client_credentials"
 
 _CACHE = 1_024
 _NO_STORE = [JSON_TYPE, (b"cache-control", b"no-store"), (b"pragma", b"no-cache")]
@@ -184,7 +190,7 @@ class _Refused(Exception):
 
 
 class TokenEndpoint:
-    """The raw ASGI endpoint. Client credentials come in the form or in a Basic header, not in both."""
+    """The raw ASGI endpoint. Client credentials come in the body, in a Basic header, or the same ones in both."""
 
     def __init__(self, tokens: Tokens, *, clock: Callable[[], Instant]) -> None:
         self._tokens = tokens
@@ -238,10 +244,23 @@ class TokenEndpoint:
 
 
 def _form(headers: Mapping[bytes, bytes], body: bytes) -> dict[str, str]:
-    """The form's fields. Raises `_Refused`: not a form, a repeated field, a wrong or missing grant_type."""
+    """The fields of the form, or of the JSON object. Raises `_Refused`: neither, a repeated field, another grant."""
     content_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-    if content_type != b"application/x-www-form-urlencoded":
+    if content_type == b"application/x-www-form-urlencoded":
+        form = _fields(body)
+    elif content_type == b"application/json":
+        try:
+            form = msgspec.json.decode(body, type=dict[str, str])
+        except (msgspec.DecodeError, ValueError) as e:
+            raise _Refused(400, "invalid_request", "the JSON object of texts cannot be read") from e
+    else:
         raise _Refused(400, "invalid_request", "send the request as application/x-www-form-urlencoded")
+    if form.get("grant_type", GRANT) != GRANT:
+        raise _Refused(400, "unsupported_grant_type", f"grant_type must be {GRANT}")
+    return form
+
+
+def _fields(body: bytes) -> dict[str, str]:
     try:
         fields = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=50, errors="strict")
     except ValueError as e:
@@ -249,11 +268,6 @@ def _form(headers: Mapping[bytes, bytes], body: bytes) -> dict[str, str]:
     form = dict(fields)
     if len(form) != len(fields):
         raise _Refused(400, "invalid_request", "a field is repeated")
-    grant_type = form.get("grant_type")
-    if not grant_type:
-        raise _Refused(400, "invalid_request", "grant_type is missing")
-    if grant_type != "client_credentials":
-        raise _Refused(400, "unsupported_grant_type", "grant_type must be client_credentials")
     return form
 
 
@@ -265,8 +279,6 @@ def _client_credentials(headers: Mapping[bytes, bytes], form: dict[str, str]) ->
         if not form.get("client_id") or not form.get("client_secret"):
             raise _invalid_client("client_id and client_secret are missing")
         return form["client_id"], (form["client_secret"],)
-    if "client_secret" in form:
-        raise _Refused(400, "invalid_request", "client credentials are in the header and in the form")
     scheme, _, encoded = authorization.partition(b" ")
     if scheme.lower() != b"basic":
         raise _invalid_client("the Authorization header is not Basic")
@@ -279,7 +291,10 @@ def _client_credentials(headers: Mapping[bytes, bytes], form: dict[str, str]) ->
     client_id = unquote_plus(client_id) if "%" in client_id else client_id
     if form.get("client_id", client_id) != client_id:
         raise _Refused(400, "invalid_request", "client_id differs between the header and the form")
-    return client_id, (secret, unquote_plus(secret))
+    readings = (secret, unquote_plus(secret))
+    if "client_secret" in form and form["client_secret"] not in readings:
+        raise _Refused(400, "invalid_request", "client_secret differs between the header and the form")
+    return client_id, readings
 
 
 def _invalid_client(description: str) -> _Refused:

@@ -42,6 +42,10 @@ STOP_S: Final = 10.0
 GRACE_S: Final = 0.25
 """Seconds that a receive has to end then: one that brings messages is back sooner, an idle one is given up."""
 DELETE_TRIES: Final = 5
+AT_ONCE_S: Final = 0.25
+"""An empty answer sooner than this is one that did not wait for messages."""
+WAIT_FOR_THE_END_S: Final = 2
+"""The long poll of whoever only waits until nothing comes any more: long enough to ask all of SQS's servers."""
 
 
 class SqsReceiver:
@@ -87,6 +91,7 @@ class SqsReceiver:
         self._in_hand: dict[str, Message] = {}
         """By receipt: received, and neither deleted nor released."""
         self._doomed: list[Message] = []
+        self._deleters: set[asyncio.Task[None]] = set()
         self._late = False
 
     async def run(self, stop: asyncio.Event, *, until_empty: bool = False) -> None:
@@ -94,22 +99,25 @@ class SqsReceiver:
         visible at once. With `until_empty` it ends when nothing comes any more, or when nothing can."""
         self._queue = Queue(
             self.url,
-            wait_s=self._wait_s,
+            wait_s=min(self._wait_s, WAIT_FOR_THE_END_S) if until_empty else self._wait_s,
             visibility_s=self._visibility_s,
             connections=3 * self._pollers + 2,
         )
         self._late = False
+        self.parts.forget()
         self._in_hand.clear()
         self._doomed.clear()
-        self._trying, self._deleting = asyncio.Lock(), asyncio.Semaphore(self._pollers)
+        self._trying = asyncio.Lock()
         pollers = [asyncio.create_task(self._poll(stop, until_empty)) for _ in range(self._pollers)]
         others = [asyncio.create_task(self._keep_invisible()), asyncio.create_task(self._hurry(stop))]
         try:
             await asyncio.gather(*pollers)
+            await self._deleted()
         finally:
-            for task in (*pollers, *others):
+            tasks = [*pollers, *others, *self._deleters]
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*pollers, *others, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             await self._queue.close()
 
     # ── Receiving ──────────────────────────────────────────────────────────────────────────────────────────
@@ -124,6 +132,9 @@ class SqsReceiver:
                     async with self._trying:
                         await self._before(stop, self._sleep(self.parts.pause_s))
                         messages = None if stop.is_set() else await self._receive(stop)
+                        if messages == []:
+                            # There is nothing to store, so nothing says that the store is still away.
+                            self.parts.storing.worked()
                         await self._handle(messages or [], stop)
                     continue
                 alone = not self._in_hand
@@ -135,6 +146,7 @@ class SqsReceiver:
                     if self._in_sequence:
                         # The rest of a group comes only when these are deleted.
                         await handling
+                        await self._deleted()
                 elif messages is not None and until_empty and alone:
                     return
         finally:
@@ -157,12 +169,9 @@ class SqsReceiver:
         self.last_success = now
         self.oldest_age_ms = max((now - m.sent_at for m in messages if m.sent_at is not None), default=0)
         self.outcomes.received += len(messages)
-        if not messages:
-            # There is nothing to store, so nothing says that the store is still away.
-            self.parts.storing.worked()
-            if loop.time() - started < self._wait_s / 2:
-                # It does not wait as it was asked to; without a pause this would be a tight loop.
-                await self._before(stop, self._sleep(1.0))
+        if not messages and self._wait_s and loop.time() - started < AT_ONCE_S:
+            # It does not wait as it was asked to; without a pause this would be a tight loop.
+            await self._before(stop, self._sleep(1.0))
         return messages
 
     async def _before(
@@ -196,18 +205,30 @@ class SqsReceiver:
         done = {message.handle for message in batch.done}
         left = [message for message in messages if message.handle not in done]
         self.outcomes.unstored += len(left) - len(batch.failed)
-        await asyncio.gather(self._delete(batch.done), self._release(left, batch.failed, stop))
+        self._delete_soon(batch.done)
+        await self._release(left, batch.failed, stop)
+        if len(self._doomed) > MOST * self._pollers:
+            await self._deleted()
 
     # ── What becomes of it in the queue ────────────────────────────────────────────────────────────────────
 
-    async def _delete(self, messages: Iterable[Message]) -> None:
-        """Delete these, together with those of other polls that wait for it; some may be left to them."""
+    def _delete_soon(self, messages: Iterable[Message]) -> None:
+        """What waits while others are deleted is deleted together, whichever polls it came by."""
         self._doomed.extend(messages)
+        if self._doomed and len(self._deleters) < self._pollers:
+            deleter = asyncio.create_task(self._delete_all())
+            self._deleters.add(deleter)
+            deleter.add_done_callback(self._deleters.discard)
+
+    async def _delete_all(self) -> None:
         while self._doomed:
-            async with self._deleting:
-                now, self._doomed[:MOST] = self._doomed[:MOST], []
-                if now:
-                    await self._delete_some(now)
+            some, self._doomed[:MOST] = self._doomed[:MOST], []
+            await self._delete_some(some)
+
+    async def _deleted(self) -> None:
+        """Return when nothing waits to be deleted."""
+        while self._deleters:
+            await asyncio.wait(self._deleters)
 
     async def _delete_some(self, messages: list[Message]) -> None:
         left, part = messages, self.parts.deleting

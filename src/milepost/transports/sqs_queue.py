@@ -219,14 +219,18 @@ def _message(told: Mapping[str, Any]) -> Message:
 
 
 def _failures(answer: Mapping[str, Any], messages: Sequence[Message]) -> tuple[list[Message], list[Message]]:
-    """Those named as failed: of the service's fault, and of ours."""
+    """Those that it was not done for: of the service's fault, or never mentioned, and of ours."""
+    done = {told.get("Id") for told in answer.get("Successful") or ()}
+    if len(done) == len(messages):
+        return [], []
+    told_of = {told.get("Id"): told for told in answer.get("Failed") or ()}
     failed: list[Message] = []
     refused: list[Message] = []
-    for told in answer.get("Failed") or ():
-        number = str(told.get("Id", ""))
-        if number.isdigit() and int(number) < len(messages):
+    for number, message in enumerate(messages):
+        if str(number) not in done:
+            told = told_of.get(str(number), {})
             ours = told.get("SenderFault") and not _has(str(told.get("Code", "")), _THROTTLED)
-            (refused if ours else failed).append(messages[int(number)])
+            (refused if ours else failed).append(message)
     return failed, refused
 
 

@@ -57,7 +57,11 @@ class Part:
     def worked(self) -> None:
         if self.failures:
             log.info("sqs.recovered", queue=self._queue, part=self.name, failures=self.failures)
-            self.failures, self.pause_s, self.kind, self.words = 0, 0.0, "", ""
+            self.forget()
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self.failures, self.pause_s, self.kind, self.words = 0, 0.0, "", ""
 
 
 class Parts:
@@ -85,6 +89,11 @@ class Parts:
     def broken(self) -> bool:
         """Whether nothing comes in until an operator mends something."""
         return any(part.operators for part in self._needed)
+
+    def forget(self) -> None:
+        """Begin anew."""
+        for part in self.failing:
+            part.forget()
 
     @property
     def failing(self) -> list[Part]:

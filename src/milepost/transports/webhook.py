@@ -16,7 +16,9 @@ the answer promises:
 | 503    | store_unavailable, overloaded, …    | not kept; try again after Retry-After                            |
 
 A client that leaves while its event is committed changes nothing: the event stays, and is a duplicate when sent
-again. What a body means is `Ingest`'s; how long a request may take is `server`'s.
+again. An API destination waits five seconds for its answer, so a commit that takes longer than `ANSWER_WITHIN_S` is
+answered 503 while it still runs: its event may be kept all the same, and is a duplicate then when it comes again.
+What a body means is `Ingest`'s; how long a request may take to arrive is `server`'s.
 """
 
 import base64
@@ -36,6 +38,7 @@ from milepost.domain.errors import (
     MilepostError,
     Misconfigured,
     Overloaded,
+    StoreUnavailable,
     TooLarge,
     Unauthenticated,
     UpstreamUnavailable,
@@ -55,11 +58,14 @@ from milepost.transports.asgi import (
     respond_problem,
     too_large,
 )
+from milepost.transports.late import AnsweredLate, LateAnswers
 from milepost.transports.oauth import Tokens
 from milepost.transports.secret_table import SecretTable
 
 MAX_BODY: Final = 1_048_576
 MAX_IN_FLIGHT: Final = 1_000
+ANSWER_WITHIN_S: Final = 3.75
+"""Seconds from a whole body to its answer. One sweep looks at all requests, no timer at each: add a sixteenth."""
 
 _CHALLENGE = (b"www-authenticate", b'Basic realm="milepost", Bearer realm="milepost"')
 _OK_HEADERS: list[Headers] = [[JSON_TYPE, (b"content-length", b"%d" % n)] for n in range(100)]
@@ -91,7 +97,8 @@ class Credential(Struct, frozen=True):
 class Authenticator:
     """Who may send events: one of `credentials` or a token of `tokens`, and the signature when there is a verifier.
 
-    With none of the three everybody may, which takes `insecure` (a laptop); else raises `Misconfigured`.
+    With none of the three everybody may, which takes `insecure` (a laptop), or nobody, which takes `closed` (events
+    come from a queue); else raises `Misconfigured`.
     """
 
     def __init__(
@@ -101,15 +108,18 @@ class Authenticator:
         verifier: Verifier | None = None,
         *,
         insecure: bool = False,
+        closed: bool = False,
     ) -> None:
-        if not credentials and not tokens and verifier is None and not insecure:
+        nothing = not credentials and not tokens and verifier is None
+        if nothing and not insecure and not closed:
             raise Misconfigured(
                 "nothing authenticates webhooks: set MILEPOST_WEBHOOK_USERNAME and MILEPOST_WEBHOOK_PASSWORD, "
-                "MILEPOST_OAUTH_CLIENT_ID and MILEPOST_OAUTH_CLIENT_SECRET, or MILEPOST_SIGNATURE_JWKS_URL"
+                "MILEPOST_WEBHOOK_API_KEY, MILEPOST_OAUTH_CLIENT_ID and MILEPOST_OAUTH_CLIENT_SECRET, or "
+                "MILEPOST_SIGNATURE_JWKS_URL; a hub that takes its events from a queue needs none of them"
             )
         self.verifier = verifier
         self._tokens = tokens
-        self._named = bool(credentials) or bool(tokens)
+        self._named = bool(credentials) or bool(tokens) or (nothing and not insecure)
         by_header: dict[bytes, list[tuple[bytes, tuple[str, ...]]]] = {}
         for credential in credentials:
             entry = (credential.value, credential.business_product_ids)
@@ -176,6 +186,7 @@ class WebhookEndpoint:
         clock: Callable[[], Instant],
         max_body: int = MAX_BODY,
         max_in_flight: int = MAX_IN_FLIGHT,
+        answer_within_s: float = ANSWER_WITHIN_S,
     ) -> None:
         self.outcomes = Outcomes()
         self._ingest = ingest.ingest
@@ -185,6 +196,7 @@ class WebhookEndpoint:
         self._max_body = max_body
         self._max_in_flight = max_in_flight
         self._logged: dict[str, Instant] = {}
+        self._late = LateAnswers(answer_within_s, self._answer_late)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] != "POST":
@@ -199,6 +211,9 @@ class WebhookEndpoint:
             await self._take(scope, receive, send)
         except Disconnected:
             outcomes.disconnected += 1
+        except AnsweredLate:
+            # Counted and answered; it was in flight until now, so that a store that hangs is not fed for ever.
+            pass
         except MilepostError as error:
             await self._refuse(send, error, scope)
         except Exception as e:  # noqa: BLE001 - a bug must cost the sender a retry, not the hub its life
@@ -215,9 +230,14 @@ class WebhookEndpoint:
             raise Invalid("send the body as it is: no Content-Encoding is taken", field="content-encoding")
         bound = self._sender(headers)
         body = await read_body(receive, self._max_body)
-        if self._verifier is not None:
-            await self._check_signature(self._verifier, headers, body)
-        receipt = await self._ingest(body, bound)
+        late = self._late
+        late.watch(send)
+        try:
+            if self._verifier is not None:
+                await self._check_signature(self._verifier, headers, body)
+            receipt = await self._ingest(body, bound)
+        finally:
+            late.done(send)
         if receipt.status == "accepted":
             self.outcomes.accepted += 1
             answer = b'{"status":"accepted","position":%d}' % receipt.position
@@ -226,6 +246,9 @@ class WebhookEndpoint:
             answer = b'{"status":"duplicate","position":%d}' % receipt.position
         await send({"type": "http.response.start", "status": 200, "headers": _OK_HEADERS[len(answer)]})
         await send({"type": "http.response.body", "body": answer})
+
+    async def _answer_late(self, send: Send) -> None:
+        await self._refuse(send, StoreUnavailable("the event is not committed yet; send it again"), {})
 
     def _sender(self, headers: Mapping[bytes, bytes]) -> tuple[str, ...]:
         try:

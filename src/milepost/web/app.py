@@ -11,7 +11,19 @@ from litestar.datastructures import MutableScopeHeaders, State
 from litestar.di import Provide
 from litestar.types import Message, Scope
 
-from milepost.web import events, explanations, health, keys, operations, problems, search, stream, views
+from milepost.web import (
+    events,
+    explanations,
+    health,
+    keys,
+    operations,
+    problems,
+    retention,
+    roads,
+    search,
+    stream,
+    views,
+)
 from milepost.web.authentication import Principal, authorize
 from milepost.web.context import Context
 from milepost.web.openapi import describe, handler_of
@@ -33,9 +45,11 @@ ROUTES = [
     *views.HANDLERS,
     *explanations.HANDLERS,
     *events.HANDLERS,
+    *roads.HANDLERS,
     *search.HANDLERS,
     *stream.HANDLERS,
     *operations.HANDLERS,
+    *retention.HANDLERS,
     *keys.HANDLERS,
     *health.HANDLERS,
 ]

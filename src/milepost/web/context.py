@@ -12,6 +12,7 @@ from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
 from milepost.domain.instant import Instant
+from milepost.pipeline.retention import Retention
 from milepost.store import Receipt, Store
 
 
@@ -37,6 +38,10 @@ def _no_counters() -> Mapping[str, int]:
     return {}
 
 
+def _no_leases() -> Mapping[str, bool]:
+    return {}
+
+
 def _ready() -> tuple[bool, dict[str, object]]:
     return True, {}
 
@@ -51,6 +56,8 @@ class Context:
     version: str
     hydrator: Hydrator | None = None
     """None when no Buy with Prime API is configured."""
+    retention: Retention | None = None
+    """Over the plain store; None in a program that removes nothing."""
     admin_key: str | None = None
     """The setting API_KEY: scope admin, every business product."""
     insecure: bool = False
@@ -59,6 +66,8 @@ class Context:
     """Counts of this process by name (the acknowledgement path, the hydrator), for `/metrics`."""
     ready: Callable[[], tuple[bool, dict[str, object]]] = _ready
     """Whether the consumers move, and what to tell of it; no secrets, since `/readyz` needs no key."""
+    leases: Callable[[], Mapping[str, bool]] = _no_leases
+    """Each piece of work that only one hub does at a time, and whether this one does, for `/metrics`."""
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     """Set before the server stops, so that streams end; a server waits for its open responses first."""
     heartbeat_s: float = 15.0

@@ -50,6 +50,8 @@ class EventItem(Document):
     received_at: str
     arrivals: int
     """How often it came, the first time included."""
+    roads: list[str]
+    """The roads it came by, in the order it first came by each: webhook, eventbridge, or replay of an archive."""
     flags: list[str]
 
 
@@ -60,6 +62,8 @@ class ArrivalItem(Document):
     road: str
     lag_ms: int
     """From eventTime until it was received, in milliseconds."""
+    behind_ms: int
+    """Behind the first arrival, in milliseconds; 0 for the first."""
     subscription_id: str
     idempotency_key: str
     event_id: str
@@ -94,12 +98,12 @@ def event_items(tx: Transaction, records: Sequence[Record]) -> list[EventItem]:
     positions = [record.position for record in records]
     arrivals, flags = tx.journal.arrivals(positions), tx.views.flags(positions)
     return [
-        EventItem(**_fields(record, len(arrivals.get(record.position, ())), flags.get(record.position, ())))
+        EventItem(**_fields(record, arrivals.get(record.position, ()), flags.get(record.position, ())))
         for record in records
     ]
 
 
-def _fields(record: Record, arrivals: int, flags: Sequence[str]) -> dict[str, Any]:
+def _fields(record: Record, arrivals: Sequence[ArrivalRow], flags: Sequence[str]) -> dict[str, Any]:
     event = record.event()
     return {
         "position": record.position,
@@ -110,7 +114,8 @@ def _fields(record: Record, arrivals: int, flags: Sequence[str]) -> dict[str, An
         "resources": [str(resource) for resource in event.resources],
         "event_time": event.event_time,
         "received_at": format_instant(record.received_at),
-        "arrivals": arrivals,
+        "arrivals": len(arrivals),
+        "roads": list(dict.fromkeys(arrival.road for arrival in arrivals)),
         "flags": list(dict.fromkeys((*record.flags, *flags))),
     }
 
@@ -231,7 +236,7 @@ def _document(tx: Transaction, record: Record, found: list[Record]) -> EventDocu
     flags = tx.views.flags([record.position]).get(record.position, ())
     event = record.event()
     return EventDocument(
-        **_fields(record, len(rows), flags),
+        **_fields(record, rows, flags),
         idempotency_key=event.idempotency_key,
         subscription_id=event.subscription_id,
         api_version=event.api_version,
@@ -247,6 +252,8 @@ def _arrival(row: ArrivalRow, record: Record) -> ArrivalItem:
         format_instant(row.received_at),
         row.road,
         row.received_at - record.published_at,
+        # Two hubs' clocks may differ by more than the roads do.
+        max(0, row.received_at - record.received_at),
         row.subscription_id,
         row.idempotency_key,
         row.event_id,

@@ -5,7 +5,7 @@ bar 37): arrivals = events + duplicates + quarantined, and records = folded + pe
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import structlog
 from litestar import Response, get
@@ -18,12 +18,14 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
 from milepost.domain.errors import Forbidden, StoreUnavailable
+from milepost.domain.roads import Measured, RoadUse
 from milepost.pipeline.projector import NAME as PROJECTOR
 from milepost.store import Counts, Transaction
 from milepost.web.authentication import PUBLIC, Caller
 from milepost.web.context import Context, Hub
 from milepost.web.documents import Document
 from milepost.web.problems import problems
+from milepost.web.roads import look
 
 STORE_ANSWERS_WITHIN_S = 3.0
 """A store that takes longer for an empty commit is not ready."""
@@ -49,6 +51,7 @@ class Readiness(Document):
     store: str
     """ok, or why it takes no writes."""
     consumers: dict[str, object]
+    """`parts` says of each whether this hub leads it or stands by, and who leads."""
 
 
 @get("/healthz", summary="Is the process alive?", tags=["Health"], opt=PUBLIC)
@@ -65,7 +68,8 @@ async def healthz(context: Hub) -> Health:
     responses={503: ResponseSpec(Readiness, description="Not ready.", generate_examples=False)},
 )
 async def readyz(context: Hub, state: State) -> Response[Readiness]:
-    """200 when the store takes writes and the consumers move, otherwise 503."""
+    """200 when the store takes writes and the consumers move, otherwise 503. A hub that stands by, since another
+    one on its database has the lease, is ready."""
     now, known = context.clock(), state.get("store_state")
     if known is None or not 0 <= now - known[0] < PROBE_EVERY_MS:
         known = state.store_state = now, await _store_state(context)
@@ -93,14 +97,18 @@ class _Numbers(Struct):
     counts: Counts
     asks: dict[str, int]
     messages: dict[str, int]
+    roads: Measured
 
 
 class _Collector(Collector):
     """One scrape's numbers, already read."""
 
-    def __init__(self, numbers: _Numbers, counters: Mapping[str, int], version: str) -> None:
+    def __init__(
+        self, numbers: _Numbers, counters: Mapping[str, int], leases: Mapping[str, bool], version: str
+    ) -> None:
         self._numbers = numbers
         self._counters = counters
+        self._leases = leases
         self._version = version
 
     def collect(self) -> Iterator[Metric]:
@@ -115,6 +123,7 @@ class _Collector(Collector):
             ),
             ("conflicts", "Duplicates whose data differed from their original's.", counts.conflicts),
             ("records", "Records journalled, of every kind: folded + pending.", counts.records),
+            ("removed", "Records that retention took away.", counts.removed),
             ("folded", "Records the projector has processed, failed folds among them.", counts.folded),
         ):
             yield CounterMetricFamily(f"milepost_{name}", text, value)
@@ -129,12 +138,19 @@ class _Collector(Collector):
             "hydration_asks", "Questions to the Buy with Prime API, by state.", self._numbers.asks
         )
         yield _by_state("messages", "Messages to destinations, by state.", self._numbers.messages)
+        yield from _roads(self._numbers.roads.roads)
         process = CounterMetricFamily(
             "milepost_process", "Counts since this process started.", labels=["name"]
         )
         for name, value in sorted(self._counters.items()):
             process.add_metric([name], value)
         yield process
+        held = GaugeMetricFamily(
+            "milepost_lease_held", "1 while this process does what only one hub may do.", labels=["name"]
+        )
+        for name, is_held in sorted(self._leases.items()):
+            held.add_metric([name], is_held)
+        yield held
         build = GaugeMetricFamily(
             "milepost_build_info", "1, with the version as a label.", labels=["version"]
         )
@@ -147,6 +163,43 @@ def _by_state(name: str, text: str, counts: Mapping[str, int]) -> Metric:
     for state, count in sorted(counts.items()):
         family.add_metric([state], count)
     return family
+
+
+def _roads(roads: Sequence[RoadUse]) -> Iterator[Metric]:
+    for name, text, values in (
+        ("arrivals", "Of the newest arrivals, those by this road.", [r.arrivals for r in roads]),
+        ("first", "Of the newest events, those that this road brought first.", [r.first for r in roads]),
+        (
+            "expected",
+            "Of the newest events, those that this road should have brought.",
+            [r.expected for r in roads],
+        ),
+        ("missed", "Of those expected, the ones that this road did not bring.", [r.missed for r in roads]),
+        ("crossings", "Events whose lag on this road was measured.", [r.behind.n for r in roads]),
+    ):
+        family = GaugeMetricFamily(f"milepost_road_{name}", text, labels=["road"])
+        for road, value in zip(roads, values, strict=True):
+            family.add_metric([road.road], value)
+        yield family
+    lag = GaugeMetricFamily(
+        "milepost_road_lag_seconds",
+        "How far this road was behind the first, over its newest crossings.",
+        labels=["road", "quantile"],
+    )
+    last = GaugeMetricFamily(
+        "milepost_road_last_arrival_timestamp_seconds",
+        "When this road last brought an event.",
+        labels=["road"],
+    )
+    for road in roads:
+        behind = road.behind
+        for quantile, value_ms in (("0.5", behind.p50_ms), ("0.9", behind.p90_ms), ("0.99", behind.p99_ms)):
+            if value_ms is not None:
+                lag.add_metric([road.road, quantile], value_ms / 1_000)
+        if road.last_at is not None:
+            last.add_metric([road.road], road.last_at / 1_000)
+    yield lag
+    yield last
 
 
 @get(
@@ -162,11 +215,12 @@ async def metrics(context: Hub, caller: Caller) -> Response[bytes]:
         raise Forbidden("The numbers are of all business products; this key is bound to some.")
 
     def read(tx: Transaction) -> _Numbers:
-        return _Numbers(tx.journal.counts(PROJECTOR), tx.work.count(), tx.attempts.count())
+        roads = look(tx, None, context.clock()).measured
+        return _Numbers(tx.journal.counts(PROJECTOR), tx.work.count(), tx.attempts.count(), roads)
 
     numbers = await context.store.read(read)
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collector(numbers, context.counters(), context.version))
+    registry.register(_Collector(numbers, context.counters(), context.leases(), context.version))
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 

@@ -165,3 +165,70 @@ def test_a_list_of_nothing_is_misuse(answers: dict[str, Any], arguments: list[st
 @pytest.mark.parametrize("more", [[], ["--search", "ada"]])
 def test_only_one_order_is_shown_as_it_was_known(answers: dict[str, Any], more: list[str]) -> None:
     assert "--as-of needs an order id" in told("orders", *more, "--as-of", "2025-01-21T09:00:00Z", code=2)
+
+
+# ── Roads ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def road(name: str, **more: Any) -> dict[str, Any]:
+    lag = {"n": 0, "p50Ms": None, "p90Ms": None, "p99Ms": None}
+    counts = {"arrivals": 0, "first": 0, "expected": 0, "missed": 0, "missedPositions": []}
+    return {"road": name, "behind": lag, "lastArrivalAt": None} | counts | more
+
+
+def test_roads_stand_beside_each_other_in_a_narrow_terminal(answers: dict[str, Any]) -> None:
+    lag = {"n": 1000, "p50Ms": 340, "p90Ms": 1_234, "p99Ms": 754_000}
+    crossing = {
+        "position": 17,
+        "businessProductId": "bp-1",
+        "type": "PACKAGE_DELIVERED",
+        "firstRoad": "webhook",
+        "firstAt": "2025-01-21T01:00:00Z",
+        "otherRoad": "eventbridge",
+        "otherAt": "2025-01-21T01:12:34Z",
+        "lagMs": 754_000,
+    }
+    answers["/v1/roads"] = {
+        "roads": [
+            road("webhook", arrivals=1200, first=1188, expected=1150, lastArrivalAt="2025-01-21T01:12:00Z"),
+            road("eventbridge", arrivals=800, expected=1150, missed=350, missedPositions=[9, 8], behind=lag),
+            road("replay"),
+        ],
+        "arrivals": 2000,
+        "events": 1188,
+        "since": "2025-01-21T01:00:00Z",
+        "graceMs": 300_000,
+        "crossings": 1000,
+        "slowest": [crossing],
+    }
+    lines = told("roads").splitlines()
+    assert lines[0].startswith("the newest 2,000 arrivals (1,188 new events) since ")
+    assert lines[2].split() == ["road", "arrivals", "first", "missed", "behind", "p50", "p90", "p99", "last"]
+    assert lines[3].split()[:6] == ["webhook", "1,200", "1,188", "0", "of", "1,150"]
+    assert " ".join(lines[4].split()).startswith("eventbridge 800 0 350 of 1,150 1,000 340 ms 1.2 s 13 min")
+    assert max(map(len, lines[2:5])) <= 80
+    assert "replay" not in " ".join(lines)
+    assert any("eventbridge did not bring 350 events" in line and "9, 8, …" in line for line in lines)
+    assert "PACKAGE_DELIVERED by eventbridge 13 min after webhook" in lines[-1]
+
+
+def test_no_event_is_told_as_none(answers: dict[str, Any]) -> None:
+    roads = [road("webhook"), road("eventbridge"), road("replay")]
+    answers["/v1/roads"] = {"roads": roads, "arrivals": 0, "events": 0, "since": None, "crossings": 0}
+    assert told("roads") == "no event came within the last seven days\n"
+
+
+def test_tail_marks_what_came_by_both_roads_or_by_a_replay(answers: dict[str, Any]) -> None:
+    seen = {
+        "receivedAt": "2025-01-21T01:00:00Z",
+        "type": "PACKAGE_DELIVERED",
+        "flags": [],
+        "resources": ["r"],
+    }
+    ways = (["webhook"], ["webhook", "eventbridge"], ["replay"])
+    items = [{**seen, "position": n, "arrivals": len(way), "roads": way} for n, way in enumerate(ways)]
+    answers["/v1/events"] = {"items": items, "next": None}
+    first, second, third = told("tail", "--no-follow").splitlines()
+    assert first.endswith(" r")
+    assert second.endswith(" r x2 by webhook, eventbridge")
+    assert third.endswith(" r by replay")

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.postgres import Postgres
 from tests.unit.domain.history import (
     BOX,
     BP,
@@ -85,8 +86,8 @@ HISTORY = (
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    opened = await sql.open_store(f"sqlite:///{tmp_path / 'hub.db'}", clock=clock, owner="test")
+async def store(database_url: str) -> AsyncIterator[Store]:
+    opened = await sql.open_store(database_url, clock=clock, owner="test")
     yield opened
     await opened.close()
 
@@ -245,18 +246,35 @@ async def test_a_poison_fact_is_listed_and_the_rest_is_folded(store: Store, body
 _NUMBERS = count()
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
+TURNS = given(
     history=st.permutations([*HISTORY, *HISTORY[:3]]),
     steps=st.lists(st.integers(1, 5), min_size=1, max_size=4),
     size=st.integers(1, 9),
 )
+"""What arrives in which order, how much of it before each look of the projector, and how much that takes at once."""
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@settings(UNHURRIED, max_examples=25)
+@TURNS
 async def test_batches_and_rebuilds_of_any_size_give_one_dump(
     tmp_path: Path, history: list[Arrived], steps: list[int], size: int
 ) -> None:
+    await check_batches_and_rebuilds(f"sqlite:///{tmp_path}/{next(_NUMBERS)}.db", history, steps, size)
+
+
+@settings(UNHURRIED, max_examples=4)
+@TURNS
+async def test_batches_and_rebuilds_of_any_size_give_one_dump_on_postgresql(
+    postgres: Postgres, postgres_template: str, history: list[Arrived], steps: list[int], size: int
+) -> None:
+    name = f"batches_{next(_NUMBERS)}"
+    await check_batches_and_rebuilds(await postgres.create(name, postgres_template), history, steps, size)
+
+
+async def check_batches_and_rebuilds(url: str, history: list[Arrived], steps: list[int], size: int) -> None:
     """Live: journalled and projected in turns. Rebuilt: all at once, one by one, and in batches of `size`."""
-    path = tmp_path / f"{next(_NUMBERS)}.db"
-    store = await sql.open_store(f"sqlite:///{path}", clock=clock, owner="test")
+    store = await sql.open_store(url, clock=clock, owner="test")
     try:
         left, turn = list(history), 0
         while left:

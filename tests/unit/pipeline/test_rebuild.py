@@ -1,7 +1,6 @@
 """Rebuilding over a real store: the same views, differences found, and going on after an interruption."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -16,9 +15,9 @@ from milepost.store import Store, Transaction
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
+async def store(database_url: str) -> AsyncIterator[Store]:
     """A history, projected in small batches."""
-    opened = await sql.open_store(f"sqlite:///{tmp_path / 'hub.db'}", clock=clock, owner="test")
+    opened = await sql.open_store(database_url, clock=clock, owner="test")
     await keep(opened, *HISTORY)
     await project(opened, batch=2)
     yield opened

@@ -50,7 +50,7 @@ def pragma(text: str) -> Callable[[Transaction], Any]:
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("postgresql://me:secret@host/db", "only SQLite is supported now"),
+        ("mysql://me:secret@host/db", "SQLite and PostgreSQL are supported"),
         ("sqlite://", "name a file"),
         ("sqlite:///:memory:", "name a file"),
         ("sqlite:///x.db?mode=ro", "nothing else"),

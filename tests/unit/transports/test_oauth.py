@@ -57,6 +57,37 @@ async def test_a_token_for_a_basic_header_whether_its_parts_are_encoded_or_not(
     assert (await post(data=GRANT, headers=basic("amazon", secret)))[0] == 200
 
 
+NO_GRANT = {name: value for name, value in FORM.items() if name != "grant_type"}
+AS_EVENTBRIDGE = {
+    "User-Agent": "Amazon/EventBridge/ApiDestinations",
+    "Range": "bytes=0-1048575",
+    "Accept-Encoding": "gzip,deflate",
+    "Connection": "close",
+}
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"data": NO_GRANT},
+        {"json": FORM},
+        {"json": NO_GRANT},
+        {"data": {**FORM, "audience": "milepost", "scope": "events"}},
+        {"data": FORM, "headers": basic(CLIENT.id, CLIENT.secrets[0])},
+        {"json": {}, "headers": basic(CLIENT.id, CLIENT.secrets[0])},
+    ],
+    ids=["no grant", "JSON", "JSON without grant", "more parameters", "twice the same", "header only"],
+)
+async def test_a_token_however_an_eventbridge_connection_asks_for_it(
+    post: Post, clock: Any, request_: dict[str, Any]
+) -> None:
+    headers = {**AS_EVENTBRIDGE, **request_.get("headers", {})}
+    status, answer, _ = await post(**{**request_, "headers": headers})
+
+    assert (status, answer["token_type"]) == (200, "Bearer")
+    assert Tokens([CLIENT], clock=clock).check(answer["access_token"].encode()) == ("bp-1",)
+
+
 @pytest.mark.parametrize(
     ("request_", "status", "error"),
     [
@@ -67,9 +98,14 @@ async def test_a_token_for_a_basic_header_whether_its_parts_are_encoded_or_not(
         ({"data": GRANT, "headers": {"Authorization": "Basic *"}}, 401, "invalid_client"),
         ({"data": GRANT, "headers": {"Authorization": "Bearer x"}}, 401, "invalid_client"),
         ({"data": {**FORM, "grant_type": "password"}}, 400, "unsupported_grant_type"),
-        ({"data": {k: v for k, v in FORM.items() if k != "grant_type"}}, 400, "invalid_request"),
+        ({"data": {**FORM, "grant_type": ""}}, 400, "unsupported_grant_type"),
         ({"data": FORM, "headers": basic("amazon", "x")}, 400, "invalid_request"),
-        ({"json": FORM}, 400, "invalid_request"),
+        ({"data": FORM, "headers": basic("another", FORM["client_secret"])}, 400, "invalid_request"),
+        ({"json": {**FORM, "client_secret": "wrong"}}, 401, "invalid_client"),
+        ({"json": {**FORM, "client_secret": 1}}, 400, "invalid_request"),
+        ({"json": [FORM]}, 400, "invalid_request"),
+        ({"data": b"\xff", "headers": {"Content-Type": "application/json"}}, 400, "invalid_request"),
+        ({"data": b"client_id=amazon", "headers": {"Content-Type": "text/plain"}}, 400, "invalid_request"),
         ({"data": [*FORM.items(), ("client_id", "again")]}, 400, "invalid_request"),
         ({"data": {**FORM, "scope": "x" * 9_000}}, 413, "invalid_request"),
     ],

@@ -49,6 +49,10 @@ class GatedStore:
         self.open.set()
         self.waiting = asyncio.Semaphore(0)
 
+    async def write(self, function: Any) -> Any:
+        await self.open.wait()
+        return await self.store.write(function)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self.store, name)
 
@@ -85,7 +89,7 @@ async def start(serve_app: Any, clock: Clock, tmp_path: Path) -> AsyncIterator[S
     store = GatedStore(await open_store(f"sqlite:///{tmp_path}/m.db", clock=clock))
     hooks: list[Hook] = []
 
-    async def begin(authenticator: Authenticator | None = None, **limits: int) -> Hook:
+    async def begin(authenticator: Authenticator | None = None, **limits: float) -> Hook:
         authenticator = authenticator or Authenticator([KNOWN])
         endpoint = WebhookEndpoint(Ingest(store, clock), authenticator, clock=clock, **limits)  # type: ignore[arg-type]
         hooks.append(Hook(endpoint, await serve_app(endpoint), store))
@@ -270,6 +274,54 @@ async def test_a_bug_in_authentication_lets_nobody_in(start: Start) -> None:
     assert is_problem(await hook.post(event()), 401, "unauthenticated")
 
 
+async def test_two_keys_hold_during_a_rotation(start: Start) -> None:
+    new, old = (Credential.api_key("x-api-key", key) for key in ("new-key", "old-key"))
+    hook = await start(Authenticator([new, old]))
+    statuses = [
+        (await hook.post(event(n), {"X-Api-Key": key}))[0]
+        for n, key in enumerate(("new-key", "old-key", "no-key", ""))
+    ]
+
+    assert statuses == [200, 200, 401, 401]
+
+
+async def test_what_an_api_destination_sends_beside_the_event_is_taken(start: Start) -> None:
+    key = Credential.api_key("x-api-key", "k" * 32)
+    hook = await start(Authenticator([key]))
+    head = (
+        b"POST /webhooks/buy-with-prime HTTP/1.1\r\nhost: hub.example.com\r\nX-Api-Key: "
+        + b"k" * 32
+        + b"\r\n"
+        b"User-Agent: Amazon/EventBridge/ApiDestinations\r\nRange: bytes=0-1048575\r\n"
+        b"Content-Type: application/json; charset=utf-8\r\nAccept-Encoding: gzip,deflate\r\n"
+        b"Connection: close\r\ncontent-length: %d\r\n\r\n"
+    )
+    document = {"version": "0", "id": "x", "detail-type": "PACKAGE_DELIVERED", "detail": json.loads(event())}
+    body = json.dumps(document).encode()
+
+    answer = await hook.served.raw(head % len(body) + body)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.endswith(b'{"status":"accepted","position":1}')
+    assert b"content-encoding" not in answer.lower()
+
+
+async def test_a_hub_without_any_authentication_beside_a_queue_lets_nobody_in(
+    start: Start, clock: Clock
+) -> None:
+    closed = await start(Authenticator([], Tokens([], clock=clock), closed=True))
+    bearer = Tokens([Client("amazon", ("",))], clock=clock)
+    for headers in ({}, BASIC, {"x-api-key": ""}, {"Authorization": ""}, {"Authorization": "Bearer a.b.c"}):
+        assert is_problem(await closed.post(event(), headers), 401, "unauthenticated")
+    assert not bearer
+    assert (await closed.counts()).arrivals == 0
+    known = await start(Authenticator([KNOWN], closed=True))
+    assert (await known.post(event(), BASIC))[0] == 200
+    signed = await start(Authenticator(verifier=Signed(), closed=True))
+    assert (await signed.post(event(2), {"x-amzn-signature": "good"}))[0] == 200
+    laptop = await start(Authenticator(insecure=True, closed=True))
+    assert (await laptop.post(event(3), {}))[0] == 200
+
+
 async def test_nothing_set_up_takes_insecure(start: Start, clock: Clock) -> None:
     with pytest.raises(Misconfigured, match="MILEPOST_WEBHOOK_USERNAME"):
         Authenticator([], Tokens([], clock=clock))
@@ -343,6 +395,63 @@ async def test_more_requests_than_allowed_at_once_are_told_to_come_back(start: S
     assert [(await task)[0] for task in held] == [200, 200]
     assert (await hook.post(event(9)))[1]["status"] == "accepted"
     assert hook.endpoint.outcomes.in_flight == 0
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_store_that_does_not_commit_is_answered_for_and_the_retry_is_a_duplicate(
+    start: Start, chunked: bool
+) -> None:
+    """Of a small request, which is taken whole, and of one that goes uvicorn's way."""
+    hook = await start(answer_within_s=0.2)
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield event()
+
+    hook.store.open.clear()
+    answer = await asyncio.wait_for(hook.post(chunks() if chunked else event()), 5)
+    assert is_problem(answer, 503, "store_unavailable")
+    assert answer[2]["Retry-After"] == "1"
+    assert (hook.endpoint.outcomes.unavailable, hook.endpoint.outcomes.in_flight) == (1, 1)
+    hook.store.open.set()
+    assert (await hook.post(event()))[1] == {"status": "duplicate", "position": 1}
+    assert hook.endpoint.outcomes.in_flight == 0
+    assert (hook.endpoint.outcomes.accepted, hook.endpoint.outcomes.duplicate) == (0, 1)
+
+
+async def test_a_body_that_cannot_be_put_aside_in_time_is_answered_for_too(start: Start) -> None:
+    hook = await start(answer_within_s=0.2)
+    hook.store.open.clear()
+
+    assert is_problem(await hook.post(b"{"), 503, "store_unavailable")
+    hook.store.open.set()
+    assert is_problem(await hook.post(b"["), 400, "malformed_event")
+    assert (await hook.counts()).quarantined == 2
+    assert (hook.endpoint.outcomes.malformed, hook.endpoint.outcomes.in_flight) == (1, 0)
+
+
+async def test_a_store_that_hangs_is_not_fed_more_than_what_may_be_in_flight(start: Start) -> None:
+    hook = await start(answer_within_s=0.2, max_in_flight=3)
+    hook.store.open.clear()
+    answers = await asyncio.gather(*(hook.post(event(n)) for n in range(3)))
+    assert [answer[1]["code"] for answer in answers] == ["store_unavailable"] * 3
+
+    assert is_problem(await hook.post(event(9)), 503, "overloaded")
+    hook.store.open.set()
+    async with asyncio.timeout(5):
+        while hook.endpoint.outcomes.in_flight:
+            await hook.counts()
+    assert [(await hook.post(event(n)))[1]["status"] for n in range(3)] == ["duplicate"] * 3
+
+
+async def test_a_commit_in_time_is_waited_for_however_many_are_under_way(start: Start) -> None:
+    hook = await start(answer_within_s=30)
+    hook.store.open.clear()
+    held = [asyncio.create_task(hook.post(event(n))) for n in range(50)]
+    for _ in held:
+        await asyncio.wait_for(hook.store.waiting.acquire(), 5)
+    hook.store.open.set()
+
+    assert {(await task)[0] for task in held} == {200}
 
 
 async def test_a_client_that_leaves_during_the_commit_stalls_nothing_and_its_event_stays(

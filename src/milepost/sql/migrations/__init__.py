@@ -1,13 +1,14 @@
 """Bringing a database's schema up to date with Alembic: each step in `versions` once, in its own transaction.
 
 `newest` is kept here as a constant so that opening a database that is up to date does not load Alembic; a test
-holds it against the steps there are.
+holds it against the steps there are. What a step may do while hubs serve is in docs/postgresql.md.
 """
 
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Engine, inspect
+from sqlalchemy import Connection, inspect
 
 from milepost.domain.errors import Misconfigured
 
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 _NEWEST = "0003"
+_HERE = Path(__file__).parent
+_FOLDERS: tuple[Path, ...] = (_HERE / "versions",)
+_ONE = threading.Lock()
+"""Alembic keeps what it is doing in globals: one database at a time."""
 
 
 def newest() -> str:
@@ -22,40 +27,44 @@ def newest() -> str:
     return _NEWEST
 
 
-def version(engine: Engine) -> str | None:
+def version(connection: Connection) -> str | None:
     """The version a database has; None when it has no Milepost schema."""
-    with engine.connect() as connection:
-        if not inspect(connection).has_table("alembic_version"):
+    with connection.begin():
+        if "alembic_version" not in _tables(connection):
             return None
         found: str | None = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
         return found
 
 
-def ensure(engine: Engine, path: Path, *, migrate: bool) -> None:
-    """Migrate the database if it is older, or raise `Misconfigured`: it is newer, foreign, or may not be touched."""
-    found = version(engine)
+def ensure(connection: Connection, where: str, *, migrate: bool) -> None:
+    """Migrate the database if it is older, or raise `Misconfigured`: it is newer, foreign, or may not be touched.
+
+    `where` names it in errors. The connection has no transaction begun."""
+    found = version(connection)
     if found == _NEWEST:
         return
-    if found is None:
-        with engine.connect() as connection:
-            if set(inspect(connection).get_table_names()) - {"alembic_version"}:
-                raise Misconfigured(f"{path} is a database of another program")
-    elif found not in steps():
-        raise Misconfigured(
-            f"{path} was written by a newer Milepost (schema {found}, this one knows {_NEWEST}); upgrade Milepost"
-        )
+    if found not in steps():
+        with connection.begin():
+            tables = _tables(connection)
+        if found is not None and "checkpoints" in tables:
+            raise Misconfigured(
+                f"{where} was written by a newer Milepost (schema {found}, this one knows {_NEWEST});"
+                " upgrade Milepost"
+            )
+        if found is not None or tables - {"alembic_version"}:
+            raise Misconfigured(f"{where} is a database of another program")
     if not migrate:
-        raise Misconfigured(f"{path} has schema {found or 'none'}, not {_NEWEST}; run `milepost migrate`")
-    upgrade(engine)
+        raise Misconfigured(f"{where} has schema {found or 'none'}, not {_NEWEST}; run `milepost migrate`")
+    upgrade(connection)
 
 
-def upgrade(engine: Engine, to: str = "head") -> None:
-    """Run the steps that are missing, the last of all or up to one."""
+def upgrade(connection: Connection, to: str = "head") -> None:
+    """Run the steps that are missing, the last of all or up to one. The connection has no transaction begun."""
     from alembic import command
 
     config = _config()
-    with engine.connect() as connection:
-        config.attributes["connection"] = connection
+    config.attributes["connection"] = connection
+    with _ONE:
         command.upgrade(config, to)
 
 
@@ -67,10 +76,19 @@ def steps() -> list[str]:
     return [script.revision for script in reversed(list(scripts.walk_revisions()))]
 
 
+def _tables(connection: Connection) -> set[str]:
+    """Of the schema that new tables would go to, and no other that the search path may name too."""
+    return set(inspect(connection).get_table_names(connection.dialect.default_schema_name))
+
+
 def _config() -> "Config":
     from alembic.config import Config
 
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
+    for name, value in (
+        ("script_location", str(_HERE)),
+        ("version_locations", "\n".join(str(folder) for folder in _FOLDERS)),
+        ("path_separator", "newline"),
+    ):
+        config.set_main_option(name, value.replace("%", "%%"))
     return config
