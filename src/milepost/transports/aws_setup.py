@@ -9,6 +9,7 @@ a finding too.
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from msgspec import Struct
@@ -111,7 +112,9 @@ class _Sources:
     def _state(self, name: str, state: str, expires: Any, bus: Reading) -> None:
         check = f"event source {name}"
         if state == "PENDING":
-            end = f"on {expires:%Y-%m-%d %H:%M} UTC" if expires is not None else "after two weeks"
+            end = "after two weeks"
+            if isinstance(expires, datetime):  # in the machine's zone
+                end = f"on {expires.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
             found = f"PENDING: its events are dropped, and it is deleted {end}"
             mend = f"{TEMPLATE}, or: aws events create-event-bus --name {name} --event-source-name {name}"
             if bus.value is not None:
