@@ -4,6 +4,7 @@ A hub does the same beside everything else. What the command needs beyond its op
 """
 
 import asyncio
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -64,11 +65,12 @@ async def _receive(config: "Config", once: bool, quiet: bool) -> "list[SqsReceiv
     from random import Random
 
     from milepost import sql
-    from milepost.cli.serve import stop_on_signal
+    from milepost.cli.serve import SWITCH_INTERVAL_S, stop_on_signal
     from milepost.hub import now
     from milepost.pipeline.ingest import Ingest
     from milepost.transports.sqs import receivers
 
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     stop = stop_on_signal()
     store = await sql.open_store(config.database_url, clock=now, owner="milepost receive")
     try:
