@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from milepost.domain.errors import StoreUnavailable
-from milepost.sql.postgresql import Trouble, sqlstate, trouble_of, unreachable
+from milepost.sql.postgresql import LOCKED, Trouble, sqlstate, trouble_of, unreachable
 
 if TYPE_CHECKING:
     import asyncpg
@@ -37,6 +37,14 @@ _TIDY = (
 )
 # A hub that is paused in the middle of a write keeps all others from writing, and from taking its leases: so long.
 _IDLE = "SET idle_in_transaction_session_timeout = '3s'"
+# Between two messages of one command the server does not call a transaction idle, so it ends none that was left
+# there; whoever waits for such a one does it.
+_END_SILENT = (
+    "SELECT count(*) FILTER (WHERE pg_terminate_backend(pid)) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND usename = current_user AND application_name LIKE 'milepost%'"
+    " AND pid <> pg_backend_pid() AND backend_xid IS NOT NULL"
+    " AND wait_event = 'ClientRead' AND state_change < clock_timestamp() - interval '3 s'"
+)
 _SETTLE = "UPDATE writers SET commits = commits + 1 WHERE id = $1 RETURNING commits"
 _MARK = "UPDATE writers SET commits = commits + 1 WHERE id = $1 AND commits = $2"
 _MARK_ALONE = (
@@ -168,7 +176,19 @@ class WritingSession(Session):
         trouble = await super().failed(error)
         if self._connection is not None or sqlstate(error) == "25006":
             self.in_doubt = False  # it answered: no
+        if self._connection is not None and sqlstate(error) == LOCKED:
+            await self._end_silent()
         return trouble
+
+    async def _end_silent(self) -> None:
+        """End the connections of hubs that are in the middle of a write and have said nothing for three seconds."""
+        try:
+            ended = await self.driver.fetchval(_END_SILENT)
+        except Exception as error:  # noqa: BLE001 - the next that waits tries again
+            log.warning("store.silent_writers_not_ended", error=str(error))
+        else:
+            if ended:
+                log.warning("store.silent_writers_ended", connections=ended)
 
     def mark(self, connection: Connection, *, alone: bool) -> None:
         """Count the commit that ends this transaction; `alone` waits until no other write function runs."""

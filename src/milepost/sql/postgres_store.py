@@ -29,6 +29,9 @@ T = TypeVar("T")
 
 READERS = 4
 
+LOOK_AROUND_MS = 2_000
+"""How long a write function waits for its turn until it looks whether a hub that hung has it."""
+
 
 async def open_postgres(
     url: str,
@@ -64,6 +67,7 @@ class PostgresStore:
         self._patience_s = patience_ms / 1000
         # Appends wait for a lock no longer than for anything else; write functions take their turn.
         self._appending: AsyncEngine = engine_of(address, max(1, patience_ms))
+        self._writing: AsyncEngine = engine_of(address, LOOK_AROUND_MS)
         self._engine: AsyncEngine = engine_of(address)
         self._last = LastPosition(self._loop)
         self._local = threading.local()
@@ -78,7 +82,7 @@ class PostgresStore:
             name = uuid4().hex
             session = WritingSession(self._appending, f"{name}/append")
             self._appender = Appender(session, self._patience_s, self._committed)
-            self._writer = WriteWorker(WritingSession(self._engine, f"{name}/write"), self._patience_s)
+            self._writer = WriteWorker(WritingSession(self._writing, f"{name}/write"), self._patience_s)
 
     async def append(self, arrivals: Sequence[Arrival]) -> list[Receipt]:
         """Journal arrivals durably, each once, and count every duplicate. Returns after the commit."""
@@ -121,6 +125,7 @@ class PostgresStore:
         if self._listener is not None:
             await self._listener.close()
         await self._appending.dispose()
+        await self._writing.dispose()
         await self._engine.dispose()
 
     async def start(self) -> None:

@@ -9,9 +9,11 @@ from typing import Any, TypeVar
 
 import uvloop
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from milepost.sql.postgres_append import insert_records
 from milepost.sql.postgres_session import Session, WritingSession, persist
+from milepost.sql.postgresql import LOCKED, sqlstate
 from milepost.sql.transaction import SqlTransaction
 from milepost.store import Transaction
 
@@ -71,7 +73,15 @@ class WriteWorker(_Worker):
         none). It may be called again, but is committed once."""
 
         async def attempt() -> tuple[T, int]:
-            return await self._session.run(lambda connection: self._transact(connection, function))
+            while True:
+                try:
+                    return await self._session.run(lambda connection: self._transact(connection, function))
+                except DBAPIError as error:
+                    if sqlstate(error) != LOCKED:
+                        raise
+                    # Its turn has not come. Others take as long as they need; those that hung are ended.
+                    await self._session.failed(error)
+                    await self._session.ready()
 
         async def recall() -> tuple[T, int]:
             kept: tuple[T, int] = self._kept

@@ -156,13 +156,15 @@ _LOST = {
     "57P05": "the connection was idle for too long",
 }
 _AGAIN = frozenset({"40001", "40P01"})
+LOCKED = "55P03"
+"""A lock was not to be had in time."""
 _STALE = "0A000"
 """A prepared statement of before a migration; also of what is not supported at all."""
 _REFUSED = {
     "53100": "the disk is full",
     "53200": "the database is out of memory",
     "53400": "a limit of the database is reached",
-    "55P03": "the database is locked by another process",
+    LOCKED: "the database is locked by another process",
     "57014": "the statement was cancelled",
     "58030": "the disk failed",
     "42501": "the database user may not do this",
