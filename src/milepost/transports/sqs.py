@@ -107,6 +107,7 @@ class SqsReceiver:
         self.parts.forget()
         self._in_hand.clear()
         self._doomed.clear()
+        self._deleters.clear()
         self._trying = asyncio.Lock()
         pollers = [asyncio.create_task(self._poll(stop, until_empty)) for _ in range(self._pollers)]
         others = [asyncio.create_task(self._keep_invisible()), asyncio.create_task(self._hurry(stop))]
@@ -216,14 +217,16 @@ class SqsReceiver:
         """What waits while others are deleted is deleted together, whichever polls it came by."""
         self._doomed.extend(messages)
         if self._doomed and len(self._deleters) < self._pollers:
-            deleter = asyncio.create_task(self._delete_all())
-            self._deleters.add(deleter)
-            deleter.add_done_callback(self._deleters.discard)
+            self._deleters.add(asyncio.create_task(self._delete_all()))
 
     async def _delete_all(self) -> None:
-        while self._doomed:
-            some, self._doomed[:MOST] = self._doomed[:MOST], []
-            await self._delete_some(some)
+        try:
+            while self._doomed:
+                some, self._doomed[:MOST] = self._doomed[:MOST], []
+                await self._delete_some(some)
+        finally:
+            # At once, not by a callback: what is doomed in between would find nobody to delete it.
+            self._deleters.discard(asyncio.current_task())  # type: ignore[arg-type]
 
     async def _deleted(self) -> None:
         """Return when nothing waits to be deleted."""
@@ -279,7 +282,10 @@ class SqsReceiver:
         while True:
             await self._sleep(self._visibility_s / 3)
             for some in _tens(list(self._in_hand.values())):
-                self.outcomes.extended += await self._show([(m, self._visibility_s) for m in some])
+                # Some may have been let go while the others were prolonged.
+                still = [(m, self._visibility_s) for m in some if m.handle in self._in_hand]
+                if still:
+                    self.outcomes.extended += await self._show(still)
 
     async def _hurry(self, stop: asyncio.Event) -> None:
         """Give up what is not committed so many seconds after the stop."""

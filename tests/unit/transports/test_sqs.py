@@ -22,6 +22,7 @@ from milepost.domain.errors import Misconfigured
 from milepost.store import Store
 from milepost.transports import sqs
 from milepost.transports.sqs import counters, readiness, receivers
+from milepost.transports.sqs_queue import Deleted, Message, Queue
 from milepost.transports.sqs_settling import MAX_BODY
 
 RECEIVE, DELETE, SHOW = "ReceiveMessage", "DeleteMessageBatch", "ChangeMessageVisibilityBatch"
@@ -311,6 +312,35 @@ async def test_deletes_of_several_receives_go_together_while_one_is_under_way(
         calls = await proxy.called(DELETE, 2)
     assert [len(call["Entries"]) for call in calls] == [1, 3]
     assert (proxy.depth, road.counted["deleted"]) == (0, 4)
+
+
+async def test_what_is_doomed_in_the_moment_a_delete_ends_is_deleted_too(
+    road: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer to one delete and the commit of another message may be seen in the same turn of the loop."""
+    receiver, answer = road.receiver, asyncio.get_running_loop().create_future()
+    deleted: list[str] = []
+
+    async def delete(messages: list[Message]) -> Deleted:
+        deleted.extend(message.id for message in messages)
+        if len(deleted) == 1:
+            await answer
+        return Deleted(len(messages), [], [])
+
+    async def committed() -> None:
+        await answer
+        receiver._delete_soon([Message("second", "r2", "{}")])
+
+    receiver._queue = Queue(receiver.url, wait_s=0, visibility_s=30, connections=1)
+    monkeypatch.setattr(receiver._queue, "delete", delete)
+    receiver._delete_soon([Message("first", "r1", "{}")])
+    await asyncio.sleep(0)  # it waits for its answer first
+    second = asyncio.create_task(committed())
+    await asyncio.sleep(0)
+    answer.set_result(None)
+    await second
+    await receiver._deleted()
+    assert deleted == ["first", "second"]
 
 
 async def test_what_waits_for_its_commit_stays_invisible(road: Road, proxy: SqsProxy) -> None:
