@@ -26,7 +26,7 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Se
 from random import Random
 from typing import Any, Final, Protocol, TypeVar
 
-from milepost.domain.errors import Misconfigured
+from milepost.domain.errors import Misconfigured, StoreUnavailable
 from milepost.domain.instant import Instant, format_instant
 from milepost.pipeline.ingest import Ingest
 from milepost.transports.sqs_queue import MOST, Message, Queue, QueueError, check_installed
@@ -132,7 +132,8 @@ class SqsReceiver:
                     # One poller at a time tries again, and the others find it mended.
                     async with self._trying:
                         await self._before(stop, self._sleep(self.parts.pause_s))
-                        messages = None if stop.is_set() else await self._receive(stop)
+                        ready = not stop.is_set() and await self._store_answers(stop)
+                        messages = await self._receive(stop) if ready else None
                         if messages == []:
                             # There is nothing to store, so nothing says that the store is still away.
                             self.parts.storing.worked()
@@ -153,6 +154,16 @@ class SqsReceiver:
         finally:
             if handling is not None:
                 await handling
+
+    async def _store_answers(self, stop: asyncio.Event) -> bool:
+        """Whether the store is worth a message. Each receive in vain brings one nearer to the dead letters."""
+        if not self.parts.storing.failures:
+            return True
+        try:
+            return await self._before(stop, self._settler.check_store()) is not None
+        except StoreUnavailable as e:
+            self.parts.storing.failed(e.code, e.detail)
+            return False
 
     async def _receive(self, stop: asyncio.Event) -> list[Message] | None:
         """What one long poll brings; None when it failed or was given up."""
@@ -226,7 +237,7 @@ class SqsReceiver:
                 await self._delete_some(some)
         finally:
             # At once, not by a callback: what is doomed in between would find nobody to delete it.
-            self._deleters.discard(asyncio.current_task())  # type: ignore[arg-type]
+            self._deleters.discard(asyncio.current_task())
 
     async def _deleted(self) -> None:
         """Return when nothing waits to be deleted."""

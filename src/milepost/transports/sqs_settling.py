@@ -88,6 +88,11 @@ class Settler:
         self._settling.difference_update(lanes)
         return batch
 
+    async def check_store(self) -> bool:
+        """True: the store takes writes. Raises `StoreUnavailable`."""
+        await self._ingest.check_store()
+        return True
+
     def give_up(self) -> None:
         """End what is under way. What is committed all the same comes again and is a duplicate."""
         for task in self._settling:
