@@ -261,7 +261,7 @@ class _Queues:
         kept = int(attributes["ApproximateNumberOfMessages"])
         kept += int(attributes["ApproximateNumberOfMessagesNotVisible"])
         found = f"{kept} messages in {url}" if kept else f"{url} is empty"
-        self._tell(check, kept == 0, found, "docs/aws.md, Alarms: see why, mend it, then move them back")
+        self._tell(check, kept == 0, found, "docs/aws.md, Alarms: see why, mend it, then bring them back")
 
 
 def _eventbridge(rule_arn: str) -> Service:
