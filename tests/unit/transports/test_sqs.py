@@ -517,7 +517,8 @@ async def test_a_queue_that_is_gone_is_named_once_and_tried_slowly(
             taken = [*await road.sleeps.many(5)]
             broken, shown = readiness([road.receiver])
             assert broken == ["sqs.events"]
-            assert "receiving" in shown[proxy.url]["trouble"]  # type: ignore[index]
+            # Anybody may ask: AWS's words, which tell accounts and roles, are in the log alone.
+            assert shown["events"]["trouble"] == {"receiving": "missing"}  # type: ignore[index]
             sqs_client.create_queue(QueueName="events")
             proxy.put(document(1))
             await proxy.called(DELETE, 1)
@@ -661,6 +662,16 @@ def test_a_receiver_for_each_queue_of_the_settings(road: Road) -> None:
             made(twice)
 
 
+def test_queues_of_one_name_have_numbers_of_their_own(road: Road) -> None:
+    of = "https://sqs.{}.amazonaws.com/123456789012/events.fifo".format
+    settings = Settings(of("us-east-1"), Named(of("eu-west-1")))
+    made = receivers(settings, road.ingest, lambda: NOW, Random(1))
+    made[0].last_success = made[1].last_success = NOW
+    assert [receiver.name for receiver in made] == ["events.fifo", "events.fifo.2"]
+    assert [counters(made)[f"sqs.{r.name}.last_success_ms"] for r in made] == [NOW, NOW]
+    assert list(readiness(made)[1]) == ["events.fifo", "events.fifo.2"]
+
+
 def test_without_the_extra_it_says_what_to_install(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert receivers(Settings(None), road.ingest, lambda: NOW, Random(1)) == []
@@ -676,7 +687,7 @@ async def test_each_queue_has_its_numbers(road: Road, proxy: SqsProxy) -> None:
     assert counted["sqs.events.last_success_ms"] == NOW
     assert readiness([road.receiver]) == (
         [],
-        {proxy.url: {"lastSuccess": "2027-01-20T12:00:00Z", "oldestAgeMs": 0, "trouble": {}}},
+        {"events": {"lastSuccess": "2027-01-20T12:00:00Z", "oldestAgeMs": 0, "trouble": {}}},
     )
 
 
