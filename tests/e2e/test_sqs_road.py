@@ -416,7 +416,7 @@ async def test_what_a_killed_hub_had_received_comes_again_and_counts_once(
         await until(ended, f"the hub is killed {point}")
         assert dying.result() == -signal.SIGKILL
         assert bus.depth(url) == n
-    client = await road.hub(url, database_url=f"sqlite:///{process.database}")
+    client = await road.hub(url, database_url=process.database_url)
 
     async def is_empty() -> bool:
         bus.let_visibility_run_out(url)
