@@ -361,14 +361,17 @@ def _credentials(config: Config) -> list[Credential]:
     if config.webhook_api_key is not None:
         credentials += [
             Credential.api_key(config.webhook_api_key_header, key)
-            for key in _overlapping(config.webhook_api_key)
+            for key in _overlapping("webhook_api_key", config.webhook_api_key)
         ]
     return credentials
 
 
-def _overlapping(secrets: SecretStr) -> tuple[str, ...]:
-    """A secret, or two separated by a comma while one takes the other's place."""
-    return tuple(filter(None, map(str.strip, secrets.get_secret_value().split(","))))
+def _overlapping(setting: str, given: SecretStr) -> tuple[str, ...]:
+    """A secret, or two separated by a comma while one takes the other's place. Raises `Misconfigured` for none."""
+    found = tuple(filter(None, map(str.strip, given.get_secret_value().split(","))))
+    if not found:
+        raise Misconfigured(f"MILEPOST_{setting.upper()} holds blanks and commas only", setting=setting)
+    return found
 
 
 def _oauth_clients(config: Config) -> list[Client]:
@@ -381,7 +384,8 @@ def _oauth_clients(config: Config) -> list[Client]:
         for one in config.oauth_clients
     ]
     if config.oauth_client_id is not None and config.oauth_client_secret is not None:
-        clients.append(Client(config.oauth_client_id, _overlapping(config.oauth_client_secret)))
+        both = _overlapping("oauth_client_secret", config.oauth_client_secret)
+        clients.append(Client(config.oauth_client_id, both))
     elif (config.oauth_client_id is None) != (config.oauth_client_secret is None):
         raise Misconfigured("MILEPOST_OAUTH_CLIENT_ID and MILEPOST_OAUTH_CLIENT_SECRET go together")
     return clients

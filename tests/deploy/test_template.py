@@ -354,6 +354,10 @@ async def test_the_hub_s_policy_has_what_the_receiver_and_doctor_call_and_no_mor
     for action in ("sqs:SendMessage", "sqs:PurgeQueue", "sqs:DeleteQueue", "events:PutRule", "iam:PassRole"):
         assert not permits(policy, action, "*")
         assert not permits(policy, action, outputs["QueueArn"])
+    undelivered = account.sqs.get_queue_attributes(
+        QueueUrl=outputs["UndeliveredQueueUrl"], AttributeNames=["QueueArn"]
+    )["Attributes"]["QueueArn"]
+    assert all(permits(policy, call, undelivered) for call in receiving)
     other = outputs["QueueArn"] + "-2"
     assert not any(permits(policy, call, other) for call in receiving)
 
@@ -392,6 +396,13 @@ def test_the_receiver_and_doctor_really_work_with_the_policy_s_actions_alone(
     (received,) = json.loads(ran.stdout)
     assert (received["accepted"], received["deleted"]) == (len(documents()), len(documents()))
     assert account.received() == []
+
+
+def test_without_a_queue_the_hub_may_still_receive_what_was_not_delivered(account: Account) -> None:
+    """AWS's own StartMessageMoveTask takes only dead-letter queues of SQS queues, so the hub must be able to."""
+    outputs = account.deploy(Delivery="api-destination", **DESTINATION)
+    policy, name = hub_policy(account), outputs["UndeliveredQueueUrl"].rpartition("/")[2]
+    assert all(permits(policy, call, f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name}") for call in KNOWN)
 
 
 async def test_a_key_of_one_s_own_is_in_the_policy(account: Account) -> None:

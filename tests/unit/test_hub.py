@@ -141,6 +141,9 @@ async def test_insecure_takes_everything_without_a_credential(tmp_path: Path) ->
     [
         ({"webhook_password": None}, "MILEPOST_WEBHOOK_PASSWORD"),
         ({"oauth_client_id": "client"}, "MILEPOST_OAUTH_CLIENT_SECRET"),
+        # A queue would let it start without, and nobody would be told why the key does not hold.
+        ({"webhook_api_key": " , ", "sqs_queue_url": "http://q/1/a"}, "MILEPOST_WEBHOOK_API_KEY"),
+        ({"oauth_client_id": "client", "oauth_client_secret": ","}, "MILEPOST_OAUTH_CLIENT_SECRET"),
         ({"bwp_client_id": "client"}, "MILEPOST_BWP_CLIENT_SECRET"),
         ({"timezone": "Mars/Olympus"}, "timezone"),
         ({"conditions": {"no_such_limit": 3}}, "no_such_limit"),

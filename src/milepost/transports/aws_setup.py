@@ -37,7 +37,10 @@ async def look(reader: AwsReader, *, source: str | None, queue_urls: Sequence[st
         return findings
     account = str(identity.value["Account"]) if identity.value else ""
     sources = await _Sources(reader, account).look(source)
-    return [*findings, *sources.findings, *await look_at_queues(reader, account, queue_urls, sources.targets)]
+    queues = await look_at_queues(
+        reader, account, queue_urls, sources.targets, of_every_source=source is None
+    )
+    return [*findings, *sources.findings, *queues]
 
 
 def _identity(identity: Reading, region: str) -> Finding:
@@ -191,7 +194,8 @@ class _Sources:
         if target.kind == "api-destination":
             await self._api_destination(check, target)
         elif target.kind == "sqs":
-            self._tell(check, True, f"sends to the queue {target.resource}")
+            by = f" as {target.role_arn}" if target.role_arn else ""
+            self._tell(check, True, f"sends to the queue {target.resource}{by}")
         else:
             self._tell(check, True, f"sends to {target.arn}, which is not the hub's")
 
@@ -201,7 +205,7 @@ class _Sources:
             gone = Finding(check, False, f"the API destination {target.resource} is gone", TEMPLATE)
             self._found.findings.append(gone if reading.is_absent else unread(check, reading))
             return
-        if not target.given.get("RoleArn"):
+        if target.role_arn is None:
             self._tell(check, False, "it has no role, so EventBridge may not call it", TEMPLATE)
         told = reading.value
         self._tell(

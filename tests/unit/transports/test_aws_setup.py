@@ -361,6 +361,33 @@ async def test_a_queue_that_no_rule_sends_to(account: Account) -> None:
     assert finding.found == "no rule that was found sends to it"
 
 
+async def test_with_one_source_named_another_s_queue_is_not_blamed(account: Account) -> None:
+    """An agency's hub receives from a queue a source, and asks about one of the sources."""
+    outputs = account.deploy()
+    url = account.sqs.create_queue(
+        QueueName="of-another-source",
+        Attributes={
+            "MessageRetentionPeriod": "1209600",
+            "RedrivePolicy": json.dumps({"deadLetterTargetArn": dead_arn(account), "maxReceiveCount": "20"}),
+        },
+    )["QueueUrl"]
+    async with AwsReader() as reader:
+        assert bad(await look(reader, source=SOURCE, queue_urls=[outputs["QueueUrl"], url])) == {}
+        found = bad(await look(reader, source=SOURCE, queue_urls=[url]))
+    assert list(found) == ["queue of-another-source"]
+
+
+async def test_a_target_that_sends_as_a_role_needs_no_policy_of_the_queue(account: Account) -> None:
+    outputs = account.deploy()
+    (target,) = account.events.list_targets_by_rule(Rule="milepost", EventBusName=SOURCE)["Targets"]
+    role = f"arn:aws:iam::{ACCOUNT}:role/sends"
+    account.events.put_targets(Rule="milepost", EventBusName=SOURCE, Targets=[{**target, "RoleArn": role}])
+    account.sqs.set_queue_attributes(QueueUrl=outputs["QueueUrl"], Attributes={"Policy": ""})
+    findings = await account.look()
+    assert bad(findings) == {}
+    assert any(finding.found.endswith(f" as {role}") for finding in findings)
+
+
 def dead_arn(account: Account) -> str:
     url = account.outputs["DeadLetterQueueUrl"]
     answer = account.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
