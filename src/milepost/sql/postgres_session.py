@@ -37,7 +37,12 @@ _TIDY = (
 )
 # A hub that is paused in the middle of a write keeps all others from writing, and from taking its leases: so long.
 _IDLE = "SET idle_in_transaction_session_timeout = '3s'"
-_SETTLE = "UPDATE writers SET commits = commits + 1 WHERE id = $1 RETURNING commits"
+# $2 is the count before what is in doubt: two more means that it did not happen, three that it did. Its answer may be
+# lost like any other; asked again it is the same.
+_SETTLE = (
+    "UPDATE writers SET commits = CASE WHEN commits <= $2 + 1 THEN commits + 2 ELSE commits END"
+    " WHERE id = $1 RETURNING commits"
+)
 _MARK = "UPDATE writers SET commits = commits + 1 WHERE id = $1 AND commits = $2"
 _MARK_ALONE = (
     "WITH alone AS MATERIALIZED"
@@ -148,6 +153,8 @@ class WritingSession(Session):
         """As the database has it; None while there is no row."""
         self.in_doubt = False
         """A commit was asked for and has not been answered."""
+        self._settling = False
+        """It is being asked what became of that."""
 
     async def ready(self) -> bool:
         await super().ready()
@@ -158,15 +165,21 @@ class WritingSession(Session):
             return False
         # This waits for the transaction that is in doubt, if it still runs, and keeps it from being committed if it
         # has not begun yet: it would find another count than it expects.
-        found: int | None = await self.driver.fetchval(_SETTLE, self.id)
-        happened = found == self.commits + 2
+        self._settling = True
+        found: int | None = await self.driver.fetchval(_SETTLE, self.id, self.commits)
+        self._settling = False
+        happened = found == self.commits + 3
         log.warning("store.settled", committed=happened)
         self.commits, self.in_doubt = found, False
         return happened
 
     async def failed(self, error: BaseException) -> Trouble | None:
         trouble = await super().failed(error)
-        if self._connection is not None or sqlstate(error) == "25006":
+        if self._settling:
+            # What failed is the question, not what it is about: that is as much in doubt as before.
+            self._settling = False
+            log.warning("store.not_settled", error=sqlstate(error) or type(error).__name__)
+        elif self._connection is not None or sqlstate(error) == "25006":
             self.in_doubt = False  # it answered: no
         return trouble
 
