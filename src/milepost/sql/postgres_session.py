@@ -30,7 +30,7 @@ _REGISTER = (
     "INSERT INTO writers (id, commits, since) VALUES ($1, 0, extract(epoch FROM now()) * 1000)"
     " ON CONFLICT (id) DO UPDATE SET commits = writers.commits + 1, since = excluded.since RETURNING commits"
 )
-# A day is longer than any commit is in doubt; a writer whose row is gone makes another.
+# By their last commit: a day is longer than any is in doubt. A writer whose row is gone makes another.
 _TIDY = (
     "DELETE FROM writers WHERE id IN (SELECT id FROM writers"
     " WHERE since < (extract(epoch FROM now()) - 86400) * 1000 FOR UPDATE SKIP LOCKED)"
@@ -43,11 +43,13 @@ _SETTLE = (
     "UPDATE writers SET commits = CASE WHEN commits <= $2 + 1 THEN commits + 2 ELSE commits END"
     " WHERE id = $1 RETURNING commits"
 )
-_MARK = "UPDATE writers SET commits = commits + 1 WHERE id = $1 AND commits = $2"
+MOVE = "UPDATE writers SET commits = commits + 1, since = extract(epoch FROM now()) * 1000"
+"""Counts a commit of the writer it is told of."""
+_MARK = f"{MOVE} WHERE id = $1 AND commits = $2"
 _MARK_ALONE = (
-    "WITH alone AS MATERIALIZED"
+    "WITH alone AS MATERIALIZED"  # noqa: S608 - a statement of ours
     " (SELECT pg_advisory_xact_lock(hashtext('milepost write'), hashtext(current_schema())))"
-    " UPDATE writers SET commits = commits + 1 FROM alone WHERE id = $1 AND commits = $2"
+    f" {MOVE} FROM alone WHERE id = $1 AND commits = $2"
 )
 
 
@@ -247,4 +249,6 @@ def _refused(session: Session, failure: StoreUnavailable) -> None:
     """Said once, not for every caller."""
     if not session.failing:
         session.failing = True
-        log.error("store.unavailable", reason=failure.detail, cause=failure.context.get("postgresql"))
+        cause = failure.__cause__
+        said = None if cause is None else str(cause) or type(cause).__name__
+        log.error("store.unavailable", reason=failure.detail, cause=said)

@@ -209,7 +209,7 @@ def sqlstate(error: BaseException) -> str:
 
 
 def _failure(what: str, cause: BaseException) -> StoreUnavailable:
-    text = str(cause) or type(cause).__name__
-    failure = StoreUnavailable(f"{what}: nothing was written", postgresql=text)
+    # The server's own words are for the log alone: they name hosts and users, and callers are shown the rest.
+    failure = StoreUnavailable(f"{what}: nothing was written")
     failure.__cause__ = cause
     return failure

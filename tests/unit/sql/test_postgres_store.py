@@ -389,3 +389,15 @@ async def test_for_reading_only(opened: Open, postgres: Postgres, postgres_datab
             await reading.write(lambda tx: None)
     finally:
         await reading.close()
+
+
+async def test_a_writer_that_commits_is_not_tidied_away(opened: Open) -> None:
+    """However long ago it began: its row is what tells whether a commit in doubt happened."""
+    store = await opened()
+    await store.append([arrival("k-0", "e-0")])
+    await store.write(lambda tx: sql(tx, "UPDATE writers SET since = 0 RETURNING 1"))
+    await store.append([arrival("k-1", "e-1")])
+    await store.write(lambda tx: tx.journal.set_checkpoint("projector", 1))
+    await (await opened()).append([arrival("k-2", "e-2")])
+    rows = await store.read(lambda tx: sql(tx, "SELECT count(*) FROM writers"))
+    assert rows == 3, "two of the first store, one of the second"
