@@ -389,3 +389,32 @@ async def test_for_reading_only(opened: Open, postgres: Postgres, postgres_datab
             await reading.write(lambda tx: None)
     finally:
         await reading.close()
+
+
+async def test_a_writer_that_commits_is_not_tidied_away(opened: Open) -> None:
+    """However long ago it began: its row is what tells whether a commit in doubt happened."""
+    store = await opened()
+    await store.append([arrival("k-0", "e-0")])
+    await store.write(lambda tx: sql(tx, "UPDATE writers SET since = 0 RETURNING 1"))
+    await store.append([arrival("k-1", "e-1")])
+    await store.write(lambda tx: tx.journal.set_checkpoint("projector", 1))
+    await (await opened()).append([arrival("k-2", "e-2")])
+    rows = await store.read(lambda tx: sql(tx, "SELECT count(*) FROM writers"))
+    assert rows == 3, "two of the first store, one of the second"
+
+
+async def test_what_somebody_wrote_who_went_away_is_heard_of(opened: Open) -> None:
+    store = await opened()
+    begun, go_on = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def write(tx: Transaction) -> None:
+        tx.journal.add([snapshot()])
+        loop.call_soon_threadsafe(begun.set)
+        go_on.wait(10)
+
+    writing = asyncio.ensure_future(store.write(write))
+    await begun.wait()
+    writing.cancel()
+    go_on.set()
+    assert await store.changed(0, 10) == 1

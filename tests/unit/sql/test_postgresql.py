@@ -1,12 +1,13 @@
 """What is PostgreSQL's own: its addresses, and what its failures mean."""
 
+import socket
 from typing import Literal
 
 import asyncpg
 import pytest
 
 from milepost.domain.errors import Misconfigured, StoreUnavailable
-from milepost.sql.postgresql import address_of, sqlstate, trouble_of
+from milepost.sql.postgresql import address_of, connect, sqlstate, trouble_of
 
 
 def test_addresses() -> None:
@@ -71,7 +72,7 @@ def test_failures_of_the_database(code: str, kind: Literal["lost", "again", "ref
     assert trouble.kind == kind
     assert isinstance(trouble.failure, StoreUnavailable)
     assert says in trouble.failure.detail
-    assert trouble.failure.context["postgresql"] == "the server's words"
+    assert trouble.failure.context == {}, "callers are not shown the server's words"
 
 
 @pytest.mark.parametrize("code", ["22P02", "23505", "42P01", "54000"])
@@ -85,3 +86,13 @@ def test_a_closed_connection_is_a_lost_one_for_the_database_only() -> None:
     assert lost is not None
     assert lost.kind == "lost"
     assert trouble_of(KeyError("of the caller"), closed=True) is None
+
+
+async def test_a_server_that_vanishes_is_noticed(postgres_url: str) -> None:
+    connection = await connect(address_of(postgres_url))
+    try:
+        used = connection._transport.get_extra_info("socket")
+        assert used.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert used.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 25_000
+    finally:
+        await connection.close()
