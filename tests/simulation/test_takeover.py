@@ -20,8 +20,10 @@ from tests.simulation.takeover import (
     Either,
     SharingHub,
     check_conditions,
+    check_failures,
     check_moves,
     note_moves,
+    ship_ghosts,
 )
 
 from milepost import sql
@@ -34,8 +36,6 @@ STOPPED = LEASE_S / 3 + HANDS
 PAUSED = 5.0 + DIED
 """The transaction in which a paused hub keeps everybody from writing is ended within five seconds."""
 CALM_S = 75.0
-GHOSTS = [{"orderId": f"ghost-{n}", "deliveryId": f"box-{n}"} for n in range(10)]
-"""Orders that the API does not know: nothing ever shows that they were scanned, which becomes a condition."""
 
 
 class Trial:
@@ -82,7 +82,7 @@ async def take_over(folder: Path, url: str, rounds: int) -> None:
     hubs = SharingHub(folder, api, url), SharingHub(folder, api, url)
     trial = Trial(*hubs, draw)
     # While a paused hub keeps everybody from writing, the other refuses what it can't keep.
-    sender = Sender(cast("HubProcess", trial.either), draw, orders + GHOSTS, outages=True)
+    sender = Sender(cast("HubProcess", trial.either), draw, orders, outages=True)
     stop = asyncio.Event()
     sending = asyncio.create_task(sender.run(stop))
     try:
@@ -90,6 +90,7 @@ async def take_over(folder: Path, url: str, rounds: int) -> None:
         await hubs[0].leads(DIED)
         await hubs[1].start()
         assert await hubs[1].held() == set(), "two lead"
+        await ship_ghosts(hubs[1])
         sender.resume()
         for number in range(rounds):
             if rounds > 1 and number in (1, rounds - 1):
@@ -104,11 +105,13 @@ async def take_over(folder: Path, url: str, rounds: int) -> None:
         stop.set()
         async with asyncio.timeout(60):
             await sending
+        await check_failures(url)
         await settled(trial.leader)
         for hub in hubs:
             await hub.stop()
         await check(hubs[0], sender)
-        batches, raised = await check_moves(url), await check_conditions(url)
+        batches = await check_moves(url, max(map(max, sender.acknowledged.values())))
+        raised = await check_conditions(url)
         print(
             f"{len(sender.acknowledged)} acknowledged, 0 lost, {batches} batches, {raised} conditions raised"
         )

@@ -12,6 +12,7 @@ Reading one order or tracker with its facts (`load_order`, `load_tracker`) lives
 `asOf` and the timeline read exactly what the projector folds. The folds themselves are `domain`'s.
 """
 
+import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
@@ -82,11 +83,14 @@ class Projector:
 
 
 class _Known:
-    """Facts of late, by position: parcels under way are folded again and again from the same ones."""
+    """Facts of late, by position: parcels under way are folded again and again from the same ones.
+
+    Two threads may be at it: a fold that nobody waits for any more ends in its own time."""
 
     def __init__(self) -> None:
         self._facts: dict[int, tuple[Fact, int]] = {}
         self._bytes = 0
+        self._changing = threading.Lock()
 
     def fact(self, record: Record) -> Fact:
         """The record's fact. Raises what `fact_of` raises."""
@@ -94,10 +98,12 @@ class _Known:
         if found is not None:
             return found[0]
         fact, size = fact_of(record), len(record.body)
-        self._facts[record.position] = fact, size
-        self._bytes += size
-        while self._bytes > KNOWN_BYTES and len(self._facts) > 1:
-            self._bytes -= self._facts.pop(next(iter(self._facts)))[1]
+        with self._changing:
+            if record.position not in self._facts:
+                self._bytes += size
+            self._facts[record.position] = fact, size
+            while self._bytes > KNOWN_BYTES and len(self._facts) > 1:
+                self._bytes -= self._facts.pop(next(iter(self._facts)))[1]
         return fact
 
 

@@ -122,11 +122,13 @@ class Sweeper:
 
         Raises `StoreUnavailable`; what was committed before stands, the rest stays due.
         """
-        now = self._clock()
+        if self._begun_at is None:
+            self._begun_at = await self._store.read(lambda tx: tx.journal.last_position())
+        now, begun_at = self._clock(), self._begun_at
         seen: set[ViewKey] = set()
         journalled = 0
         while True:
-            due = await self._store.read(lambda tx: self._due(tx, now))
+            due = await self._store.read(lambda tx: _due(tx, now, begun_at))
             fresh = [view for view in due if _key(view) not in seen]
             if not fresh:
                 break
@@ -137,15 +139,6 @@ class Sweeper:
         if journalled:
             log.info("swept", views=len(seen), journalled=journalled)
         return journalled
-
-    def _due(self, tx: Transaction, now: Instant) -> Sequence[View]:
-        """The views that are due; none, while they may not show what was journalled before this sweeper began."""
-        if self._begun_at is None:
-            self._begun_at = tx.journal.last_position()
-        if tx.journal.checkpoint(PROJECTOR) < self._begun_at:
-            log.info("sweep_waits_for_projector", position=self._begun_at)
-            return ()
-        return tx.views.due(now, PAGE)
 
     async def _sweep_page(self, views: Sequence[View], now: Instant) -> int:
         looks = [self._look(view, now) for view in views]
@@ -212,6 +205,14 @@ class Sweeper:
             del self._journalled[_key(view)]
             return shown
         return known.open
+
+
+def _due(tx: Transaction, now: Instant, begun_at: int) -> Sequence[View]:
+    """The views that are due; none, while they may not show what was journalled before the sweeper began."""
+    if tx.journal.checkpoint(PROJECTOR) < begun_at:
+        log.info("sweep_waits_for_projector", position=begun_at)
+        return ()
+    return tx.views.due(now, PAGE)
 
 
 def _commit(tx: Transaction, looks: Sequence[_Look], now: Instant) -> list[tuple[_Look, int]]:

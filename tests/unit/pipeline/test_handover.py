@@ -4,6 +4,7 @@ Two hubs' worth of each on one store. Who leads is said by hand here; when it is
 """
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from random import Random
@@ -23,6 +24,7 @@ from milepost.domain.errors import LeaseLost
 from milepost.domain.instant import HOUR, MINUTE, Instant, parse_instant
 from milepost.domain.record import ConditionChange
 from milepost.pipeline import hydrator as hydration
+from milepost.pipeline import projector
 from milepost.pipeline.consumer import Consumer
 from milepost.pipeline.hydrator import Hydrator
 from milepost.pipeline.lease import Fenced, LeaseHolder, Party
@@ -297,3 +299,22 @@ async def test_views_that_two_hubs_folded_by_turns_equal_a_rebuild(world: World,
     await forget(world.store)
     await project(world.store)
     assert await dump(world.store) == live
+
+
+async def test_a_fold_that_still_runs_when_the_next_one_begins_disturbs_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cancelled work leaves its thread to finish, and both remember facts in the same place."""
+    monkeypatch.setattr(projector, "KNOWN_BYTES", 2_000)
+    await keep(world.store, *HISTORY)
+    records = await world.store.read(lambda tx: tx.journal.after(0, 500))
+    prepare = handler(world.store)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(20):
+            for effects in await asyncio.gather(*(prepare(records) for _ in range(4))):
+                await world.store.write(effects)
+    finally:
+        sys.setswitchinterval(interval)
+    assert await world.store.read(lambda tx: tx.views.failures(0, 10, None)) == []
