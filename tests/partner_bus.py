@@ -33,6 +33,7 @@ from moto.events import models
 from moto.events.models import Archive, EventsBackend, Replay, events_backends
 from moto.events.responses import EventsHandler
 from moto.server import ThreadedMotoServer
+from moto.sqs.models import SQSBackend, sqs_backends
 from tests.partner_sources import (
     SOURCE,
     bus_name,
@@ -52,6 +53,8 @@ ACCOUNT = "123456789012"
 REGION = "us-east-1"
 LIMIT = 1024 * 1024
 MOST_ENTRIES = 20
+LONGEST_POLL_S = 1
+"""A poll whose client is gone goes on in moto, and takes messages from those that are there: it must soon end."""
 
 Invoke = Callable[[dict[str, Any], dict[str, Any]], None]
 """A rule's target that is an API destination, and the document for it."""
@@ -139,8 +142,6 @@ class PartnerBus:
 
     def let_visibility_run_out(self, queue_url: str) -> int:
         """As if the visibility of every message in flight had run out; how many that were."""
-        from moto.sqs import sqs_backends
-
         queue = sqs_backends[ACCOUNT][REGION].get_queue(_name_of(queue_url))
         hidden = [message for message in _there(queue, "_messages") if not message.visible]
         for message in hidden:
@@ -149,8 +150,6 @@ class PartnerBus:
 
     def depth(self, queue_url: str) -> int:
         """Messages in a queue, visible or not."""
-        from moto.sqs import sqs_backends
-
         return len(_there(sqs_backends[ACCOUNT][REGION].get_queue(_name_of(queue_url)), "_messages"))
 
     def replay(self, source: str, archive: str, name: str) -> None:
@@ -188,11 +187,25 @@ class PartnerBus:
 
             return answer
 
+        def receive_message(
+            backend: SQSBackend,
+            queue_name: str,
+            count: int,
+            wait_seconds_timeout: int,
+            *rest: Any,
+            **named: Any,
+        ) -> Any:
+            wait = min(wait_seconds_timeout, LONGEST_POLL_S)
+            return receive(backend, queue_name, count, wait, *rest, **named)
+
+        receive = _there(SQSBackend, "receive_message")
+
         def replay_events(replay: Replay, archive: Archive) -> None:
             bus._replay(replay, archive)
 
         replaced: list[tuple[Any, str, Any]] = [
             (Replay, "replay_events", replay_events),
+            (SQSBackend, "receive_message", receive_message),
             (EventsBackend, "_normalize_event_bus_arn", bus_name),
             (EventsBackend, "put_events", put_events(_there(EventsBackend, "put_events"))),
             (EventsBackend, "create_event_bus", create_bus(_there(EventsBackend, "create_event_bus"))),
@@ -269,8 +282,6 @@ class PartnerBus:
     def _send(
         self, customer: EventsBackend, rule_name: str, target: dict[str, Any], document: dict[str, Any]
     ) -> None:
-        from moto.sqs import sqs_backends
-
         service, region, account, *resource = target["Arn"].split(":")[2:]
         if service == "events" and not any(resource):
             _keep(customer, rule_name, document)

@@ -6,6 +6,7 @@ PostgreSQL refuses to run as root. Databases are made from a template, so that a
 
 import os
 import shutil
+import signal
 import socket
 import tempfile
 import warnings
@@ -127,3 +128,14 @@ class Postgres:
             return len(ended)
         finally:
             await connection.close()
+
+    async def kill(self, name: str) -> None:
+        """Kill a process that serves a connection to a database, as the kernel does when memory is short: the
+        server then ends all the others too, and recovers by itself."""
+        connection = await asyncpg.connect(self.url("postgres"))
+        try:
+            pid = await connection.fetchval("SELECT min(pid) FROM pg_stat_activity WHERE datname = $1", name)
+        finally:
+            await connection.close()
+        if pid is not None:
+            os.kill(pid, signal.SIGKILL)

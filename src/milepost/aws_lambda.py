@@ -90,8 +90,7 @@ class Relay:
         """One invocation: what Lambda is to be answered."""
         until = self._clock() + _seconds_left(context) - MARGIN_S
         if isinstance(event, dict) and "detail-type" in event:
-            # Lambda has parsed the document: these are its values again, not its bytes.
-            body = json.dumps(event, separators=(",", ":")).encode()
+            body = _document(event)
             future = self._pool.submit(self._post, body, str(event.get("id")), until)
             wait((future,), max(0.0, until - self._clock()))
             if not future.done():
@@ -236,6 +235,15 @@ class _Connections:
         else:
             self._idle.append(connection)
         return response.status, _object(text)
+
+
+def _document(event: Mapping[str, Any]) -> bytes:
+    """The document's bytes. Lambda has parsed it: these are its values again, not the bytes it came in, and no more
+    of them, or a large event in another script than Latin would be too large for the hub."""
+    try:
+        return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:  # half a surrogate pair, which only an escape can say
+        return json.dumps(event, separators=(",", ":")).encode()
 
 
 def _rows(records: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:

@@ -26,6 +26,7 @@ from milepost.config import Config
 from milepost.domain.condition import Policy, policy_from
 from milepost.domain.errors import Misconfigured, StoreUnavailable
 from milepost.domain.instant import Instant
+from milepost.domain.retention import check_retention
 from milepost.pipeline import hydrator as hydration
 from milepost.pipeline import projector
 from milepost.pipeline.background import Background, Part
@@ -34,6 +35,8 @@ from milepost.pipeline.hydrator import Hydrator
 from milepost.pipeline.ingest import Ingest
 from milepost.pipeline.lease import Fenced, LeaseHolder, Party
 from milepost.pipeline.projector import Projector
+from milepost.pipeline.retention import NAME as RETENTION
+from milepost.pipeline.retention import Retention
 from milepost.pipeline.sweeper import NAME as SWEEPER
 from milepost.pipeline.sweeper import Sweeper
 from milepost.store import Store
@@ -55,7 +58,7 @@ DATABASE_WAIT_S = 60.0
 supervises it sees that."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 4.0
 WEBHOOK, TOKEN = "/webhooks/buy-with-prime", "/oauth/token"
-LEASES = (projector.NAME, hydration.NAME, SWEEPER)
+LEASES = (projector.NAME, hydration.NAME, SWEEPER, RETENTION)
 """What only one hub on a database does at a time. Both halves of hydration go together."""
 
 log = structlog.get_logger()
@@ -101,6 +104,26 @@ def _few_arenas() -> None:
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
 
 
+async def open_database(
+    config: Config, owner: str, clock: Callable[[], Instant] = now, wait_s: float = DATABASE_WAIT_S
+) -> Store:
+    """The database of the settings. A server may start after the hub, or be restarted just then: it is waited for. A
+    file is there or is not. Raises what `sql.open_store` raises."""
+    url, pause_s = config.database_url, _FIRST_PAUSE_S
+    loop = asyncio.get_running_loop()
+    until = loop.time() + (wait_s if sql.is_shared(url) else 0.0)
+    while True:
+        try:
+            return await sql.open_store(url, clock=clock, owner=owner)
+        except StoreUnavailable as e:
+            left = until - loop.time()
+            if left <= 0:
+                raise
+            log.warning("hub.waits_for_database", error=e.detail, gives_up_in_s=round(left))
+        await asyncio.sleep(min(pause_s, left))
+        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+
 class Hub:
     """One hub. `open` opens the database, `run` serves until stopped, `close` lets go.
 
@@ -132,6 +155,7 @@ class Hub:
         _few_arenas()
         config, clock = self.config, self._clock
         policy = policy_of(config)
+        check_retention(config.retention_days, policy)
         tokens = Tokens(_oauth_clients(config), clock=clock)
         verifier = None
         if config.signature_jwks_url is not None:
@@ -144,7 +168,7 @@ class Hub:
                 "hub.no_api_key", hint="set MILEPOST_API_KEY: without a key nobody can read or operate"
             )
         api_clients = self._api_clients()
-        self.store = await self._open_store()
+        self.store = await open_database(config, "milepost serve", clock, self._database_wait_s)
         party = party_of(config, "milepost serve")
         self._holders = {name: LeaseHolder(self.store, name, party, now) for name in LEASES}
         self.ingest = Ingest(self.store, clock, probe=self._probe)
@@ -159,12 +183,13 @@ class Hub:
         self.sweeper = Sweeper(
             self._fenced(SWEEPER), policy, clock, interval_ms=int(config.sweep_interval_s * 1000)
         )
+        self._retention = Retention(self._fenced(RETENTION), policy, clock, config.retention_days)
         folding = projector_handler(config, self._fenced(projector.NAME), clock)
         self._consumers = [
             self._consumer(projector.NAME, folding),
             self._consumer(hydration.NAME, self.hydrator.prepare),
         ]
-        self._receivers = sqs.receivers(config, self.ingest, clock, Random())  # noqa: S311 - jitter, not a secret
+        self.receivers = sqs.receivers(config, self.ingest, clock, Random())  # noqa: S311 - jitter, not a secret
         self._background = Background(self._parts(), self._holders)
         self._webhook = WebhookEndpoint(
             self.ingest, authenticator, clock=clock, max_in_flight=config.max_concurrency
@@ -176,6 +201,8 @@ class Hub:
             ingest=self.ingest,
             version=__version__,
             hydrator=self.hydrator,
+            # Whoever asks may ask any hub, also one that has no lease: what may go is looked at where it is removed.
+            retention=Retention(self.store, policy, clock, config.retention_days),
             admin_key=config.api_key.get_secret_value() if config.api_key else None,
             insecure=config.insecure,
             counters=self._counters,
@@ -252,23 +279,6 @@ class Hub:
         async with self._holders[SWEEPER].leading():
             return await self.sweeper.sweep()
 
-    async def _open_store(self) -> Store:
-        """A database server may start after the hub, or be restarted just then: it is waited for. A file is there
-        or is not."""
-        url, pause_s = self.config.database_url, _FIRST_PAUSE_S
-        loop = asyncio.get_running_loop()
-        until = loop.time() + (self._database_wait_s if sql.is_shared(url) else 0.0)
-        while True:
-            try:
-                return await sql.open_store(url, clock=self._clock, owner="milepost serve")
-            except StoreUnavailable as e:
-                left = until - loop.time()
-                if left <= 0:
-                    raise
-                log.warning("hub.waits_for_database", error=e.detail, gives_up_in_s=round(left))
-            await asyncio.sleep(min(pause_s, left))
-            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
-
     def _fenced(self, lease: str) -> Store:
         return Fenced(self.store, self._holders[lease])
 
@@ -284,7 +294,8 @@ class Hub:
             Part(hydration.NAME, asking.run, hydration.NAME),
             Part("hydration", self.hydrator.run, hydration.NAME),
             Part(SWEEPER, self.sweeper.run, SWEEPER),
-            *(Part(f"sqs.{receiver.name}", receiver.run) for receiver in self._receivers),
+            Part(RETENTION, self._retention.run, RETENTION),
+            *(Part(f"sqs.{receiver.name}", receiver.run) for receiver in self.receivers),
         )
 
     def _api_clients(self) -> dict[str, BuyWithPrimeClient]:
@@ -316,14 +327,14 @@ class Hub:
     def _counters(self) -> Mapping[str, int]:
         outcomes = self._webhook.outcomes
         webhook = {f"webhook.{name}": getattr(outcomes, name) for name in outcomes.__struct_fields__}
-        return {**webhook, **sqs.counters(self._receivers), **self.hydrator.counters()}
+        return {**webhook, **sqs.counters(self.receivers), **self.hydrator.counters()}
 
     def _ready(self) -> tuple[bool, dict[str, object]]:
         failing = dict(self._background.failing)
         failing.update({c.name: c.last_error for c in self._consumers if c.last_error is not None})
         standings = self._background.standings()
         leading = {standing.part for standing in standings if standing.state == "leading"}
-        broken, queues = sqs.readiness(self._receivers)
+        broken, queues = sqs.readiness(self.receivers)
         shown: dict[str, object] = {
             "positions": {c.name: c.position for c in self._consumers if c.name in leading},
             "failing": sorted({*failing, *broken}),
@@ -350,14 +361,17 @@ def _credentials(config: Config) -> list[Credential]:
     if config.webhook_api_key is not None:
         credentials += [
             Credential.api_key(config.webhook_api_key_header, key)
-            for key in _overlapping(config.webhook_api_key)
+            for key in _overlapping("webhook_api_key", config.webhook_api_key)
         ]
     return credentials
 
 
-def _overlapping(secrets: SecretStr) -> tuple[str, ...]:
-    """A secret, or two separated by a comma while one takes the other's place."""
-    return tuple(filter(None, map(str.strip, secrets.get_secret_value().split(","))))
+def _overlapping(setting: str, given: SecretStr) -> tuple[str, ...]:
+    """A secret, or two separated by a comma while one takes the other's place. Raises `Misconfigured` for none."""
+    found = tuple(filter(None, map(str.strip, given.get_secret_value().split(","))))
+    if not found:
+        raise Misconfigured(f"MILEPOST_{setting.upper()} holds blanks and commas only", setting=setting)
+    return found
 
 
 def _oauth_clients(config: Config) -> list[Client]:
@@ -370,7 +384,8 @@ def _oauth_clients(config: Config) -> list[Client]:
         for one in config.oauth_clients
     ]
     if config.oauth_client_id is not None and config.oauth_client_secret is not None:
-        clients.append(Client(config.oauth_client_id, _overlapping(config.oauth_client_secret)))
+        both = _overlapping("oauth_client_secret", config.oauth_client_secret)
+        clients.append(Client(config.oauth_client_id, both))
     elif (config.oauth_client_id is None) != (config.oauth_client_secret is None):
         raise Misconfigured("MILEPOST_OAUTH_CLIENT_ID and MILEPOST_OAUTH_CLIENT_SECRET go together")
     return clients

@@ -5,6 +5,7 @@ breaks with a real client.
 """
 
 import json
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,12 @@ class Account:
         """What stands in the stack's queue, which is empty afterwards."""
         self.set("QueueUrl", ReceiveMessageWaitTimeSeconds="0")
         return [json.loads(body) for body in self.bus.received(self.outputs["QueueUrl"])]
+
+    def judge(self, wanted: bool) -> None:
+        """Whether the fake asks what callers may do from here on. It knows actions, no resources."""
+        body, plain = (b"0" if wanted else b"inf"), {"content-type": "text/plain"}
+        request = urllib.request.Request(f"{self.bus.url}/moto-api/reset-auth", body, plain, method="POST")
+        urllib.request.urlopen(request).close()
 
     async def look(self, *queue_urls: str, source: str | None = None) -> list[Finding]:
         """The findings for a hub that receives from these queues (none named: from the stack's)."""

@@ -18,7 +18,9 @@ from moto.iam.access_control import IAMPolicy, PermissionResult
 from tests.deploy.account import SOURCE, Account, documents
 from tests.deploy.stack import TEMPLATE, template
 from tests.partner_bus import ACCOUNT, REGION
+from typer.testing import CliRunner
 
+from milepost.cli.main import app
 from milepost.domain.event import CATALOGUE
 from milepost.transports.aws_policy import Service, allows
 from milepost.transports.aws_reading import AwsReader, Reading
@@ -46,6 +48,24 @@ def test_every_parameter_says_what_it_is_and_is_in_the_console_s_form() -> None:
     assert sorted(listed) == sorted(written["Parameters"])
     assert [n for n, p in written["Parameters"].items() if len(p["Description"]) < 20] == []
     assert [n for n, p in written["Parameters"].items() if "Default" not in p] == ["EventSourceName"]
+
+
+def test_a_rule_is_made_after_the_policy_that_lets_it_send() -> None:
+    """EventBridge does not try again what is not permitted."""
+    rules = {n: r for n, r in template()["Resources"].items() if r["Type"] == "AWS::Events::Rule"}
+    assert {name: rule["DependsOn"] for name, rule in rules.items()} == {
+        "Rule": "QueuePolicy",
+        "SmokeTestRule": "QueuePolicy",
+    }
+    assert "Rule" not in json.dumps([*_references(template()["Resources"]["QueuePolicy"])])
+
+
+def _references(part: Any) -> list[str]:
+    """The resources and parameters that a part of the template refers to by Ref or GetAtt."""
+    if isinstance(part, dict):
+        own = [str(part[key]) for key in ("Ref", "Fn::GetAtt") if key in part]
+        return own + [found for value in part.values() for found in _references(value)]
+    return [found for item in part for found in _references(item)] if isinstance(part, list) else []
 
 
 # ── The rule ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -334,8 +354,55 @@ async def test_the_hub_s_policy_has_what_the_receiver_and_doctor_call_and_no_mor
     for action in ("sqs:SendMessage", "sqs:PurgeQueue", "sqs:DeleteQueue", "events:PutRule", "iam:PassRole"):
         assert not permits(policy, action, "*")
         assert not permits(policy, action, outputs["QueueArn"])
+    undelivered = account.sqs.get_queue_attributes(
+        QueueUrl=outputs["UndeliveredQueueUrl"], AttributeNames=["QueueArn"]
+    )["Attributes"]["QueueArn"]
+    assert all(permits(policy, call, undelivered) for call in receiving)
     other = outputs["QueueArn"] + "-2"
     assert not any(permits(policy, call, other) for call in receiving)
+
+
+def test_the_receiver_and_doctor_really_work_with_the_policy_s_actions_alone(
+    account: Account, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    outputs = account.deploy()
+    account.publish(*(document["detail"] for document in documents().values()))
+    account.set("QueueUrl", ReceiveMessageWaitTimeSeconds="0")
+    # moto knows no resources, and asks for batches by a permission of their own, which AWS has not.
+    everywhere = [
+        {
+            **statement,
+            "Resource": "*",
+            "Action": [a + end for a in statement["Action"] for end in ("", "Batch")],
+        }
+        for statement in hub_policy(account)["Statement"]
+    ]
+    iam = account.bus.client("iam")
+    iam.create_user(UserName="hub")
+    policy = json.dumps({"Version": "2012-10-17", "Statement": everywhere})
+    iam.put_user_policy(UserName="hub", PolicyName="hub", PolicyDocument=policy)
+    key = iam.create_access_key(UserName="hub")["AccessKey"]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", key["AccessKeyId"])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
+    monkeypatch.setenv("MILEPOST_SQS_QUEUE_URL", outputs["QueueUrl"])
+    account.judge(True)
+    try:
+        looked = CliRunner().invoke(app, ["doctor", "--aws", "--json", "--url", "http://127.0.0.1:9"])
+        ran = CliRunner().invoke(app, ["receive", "--once", "--json"])
+    finally:
+        account.judge(False)
+    assert not [f for f in json.loads(looked.stdout) if "permitted" in f["found"]]
+    (received,) = json.loads(ran.stdout)
+    assert (received["accepted"], received["deleted"]) == (len(documents()), len(documents()))
+    assert account.received() == []
+
+
+def test_without_a_queue_the_hub_may_still_receive_what_was_not_delivered(account: Account) -> None:
+    """AWS's own StartMessageMoveTask takes only dead-letter queues of SQS queues, so the hub must be able to."""
+    outputs = account.deploy(Delivery="api-destination", **DESTINATION)
+    policy, name = hub_policy(account), outputs["UndeliveredQueueUrl"].rpartition("/")[2]
+    assert all(permits(policy, call, f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name}") for call in KNOWN)
 
 
 async def test_a_key_of_one_s_own_is_in_the_policy(account: Account) -> None:

@@ -35,8 +35,9 @@ CONNECTIONS = 8
 class HubProcess:
     """A hub on one database and one port, killed and started again as often as one likes."""
 
-    def __init__(self, folder: Path, api_url: str, database_url: str | None = None) -> None:
-        """`database_url`: a SQLite file in the folder without it. Copies for `check` are made in the folder."""
+    def __init__(self, folder: Path, api_url: str, database_url: str | None = None, **settings: str) -> None:
+        """`database_url`: a SQLite file in the folder without it. Copies for `check` are made in the folder.
+        `settings` are more of the hub's, without their prefix."""
         with socket.socket() as s:
             s.bind(("127.0.0.1", 0))
             self.port: int = s.getsockname()[1]
@@ -57,6 +58,7 @@ class HubProcess:
             "MILEPOST_BWP_CLIENT_SECRET": "sandbox",
             "MILEPOST_BWP_TARGET_ID": "sandbox",
             "MILEPOST_QUERIES_PER_MINUTE": "100000",
+            **{f"MILEPOST_{name}": text for name, text in settings.items()},
         }
         self._process: asyncio.subprocess.Process | None = None
 

@@ -38,7 +38,7 @@ async def main() -> None:
     point = sys.argv[1] if len(sys.argv) > 1 else None
     hub = Hub(Config.load(), probe=Killer(point, int(sys.argv[2]) if point else 0))
     stop: asyncio.Event = stop_on_signal()
-    if not await opened(hub, stop):
+    if await opened(hub.open(), stop) is None:
         return
     try:
         await hub.run(stop, lambda port: print(f"listens on {port}", flush=True))

@@ -131,6 +131,18 @@ async def test_a_document_is_journalled_as_it_is_and_told(
     assert (shown["road"], shown["arrivals"], shown["flags"]) == ("eventbridge", 2, [])
 
 
+async def test_a_document_grows_no_larger_on_the_way(hub: Client, relay_to: Make) -> None:
+    """The hub takes 1 MiB, as EventBridge does; written in escapes this would be twice as long."""
+    large = document("1", data={"text": "配" * 300_000})
+    assert (await run(relay_to(hub.base, API_KEY), large))["status"] == "accepted"
+    assert (await hub.get("/v1/events/event-1"))["body"] == large
+
+
+async def test_half_a_surrogate_pair_goes_as_it_came(hub: Client, relay_to: Make) -> None:
+    answer = await run(relay_to(hub.base, API_KEY), document("1", data={"text": "\ud800 配"}))
+    assert answer["status"] in ("accepted", "quarantined")
+
+
 async def test_the_same_event_by_webhook_and_through_lambda_is_one_with_two_arrivals(
     hub: Client, relay_to: Make
 ) -> None:

@@ -141,6 +141,9 @@ async def test_insecure_takes_everything_without_a_credential(tmp_path: Path) ->
     [
         ({"webhook_password": None}, "MILEPOST_WEBHOOK_PASSWORD"),
         ({"oauth_client_id": "client"}, "MILEPOST_OAUTH_CLIENT_SECRET"),
+        # A queue would let it start without, and nobody would be told why the key does not hold.
+        ({"webhook_api_key": " , ", "sqs_queue_url": "http://q/1/a"}, "MILEPOST_WEBHOOK_API_KEY"),
+        ({"oauth_client_id": "client", "oauth_client_secret": ","}, "MILEPOST_OAUTH_CLIENT_SECRET"),
         ({"bwp_client_id": "client"}, "MILEPOST_BWP_CLIENT_SECRET"),
         ({"timezone": "Mars/Olympus"}, "timezone"),
         ({"conditions": {"no_such_limit": 3}}, "no_such_limit"),
@@ -260,7 +263,7 @@ async def test_a_hub_leads_everything_it_does_and_lets_go_before_the_database_is
 
         await until(leads, "it leads")
         said = (await get(url, "/readyz"))[1]["consumers"]["parts"]
-        assert sorted(said) == ["hydration", "hydrator", "projector", "sweeper"]
+        assert sorted(said) == ["hydration", "hydrator", "projector", "retention", "sweeper"]
         assert said["sweeper"]["leader"].startswith("milepost serve (pid ")
         assert await held(url) == dict.fromkeys(LEASES, 1.0)
     store = await sql.open_store(hub.config.database_url)

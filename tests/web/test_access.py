@@ -45,7 +45,9 @@ ADMIN = {
 }
 WHOLE = {"/metrics"}
 STREAM = {"/v1/stream"}
-REST: set[tuple[str, str]] = {("GET", path) for path in SINGLE | LISTS | WHOLE | STREAM}
+SCOPED = {"/v1/roads"}
+"""Numbers of what a key may see."""
+REST: set[tuple[str, str]] = {("GET", path) for path in SINGLE | LISTS | WHOLE | STREAM | SCOPED}
 EVERY = sorted(REST | OPERATE | ADMIN)
 
 BODIES: dict[str, dict[str, Any]] = {
@@ -121,6 +123,10 @@ async def test_a_key_of_another_business_product_sees_nothing(filled: World) -> 
         async with filled.client(foreign) as client:
             answer = (await client.get(path)).json()
             assert answer == {"items": [], "next": None}, path
+    for path in sorted(SCOPED):
+        answer = await filled.get(path, foreign)
+        assert answer.status_code == 200, path
+        assert all(road["arrivals"] == 0 for road in answer.json()["roads"]), path
     for method, path in OPERATE - {("GET", "/v1/retention")}:
         assert await _status(filled, method, path, foreign) == (404, "not_found")
     for method, path in (("GET", "/metrics"), ("GET", "/v1/retention"), ("POST", "/v1/retention")):

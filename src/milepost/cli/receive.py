@@ -4,6 +4,7 @@ A hub does the same beside everything else. What the command needs beyond its op
 """
 
 import asyncio
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -63,14 +64,17 @@ def receive(
 async def _receive(config: "Config", once: bool, quiet: bool) -> "list[SqsReceiver]":
     from random import Random
 
-    from milepost import sql
-    from milepost.cli.serve import stop_on_signal
-    from milepost.hub import now
+    from milepost.cli.serve import SWITCH_INTERVAL_S, opened, stop_on_signal
+    from milepost.hub import now, open_database
     from milepost.pipeline.ingest import Ingest
     from milepost.transports.sqs import receivers
 
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     stop = stop_on_signal()
-    store = await sql.open_store(config.database_url, clock=now, owner="milepost receive")
+    opening = await opened(open_database(config, "milepost receive"), stop)
+    if opening is None:
+        return []
+    store = opening.result()
     try:
         random = Random()  # noqa: S311 - jitter, not a secret
         made = receivers(config, Ingest(store, now), now, random)

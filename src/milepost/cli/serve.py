@@ -7,8 +7,8 @@ What a command needs beyond its options is imported when it runs, so that the ot
 import asyncio
 import signal
 import sys
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from rich.markup import escape
@@ -17,7 +17,8 @@ from milepost.cli.client import console, fail
 
 if TYPE_CHECKING:
     from milepost.config import Config
-    from milepost.hub import Hub
+
+T = TypeVar("T")
 
 SWITCH_INTERVAL_S = 0.0001
 """How long one thread may keep the others waiting: the loop that acknowledges shares the interpreter with the
@@ -63,7 +64,7 @@ async def _serve(config: "Config") -> None:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     hub = Hub(config)
     stop = stop_on_signal()
-    if not await opened(hub, stop):
+    if await opened(hub.open(), stop) is None:
         return
     calm_collector()
     try:
@@ -72,17 +73,18 @@ async def _serve(config: "Config") -> None:
         await hub.close()
 
 
-async def opened(hub: "Hub", stop: asyncio.Event) -> bool:
-    """Open the hub; False when it was told to stop first, since it may wait for its database."""
-    opening, stopping = asyncio.ensure_future(hub.open()), asyncio.ensure_future(stop.wait())
-    await asyncio.wait({opening, stopping}, return_when=asyncio.FIRST_COMPLETED)
+async def opened(opening: Coroutine[Any, Any, T], stop: asyncio.Event) -> "asyncio.Task[T] | None":
+    """Open something that may wait for its database: the task once it is done, None when told to stop first. Raises
+    what opening raises."""
+    task, stopping = asyncio.create_task(opening), asyncio.ensure_future(stop.wait())
+    await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
-    if opening.done():
-        opening.result()
-        return True
-    opening.cancel()
-    await asyncio.gather(opening, return_exceptions=True)
-    return False
+    if task.done():
+        task.result()
+        return task
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    return None
 
 
 def demo(

@@ -6,7 +6,7 @@ groups. Nothing is changed here.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 
 import structlog
 from msgspec import Struct
@@ -56,7 +56,7 @@ class Judge(Struct, frozen=True):
     days: int
     policy: Policy
     consumers: tuple[str, ...]
-    quarantined: frozenset[str]
+    quarantined: Set[str]
 
     def verdict(self, found: Found, passed: int) -> Reason | None:
         """Why a group stays. `passed` is what every consumer is past."""

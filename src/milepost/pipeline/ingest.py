@@ -87,6 +87,12 @@ class Ingest:
         Raises `StoreUnavailable`."""
         await self._quarantine(body, error, self._clock(), road, business_product_ids)
 
+    async def check_store(self) -> None:
+        """Return when the store takes a write, for a transport that would fetch the next event in vain otherwise.
+
+        Raises `StoreUnavailable`."""
+        await self._store.write(lambda transaction: None)
+
     async def release(self, id: int, now: Instant, business_product_ids: tuple[str, ...] = ()) -> Receipt:
         """Ingest a quarantined body again, after a fix; again on a released one gives its receipt, nothing more.
 

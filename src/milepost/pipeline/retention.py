@@ -24,7 +24,7 @@ import structlog
 from msgspec import Struct
 
 from milepost.domain.condition import Policy
-from milepost.domain.errors import StoreUnavailable
+from milepost.domain.errors import Conflict, StoreUnavailable
 from milepost.domain.instant import DAY, HOUR, Instant
 from milepost.domain.retention import Horizon, Reason, check_retention, horizons
 from milepost.pipeline.ageing import PAGE, Judge, Look, look_at, named_in, position_at
@@ -45,7 +45,7 @@ ROUND_MS = 7 * DAY
 """How often the walk begins again from the start."""
 PAUSE_S = 0.1
 """Between two transactions, in seconds."""
-LOOKED = 20_000
+LOOKED = 10_000
 """Records that one dry run, or one removal by hand, walks over at most."""
 
 log = structlog.get_logger()
@@ -154,17 +154,19 @@ class Retention:
 
     async def remove(self, after: int = 0, most: int = LOOKED) -> Removal:
         """Remove what may go now, from a position on: for a person who doesn't want to wait. `next` is where to go
-        on when `most` records were looked at. The walk of `look` stays where it is."""
+        on when `most` records were looked at. The walk of `look` stays where it is. Raises `Conflict` while the
+        projector is far behind; what was removed before is."""
         removed, looked = Tally(), 0
         async with aclosing(self._walk(after, self.days, asyncio.Event())) as walk:
             async for look in walk:
                 looked += look.looked
                 if not await self._remove(look, removed, None):
-                    return Removal(removed, None)
+                    raise Conflict("The projector is far behind: nothing more is removed until it is nearer.")
                 if look.end:
                     return Removal(removed, None)
                 if looked >= most:
                     return Removal(removed, look.reached)
+                await asyncio.sleep(self._pause_s)
         return Removal(removed, None)
 
     async def plan(self, days: int | None = None, after: int = 0, most: int = LOOKED) -> Plan:
@@ -188,30 +190,31 @@ class Retention:
         return found
 
     async def _walk(self, after: int, days: int, stop: asyncio.Event) -> AsyncGenerator[Look]:
+        if not days:
+            return
         now = self._clock()
-        quarantined: frozenset[str] | None = None
+        named: set[str] = set()
+        entry = 0
         upto = await self._store.read(lambda tx: position_at(tx, Instant(now - days * DAY)))
         while after < upto and not stop.is_set():
-            if quarantined is None:
-                quarantined = await self._named_in_quarantine()
-            judge = Judge(now, days, self._policy, self._consumers, quarantined)
+            entry = await self._read_quarantine(entry, named)
+            judge = Judge(now, days, self._policy, self._consumers, named)
             look = await self._store.read(lambda tx, at=after, judge=judge: look_at(tx, at, upto, judge))  # type: ignore[misc]
             yield look
             after = look.reached
 
-    async def _named_in_quarantine(self) -> frozenset[str]:
-        """The orders and trackers that bodies in quarantine name, as subjects, as far as that can be told."""
-        named: set[str] = set()
-        after = 0
+    async def _read_quarantine(self, after: int, named: set[str]) -> int:
+        """Add the orders and trackers that bodies in quarantine name, as subjects, as far as that can be told;
+        returns the entry it came to."""
         while True:
             entries = await self._store.read(
                 lambda tx, after=after: tx.journal.quarantined(after, PAGE, None, released=False)  # type: ignore[misc]
             )
             for entry in entries:
                 named.update(named_in(entry.body))
+                after = entry.id
             if len(entries) < PAGE:
-                return frozenset(named)
-            after = entries[-1].id
+                return after
 
     async def _remove(self, look: Look, removed: Tally, reached: int | None) -> bool:
         """Remove what a look found; False when that must wait, since the projector is far behind."""

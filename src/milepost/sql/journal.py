@@ -320,8 +320,7 @@ class SqlJournal:
             for statement in _REMOVE:
                 self._connection.execute(statement, values)
             removed += self._connection.execute(_REMOVE_RECORDS, values).rowcount
-        if removed:
-            self._counted["removed"] += removed
+        self._counted["removed"] += removed
         return removed
 
 

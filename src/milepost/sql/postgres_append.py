@@ -16,13 +16,13 @@ from sqlalchemy import Connection
 from milepost.domain.errors import StoreUnavailable
 from milepost.sql.append import Appended, Row, append, count
 from milepost.sql.batch import THOROUGH_BATCHES, AppendCall, divided, joined, next_batch, own
-from milepost.sql.postgres_session import WritingSession, persist
+from milepost.sql.postgres_session import MOVE, WritingSession, persist
 from milepost.sql.postgresql import sqlstate
 from milepost.store import Arrival, Receipt
 
-_QUICK = """
+_QUICK = f"""
 WITH mark AS (
-  UPDATE writers SET commits = commits + 1 WHERE id = $1 AND commits = $2 RETURNING id
+  {MOVE} WHERE id = $1 AND commits = $2 RETURNING id
 ), place AS (
   UPDATE journal_end SET position = position + $3 FROM mark WHERE journal_end.id = 1
   RETURNING position - $3 AS base
@@ -34,7 +34,7 @@ WITH mark AS (
                      $11::bytea[], $12::bytea[])
   WITH ORDINALITY AS given(a, b, c, d, e, f, g, h, i, n)
 )
-SELECT base FROM place"""
+SELECT base FROM place"""  # noqa: S608 - a statement of ours
 """A batch of new events as one transaction: the writer's count, the journal's end, the records."""
 
 _INSERT = """

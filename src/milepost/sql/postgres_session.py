@@ -30,7 +30,7 @@ _REGISTER = (
     "INSERT INTO writers (id, commits, since) VALUES ($1, 0, extract(epoch FROM now()) * 1000)"
     " ON CONFLICT (id) DO UPDATE SET commits = writers.commits + 1, since = excluded.since RETURNING commits"
 )
-# A day is longer than any commit is in doubt; a writer whose row is gone makes another.
+# By their last commit: a day is longer than any is in doubt. A writer whose row is gone makes another.
 _TIDY = (
     "DELETE FROM writers WHERE id IN (SELECT id FROM writers"
     " WHERE since < (extract(epoch FROM now()) - 86400) * 1000 FOR UPDATE SKIP LOCKED)"
@@ -45,12 +45,19 @@ _END_SILENT = (
     " AND pid <> pg_backend_pid() AND backend_xid IS NOT NULL"
     " AND wait_event = 'ClientRead' AND state_change < clock_timestamp() - interval '3 s'"
 )
-_SETTLE = "UPDATE writers SET commits = commits + 1 WHERE id = $1 RETURNING commits"
-_MARK = "UPDATE writers SET commits = commits + 1 WHERE id = $1 AND commits = $2"
+# $2 is the count before what is in doubt: two more means that it did not happen, three that it did. Its answer may be
+# lost like any other; asked again it is the same.
+_SETTLE = (
+    "UPDATE writers SET commits = CASE WHEN commits <= $2 + 1 THEN commits + 2 ELSE commits END"
+    " WHERE id = $1 RETURNING commits"
+)
+MOVE = "UPDATE writers SET commits = commits + 1, since = extract(epoch FROM now()) * 1000"
+"""Counts a commit of the writer it is told of."""
+_MARK = f"{MOVE} WHERE id = $1 AND commits = $2"
 _MARK_ALONE = (
-    "WITH alone AS MATERIALIZED"
+    "WITH alone AS MATERIALIZED"  # noqa: S608 - a statement of ours
     " (SELECT pg_advisory_xact_lock(hashtext('milepost write'), hashtext(current_schema())))"
-    " UPDATE writers SET commits = commits + 1 FROM alone WHERE id = $1 AND commits = $2"
+    f" {MOVE} FROM alone WHERE id = $1 AND commits = $2"
 )
 
 
@@ -156,6 +163,8 @@ class WritingSession(Session):
         """As the database has it; None while there is no row."""
         self.in_doubt = False
         """A commit was asked for and has not been answered."""
+        self._settling = False
+        """It is being asked what became of that."""
 
     async def ready(self) -> bool:
         await super().ready()
@@ -166,15 +175,21 @@ class WritingSession(Session):
             return False
         # This waits for the transaction that is in doubt, if it still runs, and keeps it from being committed if it
         # has not begun yet: it would find another count than it expects.
-        found: int | None = await self.driver.fetchval(_SETTLE, self.id)
-        happened = found == self.commits + 2
+        self._settling = True
+        found: int | None = await self.driver.fetchval(_SETTLE, self.id, self.commits)
+        self._settling = False
+        happened = found == self.commits + 3
         log.warning("store.settled", committed=happened)
         self.commits, self.in_doubt = found, False
         return happened
 
     async def failed(self, error: BaseException) -> Trouble | None:
         trouble = await super().failed(error)
-        if self._connection is not None or sqlstate(error) == "25006":
+        if self._settling:
+            # What failed is the question, not what it is about: that is as much in doubt as before.
+            self._settling = False
+            log.warning("store.not_settled", error=sqlstate(error) or type(error).__name__)
+        elif self._connection is not None or sqlstate(error) == "25006":
             self.in_doubt = False  # it answered: no
         if self._connection is not None and sqlstate(error) == LOCKED:
             await self._end_silent()
@@ -254,4 +269,6 @@ def _refused(session: Session, failure: StoreUnavailable) -> None:
     """Said once, not for every caller."""
     if not session.failing:
         session.failing = True
-        log.error("store.unavailable", reason=failure.detail, cause=failure.context.get("postgresql"))
+        cause = failure.__cause__
+        said = None if cause is None else str(cause) or type(cause).__name__
+        log.error("store.unavailable", reason=failure.detail, cause=said)

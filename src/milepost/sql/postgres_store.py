@@ -7,6 +7,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TypeVar
 from uuid import uuid4
 
@@ -98,10 +99,7 @@ class PostgresStore:
         """Run `function` in a write transaction of its own and commit it."""
         if self._closed or self._writer is None:
             raise self._refused()
-        result, last = await self._loop.run_in_executor(self._turns, self._writer.write, function)
-        if last:
-            self._committed(last)
-        return result
+        return await self._loop.run_in_executor(self._turns, self._write, self._writer, function)
 
     async def read(self, function: Callable[[Transaction], T]) -> T:
         """Run `function` on one consistent state of the database, beside the writer."""
@@ -143,6 +141,14 @@ class PostgresStore:
         self._last.reached(last)
         if self._listener is not None:
             self._listener.say()
+
+    def _write(self, writer: WriteWorker, function: Callable[[Transaction], T]) -> T:
+        result, last = writer.write(function)
+        if last:
+            # From here: whoever asked for the write may be gone, and what it journalled is there all the same.
+            with suppress(RuntimeError):  # the event loop is gone, and with it everybody who waited
+                self._loop.call_soon_threadsafe(self._committed, last)
+        return result
 
     def _read(self, function: Callable[[Transaction], T]) -> T:
         reader: ReadWorker | None = getattr(self._local, "reader", None)

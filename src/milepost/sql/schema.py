@@ -100,7 +100,7 @@ writers = Table(
 )
 """One row a connection that commits, counting its commits in each of them: where a connection was lost in the middle
 of one, the count tells whether it happened. (The server's own number of the transaction does not: after a crash it
-may be given to another.) `since` is when the row was made, by the server's clock."""
+may be given to another.) `since` is when the last began, by the server's clock."""
 
 arrivals = Table(
     "arrivals",

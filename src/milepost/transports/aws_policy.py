@@ -1,8 +1,8 @@
 """Whether a policy of a queue or a key lets an AWS service do something: AWS's rules for resource policies, by value.
 
 Known are the conditions that such policies are written with (`aws:SourceArn`, `aws:SourceAccount`, TLS, the service
-itself) and their operators. A condition on anything else counts as not met, for allowing and for denying: what is
-said of a policy is then that it does not let the service through. Fetching policies is `aws_setup`'s and its
+itself) and their operators. A key that these requests do not have, and an operator that is not known, count as AWS
+counts a key that is missing: not met, but for the negated operators. Fetching policies is `aws_setup`'s and its
 neighbours'; users and roles are not judged here.
 """
 

@@ -26,12 +26,18 @@ TEMPLATE = "deploy deploy/aws/milepost.yaml (docs/aws.md)"
 
 
 async def look_at_queues(
-    reader: AwsReader, account: str, queue_urls: Sequence[str], targets: Sequence[Target]
+    reader: AwsReader,
+    account: str,
+    queue_urls: Sequence[str],
+    targets: Sequence[Target],
+    *,
+    of_every_source: bool = True,
 ) -> list[Finding]:
-    """Every queue on the way, each once: `queue_urls` are those the hub receives from."""
+    """Every queue on the way, each once: `queue_urls` are those the hub receives from. Without `of_every_source`
+    the targets are of one of several sources, and another's may well be what sends to a queue."""
     looking = _Queues(reader, account, [target for target in targets if target.kind == "sqs"])
     for url in queue_urls:
-        await looking.received_from(url)
+        await looking.received_from(url, of_every_source or len(queue_urls) == 1)
     await looking.sent_to()
     for arn, rules in looking.undelivered(targets).items():
         await looking.dead_letters(arn, "queue of undelivered events", rules)
@@ -54,14 +60,14 @@ class _Queues:
     def _tell(self, check: str, ok: bool, found: str, mend: str = "") -> None:
         self.findings.append(Finding(check, ok, found, mend))
 
-    async def received_from(self, url: str) -> None:
-        """A queue of the hub's settings."""
+    async def received_from(self, url: str, needs_rule: bool) -> None:
+        """A queue of the hub's settings; with `needs_rule` one of the targets must send to it."""
         name = url.rstrip("/").rpartition("/")[2]
         attributes = await self._attributes(f"queue {name}", url)
         if attributes is None:
             return
         await self._queue(name, url, attributes)
-        if self._targets and not self._sending(str(attributes["QueueArn"])):
+        if needs_rule and self._targets and not self._sending(str(attributes["QueueArn"])):
             mend = "point the rule's target at it, or MILEPOST_SQS_QUEUE_URL at the rule's queue"
             self._tell(f"queue {name}", False, "no rule that was found sends to it", mend)
 
@@ -100,7 +106,8 @@ class _Queues:
     async def _queue(self, name: str, url: str, attributes: Mapping[str, Any]) -> None:
         arn = str(attributes["QueueArn"])
         self._urls[arn] = url
-        rules = [target.rule_arn for target in self._sending(arn)]
+        # A target with a role of its own sends as that; whether the role may is not judged here.
+        rules = [target.rule_arn for target in self._sending(arn) if target.role_arn is None]
         self._policy(f"policy of the queue {name}", arn, attributes, rules)
         await self._encryption(f"encryption of the queue {name}", url, attributes, rules)
         self._times(f"times of the queue {name}", url, attributes)
@@ -261,7 +268,7 @@ class _Queues:
         kept = int(attributes["ApproximateNumberOfMessages"])
         kept += int(attributes["ApproximateNumberOfMessagesNotVisible"])
         found = f"{kept} messages in {url}" if kept else f"{url} is empty"
-        self._tell(check, kept == 0, found, "docs/aws.md, Alarms: see why, mend it, then move them back")
+        self._tell(check, kept == 0, found, "docs/aws.md, Alarms: see why, mend it, then bring them back")
 
 
 def _eventbridge(rule_arn: str) -> Service:

@@ -9,6 +9,7 @@ a finding too.
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from msgspec import Struct
@@ -36,7 +37,10 @@ async def look(reader: AwsReader, *, source: str | None, queue_urls: Sequence[st
         return findings
     account = str(identity.value["Account"]) if identity.value else ""
     sources = await _Sources(reader, account).look(source)
-    return [*findings, *sources.findings, *await look_at_queues(reader, account, queue_urls, sources.targets)]
+    queues = await look_at_queues(
+        reader, account, queue_urls, sources.targets, of_every_source=source is None
+    )
+    return [*findings, *sources.findings, *queues]
 
 
 def _identity(identity: Reading, region: str) -> Finding:
@@ -111,7 +115,9 @@ class _Sources:
     def _state(self, name: str, state: str, expires: Any, bus: Reading) -> None:
         check = f"event source {name}"
         if state == "PENDING":
-            end = f"on {expires:%Y-%m-%d %H:%M} UTC" if expires is not None else "after two weeks"
+            end = "after two weeks"
+            if isinstance(expires, datetime):  # in the machine's zone
+                end = f"on {expires.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
             found = f"PENDING: its events are dropped, and it is deleted {end}"
             mend = f"{TEMPLATE}, or: aws events create-event-bus --name {name} --event-source-name {name}"
             if bus.value is not None:
@@ -188,7 +194,8 @@ class _Sources:
         if target.kind == "api-destination":
             await self._api_destination(check, target)
         elif target.kind == "sqs":
-            self._tell(check, True, f"sends to the queue {target.resource}")
+            by = f" as {target.role_arn}" if target.role_arn else ""
+            self._tell(check, True, f"sends to the queue {target.resource}{by}")
         else:
             self._tell(check, True, f"sends to {target.arn}, which is not the hub's")
 
@@ -198,7 +205,7 @@ class _Sources:
             gone = Finding(check, False, f"the API destination {target.resource} is gone", TEMPLATE)
             self._found.findings.append(gone if reading.is_absent else unread(check, reading))
             return
-        if not target.given.get("RoleArn"):
+        if target.role_arn is None:
             self._tell(check, False, "it has no role, so EventBridge may not call it", TEMPLATE)
         told = reading.value
         self._tell(

@@ -41,6 +41,11 @@ class Target(Struct, frozen=True):
         return str(arn) if arn else None
 
     @property
+    def role_arn(self) -> str | None:
+        """The role that EventBridge takes on to reach it; None: it comes as itself."""
+        return str(self.given["RoleArn"]) if self.given.get("RoleArn") else None
+
+    @property
     def group_id(self) -> str | None:
         """The group that its messages get in a FIFO queue."""
         group = self.given.get("SqsParameters", {}).get("MessageGroupId")

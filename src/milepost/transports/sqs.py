@@ -22,11 +22,12 @@ Calls to AWS are `sqs_queue`'s, what becomes of a message's body is `sqs_settlin
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from random import Random
 from typing import Any, Final, Protocol, TypeVar
 
-from milepost.domain.errors import Misconfigured
+from milepost.domain.errors import Misconfigured, StoreUnavailable
 from milepost.domain.instant import Instant, format_instant
 from milepost.pipeline.ingest import Ingest
 from milepost.transports.sqs_queue import MOST, Message, Queue, QueueError, check_installed
@@ -42,6 +43,10 @@ STOP_S: Final = 10.0
 GRACE_S: Final = 0.25
 """Seconds that a receive has to end then: one that brings messages is back sooner, an idle one is given up."""
 DELETE_TRIES: Final = 5
+AT_ONCE_S: Final = 0.25
+"""An empty answer sooner than this is one that did not wait for messages."""
+WAIT_FOR_THE_END_S: Final = 2
+"""The long poll of whoever only waits until nothing comes any more: long enough to ask all of SQS's servers."""
 
 
 class SqsReceiver:
@@ -63,18 +68,20 @@ class SqsReceiver:
         wait_s: int = WAIT_S,
         visibility_s: int = VISIBILITY_S,
         stop_s: float = STOP_S,
+        name: str | None = None,
         sleep: Callable[[float], Coroutine[Any, Any, None]] = asyncio.sleep,
     ) -> None:
-        """Raises `Misconfigured` when the extra aws is not installed."""
+        """`name` is how logs and numbers call it, else as AWS does. Raises `Misconfigured` without the extra aws."""
         check_installed()
         self.url = url
-        self.name = url.rstrip("/").rpartition("/")[2]
+        self.name = name or name_of(url)
         self.oldest_age_ms = 0
         """How long the oldest message of the last receive had been waiting; 0 when that brought none."""
         self.last_success: Instant | None = None
         """When the queue last answered a receive."""
         self.parts = Parts(self.name, random)
-        self._settler = Settler(self.name, ingest, business_product_ids, clock)
+        self._in_sequence = name_of(url).endswith(".fifo")
+        self._settler = Settler(self.name, ingest, business_product_ids, clock, in_sequence=self._in_sequence)
         self.outcomes = self._settler.outcomes
         self._clock = clock
         self._pollers = pollers
@@ -82,7 +89,6 @@ class SqsReceiver:
         self._visibility_s = visibility_s
         self._stop_s = stop_s
         self._sleep = sleep
-        self._in_sequence = self.name.endswith(".fifo")
         self._random = random
         self._in_hand: dict[str, Message] = {}
         """By receipt: received, and neither deleted nor released."""
@@ -95,7 +101,7 @@ class SqsReceiver:
         visible at once. With `until_empty` it ends when nothing comes any more, or when nothing can."""
         self._queue = Queue(
             self.url,
-            wait_s=self._wait_s,
+            wait_s=min(self._wait_s, WAIT_FOR_THE_END_S) if until_empty else self._wait_s,
             visibility_s=self._visibility_s,
             connections=3 * self._pollers + 2,
         )
@@ -103,6 +109,7 @@ class SqsReceiver:
         self.parts.forget()
         self._in_hand.clear()
         self._doomed.clear()
+        self._deleters.clear()
         self._trying = asyncio.Lock()
         pollers = [asyncio.create_task(self._poll(stop, until_empty)) for _ in range(self._pollers)]
         others = [asyncio.create_task(self._keep_invisible()), asyncio.create_task(self._hurry(stop))]
@@ -127,7 +134,8 @@ class SqsReceiver:
                     # One poller at a time tries again, and the others find it mended.
                     async with self._trying:
                         await self._before(stop, self._sleep(self.parts.pause_s))
-                        messages = None if stop.is_set() else await self._receive(stop)
+                        ready = not stop.is_set() and await self._store_answers(stop)
+                        messages = await self._receive(stop) if ready else None
                         if messages == []:
                             # There is nothing to store, so nothing says that the store is still away.
                             self.parts.storing.worked()
@@ -149,6 +157,16 @@ class SqsReceiver:
             if handling is not None:
                 await handling
 
+    async def _store_answers(self, stop: asyncio.Event) -> bool:
+        """Whether the store is worth a message. Each receive in vain brings one nearer to the dead letters."""
+        if not self.parts.storing.failures:
+            return True
+        try:
+            return await self._before(stop, self._settler.check_store()) is not None
+        except StoreUnavailable as e:
+            self.parts.storing.failed(e.code, e.detail)
+            return False
+
     async def _receive(self, stop: asyncio.Event) -> list[Message] | None:
         """What one long poll brings; None when it failed or was given up."""
         loop = asyncio.get_running_loop()
@@ -165,7 +183,7 @@ class SqsReceiver:
         self.last_success = now
         self.oldest_age_ms = max((now - m.sent_at for m in messages if m.sent_at is not None), default=0)
         self.outcomes.received += len(messages)
-        if not messages and loop.time() - started < self._wait_s / 2:
+        if not messages and self._wait_s and loop.time() - started < AT_ONCE_S:
             # It does not wait as it was asked to; without a pause this would be a tight loop.
             await self._before(stop, self._sleep(1.0))
         return messages
@@ -212,14 +230,16 @@ class SqsReceiver:
         """What waits while others are deleted is deleted together, whichever polls it came by."""
         self._doomed.extend(messages)
         if self._doomed and len(self._deleters) < self._pollers:
-            deleter = asyncio.create_task(self._delete_all())
-            self._deleters.add(deleter)
-            deleter.add_done_callback(self._deleters.discard)
+            self._deleters.add(asyncio.create_task(self._delete_all()))
 
     async def _delete_all(self) -> None:
-        while self._doomed:
-            some, self._doomed[:MOST] = self._doomed[:MOST], []
-            await self._delete_some(some)
+        try:
+            while self._doomed:
+                some, self._doomed[:MOST] = self._doomed[:MOST], []
+                await self._delete_some(some)
+        finally:
+            # At once, not by a callback: what is doomed in between would find nobody to delete it.
+            self._deleters.discard(asyncio.current_task())
 
     async def _deleted(self) -> None:
         """Return when nothing waits to be deleted."""
@@ -275,7 +295,10 @@ class SqsReceiver:
         while True:
             await self._sleep(self._visibility_s / 3)
             for some in _tens(list(self._in_hand.values())):
-                self.outcomes.extended += await self._show([(m, self._visibility_s) for m in some])
+                # Some may have been let go while the others were prolonged.
+                still = [(m, self._visibility_s) for m in some if m.handle in self._in_hand]
+                if still:
+                    self.outcomes.extended += await self._show(still)
 
     async def _hurry(self, stop: asyncio.Event) -> None:
         """Give up what is not committed so many seconds after the stop."""
@@ -283,6 +306,11 @@ class SqsReceiver:
         await self._sleep(self._stop_s)
         self._late = True
         self._settler.give_up()
+
+
+def name_of(url: str) -> str:
+    """The queue's name, which ends its URL."""
+    return url.rstrip("/").rpartition("/")[2]
 
 
 def _tens(messages: Sequence[Message]) -> Iterator[Sequence[Message]]:
@@ -315,22 +343,30 @@ class Settings(Protocol):
 def receivers(
     settings: Settings, ingest: Ingest, clock: Callable[[], Instant], random: Random
 ) -> list[SqsReceiver]:
-    """One receiver a queue. Raises `Misconfigured` for a queue named twice, or without the extra aws."""
+    """One receiver a queue; a second queue of one name, in another region or account, is `NAME.2`.
+
+    Raises `Misconfigured` for a queue named twice, or without the extra aws."""
     queues = {one.url: one.business_products for one in settings.sqs_queues}
     plain = [settings.sqs_queue_url] if settings.sqs_queue_url else []
     if len(queues) < len(settings.sqs_queues) or queues.keys() & plain:
         raise Misconfigured("a queue is named twice: MILEPOST_SQS_QUEUE_URL and [[sqs_queues]] go by queue")
-    return [
-        SqsReceiver(
-            url,
-            ingest,
-            clock=clock,
-            random=random,
-            business_product_ids=bound,
-            pollers=settings.sqs_pollers,
+    made: list[SqsReceiver] = []
+    of_name: Counter[str] = Counter()
+    for url, bound in (queues | dict.fromkeys(plain, ())).items():
+        name = name_of(url)
+        of_name[name] += 1
+        made.append(
+            SqsReceiver(
+                url,
+                ingest,
+                clock=clock,
+                random=random,
+                business_product_ids=bound,
+                pollers=settings.sqs_pollers,
+                name=name if of_name[name] == 1 else f"{name}.{of_name[name]}",
+            )
         )
-        for url, bound in (queues | dict.fromkeys(plain, ())).items()
-    ]
+    return made
 
 
 def counters(receivers: Iterable[SqsReceiver]) -> dict[str, int]:
@@ -340,23 +376,22 @@ def counters(receivers: Iterable[SqsReceiver]) -> dict[str, int]:
     for receiver in receivers:
         found = {name: getattr(receiver.outcomes, name) for name in Outcomes.__struct_fields__}
         found |= {"oldest_age_ms": receiver.oldest_age_ms, "last_success_ms": receiver.last_success or 0}
-        for name, count in found.items():
-            key = f"sqs.{receiver.name}.{name}"
-            counted[key] = counted.get(key, 0) + count
+        counted |= {f"sqs.{receiver.name}.{name}": count for name, count in found.items()}
     return counted
 
 
 def readiness(receivers: Iterable[SqsReceiver]) -> tuple[list[str], dict[str, object]]:
-    """Queues that only an operator can mend, and how each queue is, by its URL."""
+    """Queues that only an operator can mend, and how each queue is, by its name.
+
+    Anybody may see it: neither URLs nor AWS's words, which tell accounts and roles; the log has these."""
     broken: list[str] = []
     shown: dict[str, object] = {}
     for receiver in receivers:
-        failing = receiver.parts.failing
         if receiver.parts.broken:
             broken.append(f"sqs.{receiver.name}")
-        shown[receiver.url] = {
+        shown[receiver.name] = {
             "lastSuccess": None if receiver.last_success is None else format_instant(receiver.last_success),
             "oldestAgeMs": receiver.oldest_age_ms,
-            "trouble": {part.name: part.words for part in failing},
+            "trouble": {part.name: part.kind for part in receiver.parts.failing},
         }
     return broken, shown

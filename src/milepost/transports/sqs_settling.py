@@ -60,7 +60,7 @@ class Batch:
 
 class Settler:
     """Settles the messages of the queue named `queue` and counts them in `outcomes`; what they bring may be of
-    `business_product_ids` only (empty: all). `clock` gives milliseconds UTC."""
+    `business_product_ids` only (empty: all). `in_sequence` is for a FIFO queue. `clock` gives milliseconds UTC."""
 
     def __init__(
         self,
@@ -68,10 +68,12 @@ class Settler:
         ingest: Ingest,
         business_product_ids: tuple[str, ...],
         clock: Callable[[], Instant],
+        *,
+        in_sequence: bool,
     ) -> None:
         self.outcomes = Outcomes()
         self._queue = queue
-        self._in_sequence = queue.endswith(".fifo")
+        self._in_sequence = in_sequence
         self._ingest = ingest
         self._bound = business_product_ids
         self._clock = clock
@@ -87,6 +89,11 @@ class Settler:
         await asyncio.gather(*lanes, return_exceptions=True)
         self._settling.difference_update(lanes)
         return batch
+
+    async def check_store(self) -> bool:
+        """True: the store takes writes. Raises `StoreUnavailable`."""
+        await self._ingest.check_store()
+        return True
 
     def give_up(self) -> None:
         """End what is under way. What is committed all the same comes again and is a duplicate."""

@@ -1,4 +1,4 @@
-"""A hub's pipeline over one SQLite file whose clock a test moves, for the tests of retention: what comes in, what
+"""A hub's pipeline over one database whose clock a test moves, for the tests of retention: what comes in, what
 the consumers and the sweeper make of it, and what is left in every table."""
 
 import random
@@ -32,14 +32,15 @@ START = parse_instant("2025-03-01T00:00:00Z")
 class Place:
     """Everything a test of retention touches."""
 
-    def __init__(self, folder: Path, **settings: Any) -> None:
+    def __init__(self, folder: Path, *, url: str | None = None, **settings: Any) -> None:
         self.path = folder / "hub.db"
+        self.url = url or f"sqlite:///{self.path}"
         self.now = START
         self._settings = settings
         self._copies = 0
 
     async def open(self) -> "Place":
-        self.store: Store = await sql.open_store(f"sqlite:///{self.path}", clock=self.clock, owner="test")
+        self.store: Store = await sql.open_store(self.url, clock=self.clock, owner="test")
         self.projector = Consumer(
             self.store, PROJECTOR, Projector(self.store, Policy(), self.clock).prepare, self.clock
         )

@@ -28,7 +28,7 @@ from tests.unit.pipeline.retaining import DAYS, Place
 
 from milepost.domain.attempt import Destination, Message
 from milepost.domain.condition import Policy
-from milepost.domain.errors import Misconfigured
+from milepost.domain.errors import Conflict, Misconfigured
 from milepost.domain.instant import HOUR
 from milepost.pipeline import ageing, retention
 from milepost.pipeline.retention import Retention, Tally
@@ -299,6 +299,21 @@ async def test_news_between_finding_and_removing_keeps_the_order(place: Place) -
     assert place.rows_with(OTHER) != []
 
 
+async def test_nothing_is_removed_while_the_projector_is_far_behind(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "FRESH", 3)
+    monkeypatch.setattr(retention, "BEHIND", 5)
+    await place.come(delivered())
+    await end(place)
+    await place.come(*(delivered(f"order-{n}", f"box-{n}") for n in range(20)))
+    assert await place.retention.look() == NOTHING
+    with pytest.raises(Conflict, match="behind"):
+        await place.retention.remove()
+    await place.settle()
+    assert (await place.retention.look()).orders == 1, "the walk waited there"
+
+
 async def test_the_journals_last_record_stays(place: Place) -> None:
     await place.come(delivered(), delivered(OTHER, "other-box"))
     await place.settle()
@@ -407,6 +422,7 @@ async def test_nothing_is_removed_while_it_is_off(tmp_path: Path) -> None:
     running = asyncio.ensure_future(place.retention.run(stop))
     stop.set()
     await running
+    assert await place.retention.look() == (await place.retention.remove()).removed == NOTHING
     assert (await place.counts()).removed == 0
     assert (await place.retention.plan(days=DAYS)).removable.orders == 1
     await place.close()

@@ -1,6 +1,7 @@
 """A proxy before PostgreSQL that loses a request, or the answer to one, and the connection with it."""
 
 import asyncio
+from collections import deque
 from types import TracebackType
 from typing import Literal, Self
 
@@ -13,15 +14,14 @@ class LossyProxy:
 
     def __init__(self, port: int) -> None:
         self._to = port
-        self._mark = b""
-        self._what: What = "answer"
+        self._marks: deque[tuple[What, bytes]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self.lost = 0
         """How many connections were lost so far."""
 
     def lose(self, what: What, mark: bytes) -> None:
-        """From now on, until it happened once."""
-        self._what, self._mark = what, mark
+        """Once, from now on; or after what was to be lost before has been."""
+        self._marks.append((what, mark))
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -42,10 +42,10 @@ class LossyProxy:
 
         async def requests() -> None:
             while data := await client.read(65_536):
-                if self._mark and self._mark in data:
-                    self._mark = b""
+                if self._marks and self._marks[0][1] in data:
+                    what, _ = self._marks.popleft()
                     self.lost += 1
-                    if self._what == "request":
+                    if what == "request":
                         return
                     deaf.set()
                 to_server.write(data)

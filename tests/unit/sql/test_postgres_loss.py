@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from itertools import count
 
 import pytest
+from structlog.testing import capture_logs
 from tests.contract.harness import arrival, counts
 from tests.contract.journal_contract import snapshot
 from tests.postgres import Postgres
@@ -73,6 +74,60 @@ async def test_a_write_that_was_in_doubt(store: Store, proxy: LossyProxy, what: 
     assert (await counts(store)).records == 2
 
 
+@pytest.mark.parametrize("settled", ["request", "answer"])
+@pytest.mark.parametrize(("what", "runs"), [("request", 2), ("answer", 1)])
+async def test_the_question_what_became_of_it_is_lost_too(
+    store: Store, proxy: LossyProxy, what: What, settled: What, runs: int
+) -> None:
+    """The second connection goes while it is being found out; asked again, the answer is the same."""
+    called = count()
+
+    def write(tx: Transaction) -> list[int]:
+        next(called)
+        return tx.journal.add([snapshot()])
+
+    await store.append([arrival("k-0", "e-0")])
+    proxy.lose(what, b"COMMIT")
+    proxy.lose(settled, b"/write")
+    assert await store.write(write) == [2]
+    assert proxy.lost == 2
+    assert next(called) == runs, "only what was not committed runs again"
+    proxy.lose(what, b"COMMIT")
+    proxy.lose(settled, b"/append")
+    given = [arrival("k-0", "e-0"), arrival("k-1", "e-1")]
+    assert await store.append(given) == [Receipt("duplicate", 1), Receipt("accepted", 3)]
+    assert proxy.lost == 4
+    found = await counts(store)
+    assert (found.events, found.duplicates, found.records) == (2, 1, 3), NOTHING_TWICE
+    kept = await store.read(lambda tx: tx.journal.records([1, 2, 3]))
+    assert sorted(kept) == [1, 2, 3], "what was acknowledged is there"
+
+
+async def test_a_server_that_is_a_standby_for_a_moment_decides_nothing(
+    store: Store, proxy: LossyProxy, postgres: Postgres, postgres_database: str
+) -> None:
+    """In the middle of a failover the first server that answers may not be able to say what became of a commit."""
+    called = count()
+
+    def write(tx: Transaction) -> list[int]:
+        next(called)
+        return tx.journal.add([snapshot()])
+
+    await store.append([arrival("k-0", "e-0")])
+    await store.write(lambda tx: tx.journal.set_checkpoint("projector", 1))
+    alter = f'ALTER DATABASE "{postgres_database}" SET default_transaction_read_only ='
+    await postgres.execute(f"{alter} on")
+    proxy.lose("answer", b"COMMIT")
+    writing = asyncio.ensure_future(store.write(write))
+    with capture_logs() as logs:
+        while not any(log["event"] == "store.not_settled" for log in logs):
+            await store.changed(1, 0.02)
+        await postgres.execute(f"{alter} off")
+        assert await writing == [2]
+    assert next(called) == 1, "it had been committed"
+    assert (await counts(store)).records == 2
+
+
 async def test_a_connection_lost_in_the_middle_of_a_write_or_a_read(store: Store, proxy: LossyProxy) -> None:
     await store.append([arrival()])
 
@@ -111,7 +166,7 @@ async def test_what_stays_in_doubt_is_settled_before_anything_else(
 
 
 async def test_cut_and_crashed_again_and_again_under_load(postgres: Postgres, postgres_database: str) -> None:
-    """Sixteen appenders and two writers go on while every connection is cut ten times and the server crashes."""
+    """Sixteen appenders and two writers go on while connections are cut, one is killed, and the server crashes."""
     store = await open_store(postgres.url(postgres_database), busy_timeout=30_000)
     over = asyncio.Event()
     acknowledged: dict[str, int] = {}
@@ -139,6 +194,8 @@ async def test_cut_and_crashed_again_and_again_under_load(postgres: Postgres, po
             if turn == 5:
                 await asyncio.to_thread(postgres.stop, "immediate")
                 await asyncio.to_thread(postgres.start)
+            elif turn % 4 == 3:
+                await postgres.kill(postgres_database)
             else:
                 await postgres.cut(postgres_database)
             while len(acknowledged) + len(written) < before + 100:

@@ -14,11 +14,10 @@ from tests.contract.harness import T0, arrival, counts
 from tests.contract.journal_contract import snapshot
 from tests.postgres import Postgres
 
-from milepost.domain.errors import Misconfigured, StoreUnavailable
+from milepost.domain.errors import StoreUnavailable
 from milepost.domain.record import Record
 from milepost.pipeline.consumer import Consumer, Effects
 from milepost.sql import open_store
-from milepost.sql.postgresql import address_of
 from milepost.sql.transaction import SqlTransaction
 from milepost.store import Receipt, Store, Transaction
 
@@ -45,39 +44,6 @@ async def opened(postgres: Postgres, postgres_database: str) -> AsyncIterator[Op
 def sql(tx: Transaction, text: str) -> object:
     assert isinstance(tx, SqlTransaction)
     return tx.connection.exec_driver_sql(text).scalar()
-
-
-def test_addresses() -> None:
-    for url in (
-        "postgresql://a:s%40crt@h:1/db",
-        "postgres://a:s%40crt@h:1/db",
-        "postgresql+asyncpg://a:s%40crt@h:1/db",
-    ):
-        address = address_of(url)
-        assert address.dsn == "postgresql://a:s%40crt@h:1/db"
-        assert address.url.drivername == "postgresql+asyncpg"
-        assert address.url.password == "s@crt"
-        assert address.shown == "postgresql://a:***@h:1/db"
-    shown = address_of("postgresql:///db?host=/tmp/x&password=secret").shown
-    assert shown == "postgresql:///db?host=%2Ftmp%2Fx"
-
-
-@pytest.mark.parametrize(
-    ("url", "says"),
-    [
-        ("sqlite:///milepost.db", "a PostgreSQL URL looks like"),
-        ("postgresql+psycopg://me:secret@host/db", "a PostgreSQL URL looks like"),
-        ("postgresql://me:secret@host:port/db", "no database URL"),
-        ("postgresql://me:secret@host:99999/db", "is no port"),
-        ("postgresql://me:secret@host/", "name the database"),
-        ("milepost", "no database URL"),
-        ("", "no database URL"),
-    ],
-)
-def test_addresses_that_cannot_be_used(url: str, says: str) -> None:
-    with pytest.raises(Misconfigured, match=says) as caught:
-        address_of(url)
-    assert "secret" not in str(caught.value)
 
 
 class Follower:
@@ -423,3 +389,32 @@ async def test_for_reading_only(opened: Open, postgres: Postgres, postgres_datab
             await reading.write(lambda tx: None)
     finally:
         await reading.close()
+
+
+async def test_a_writer_that_commits_is_not_tidied_away(opened: Open) -> None:
+    """However long ago it began: its row is what tells whether a commit in doubt happened."""
+    store = await opened()
+    await store.append([arrival("k-0", "e-0")])
+    await store.write(lambda tx: sql(tx, "UPDATE writers SET since = 0 RETURNING 1"))
+    await store.append([arrival("k-1", "e-1")])
+    await store.write(lambda tx: tx.journal.set_checkpoint("projector", 1))
+    await (await opened()).append([arrival("k-2", "e-2")])
+    rows = await store.read(lambda tx: sql(tx, "SELECT count(*) FROM writers"))
+    assert rows == 3, "two of the first store, one of the second"
+
+
+async def test_what_somebody_wrote_who_went_away_is_heard_of(opened: Open) -> None:
+    store = await opened()
+    begun, go_on = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def write(tx: Transaction) -> None:
+        tx.journal.add([snapshot()])
+        loop.call_soon_threadsafe(begun.set)
+        go_on.wait(10)
+
+    writing = asyncio.ensure_future(store.write(write))
+    await begun.wait()
+    writing.cancel()
+    go_on.set()
+    assert await store.changed(0, 10) == 1

@@ -4,9 +4,9 @@ The account is `tests.deploy.account`'s, with the template's stack; what a test 
 """
 
 import json
-import urllib.request
+import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -182,11 +182,11 @@ async def test_a_permission_that_is_missing_is_named(
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
     for lacking, check in checks.items():
         iam.put_user_policy(UserName="looker", PolicyName="looking", PolicyDocument=users[lacking])
-        judged(account, True)
+        account.judge(True)
         try:
             found = bad(await account.look())
         finally:
-            judged(account, False)
+            account.judge(False)
         assert found[check].found == f"may not be looked at: {lacking} is not permitted", lacking
         assert "HubPolicy" in found[check].mend
 
@@ -206,14 +206,6 @@ def refusing_in_their_own_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ActionAuthenticatorMixin, "_authenticate_and_authorize_normal_action", authorize)
 
 
-def judged(account: Account, wanted: bool) -> None:
-    """Whether the fake asks what the caller may do from here on."""
-    body = b"0" if wanted else b"inf"
-    plain = {"content-type": "text/plain"}
-    request = urllib.request.Request(f"{account.bus.url}/moto-api/reset-auth", body, plain, method="POST")
-    urllib.request.urlopen(request).close()
-
-
 # ── The event source and its bus ───────────────────────────────────────────────────────────────────────────
 
 
@@ -225,6 +217,17 @@ async def test_an_account_without_a_source(account: Account) -> None:
     assert found["hub"].found == "it receives from no queue"
 
 
+@pytest.fixture
+def far_east(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine whose clock is nine hours ahead."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("far_east")
 async def test_a_pending_source_says_when_it_ends_and_what_to_do(account: Account) -> None:
     described = account.events.describe_event_source(Name=SOURCE)
     expires = described["ExpirationTime"].astimezone(UTC)
@@ -358,6 +361,33 @@ async def test_a_queue_that_no_rule_sends_to(account: Account) -> None:
     assert finding.found == "no rule that was found sends to it"
 
 
+async def test_with_one_source_named_another_s_queue_is_not_blamed(account: Account) -> None:
+    """An agency's hub receives from a queue a source, and asks about one of the sources."""
+    outputs = account.deploy()
+    url = account.sqs.create_queue(
+        QueueName="of-another-source",
+        Attributes={
+            "MessageRetentionPeriod": "1209600",
+            "RedrivePolicy": json.dumps({"deadLetterTargetArn": dead_arn(account), "maxReceiveCount": "20"}),
+        },
+    )["QueueUrl"]
+    async with AwsReader() as reader:
+        assert bad(await look(reader, source=SOURCE, queue_urls=[outputs["QueueUrl"], url])) == {}
+        found = bad(await look(reader, source=SOURCE, queue_urls=[url]))
+    assert list(found) == ["queue of-another-source"]
+
+
+async def test_a_target_that_sends_as_a_role_needs_no_policy_of_the_queue(account: Account) -> None:
+    outputs = account.deploy()
+    (target,) = account.events.list_targets_by_rule(Rule="milepost", EventBusName=SOURCE)["Targets"]
+    role = f"arn:aws:iam::{ACCOUNT}:role/sends"
+    account.events.put_targets(Rule="milepost", EventBusName=SOURCE, Targets=[{**target, "RoleArn": role}])
+    account.sqs.set_queue_attributes(QueueUrl=outputs["QueueUrl"], Attributes={"Policy": ""})
+    findings = await account.look()
+    assert bad(findings) == {}
+    assert any(finding.found.endswith(f" as {role}") for finding in findings)
+
+
 def dead_arn(account: Account) -> str:
     url = account.outputs["DeadLetterQueueUrl"]
     answer = account.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
@@ -447,7 +477,7 @@ async def test_a_backlog_and_how_old_it_is(account: Account) -> None:
     metric = {
         "MetricName": "ApproximateAgeOfOldestMessage",
         "Dimensions": [{"Name": "QueueName", "Value": queue}],
-        "Timestamp": datetime.now(UTC),
+        "Timestamp": datetime.now(UTC) - timedelta(minutes=2),
         "Value": 7_300.0,
         "Unit": "Seconds",
     }

@@ -45,18 +45,18 @@ async def test_an_endpoint_of_the_settings_is_asked_for_a_queue_at_amazon(
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     monkeypatch.setenv("AWS_REGION", "us-east-1")
-    for region, kind in (("eu-west-1", None), ("eu-west-2", "missing")):
-        url = f"https://sqs.{region}.amazonaws.com/123456789012/q"
-        queue = Queue(url, wait_s=0, visibility_s=30, connections=2)
-        try:
-            if kind is None:
-                assert await queue.receive() == []
-            else:
-                with pytest.raises(QueueError) as caught:
-                    await queue.receive()
-                assert caught.value.kind == kind
-        finally:
-            await queue.close()
+    here = Queue(
+        "https://sqs.eu-west-1.amazonaws.com/123456789012/q", wait_s=0, visibility_s=30, connections=2
+    )
+    assert await here.receive() == []
+    await here.close()
+    other = Queue(
+        "https://sqs.eu-west-2.amazonaws.com/123456789012/q", wait_s=0, visibility_s=30, connections=2
+    )
+    with pytest.raises(QueueError) as missing:
+        await other.receive()
+    assert missing.value.kind == "missing"
+    await other.close()
 
 
 async def test_credentials_that_are_not_there_are_the_operators(monkeypatch: pytest.MonkeyPatch) -> None:
