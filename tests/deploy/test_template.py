@@ -5,6 +5,8 @@ It is deployed into the fake AWS, and partner events go through it as they would
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -389,7 +391,9 @@ def test_the_receiver_and_doctor_really_work_with_the_policy_s_actions_alone(
     account.judge(True)
     try:
         looked = CliRunner().invoke(app, ["doctor", "--aws", "--json", "--url", "http://127.0.0.1:9"])
-        ran = CliRunner().invoke(app, ["receive", "--once", "--json"])
+        # A process of its own: it sets up logging for good.
+        command = [sys.executable, "-m", "milepost.cli.main", "receive", "--once", "--json"]
+        ran = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
     finally:
         account.judge(False)
     assert not [f for f in json.loads(looked.stdout) if "permitted" in f["found"]]
