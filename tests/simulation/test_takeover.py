@@ -142,4 +142,4 @@ async def test_the_other_hub_takes_over_and_nothing_is_lost_or_done_twice(
 @pytest.mark.proof
 @pytest.mark.timeout(0)
 async def test_many_takeovers(tmp_path: Path, postgres_url: str) -> None:
-    await take_over(tmp_path, postgres_url, int(os.environ.get("MILEPOST_TAKEOVERS", "10")))
+    await take_over(tmp_path, postgres_url, int(os.environ.get("MILEPOST_TAKEOVERS", "4")))

@@ -114,7 +114,7 @@ class Road:
 
     async def drain(self) -> dict[str, int]:
         """Receive until nothing comes any more; the outcomes since the start."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             await self.receiver.run(asyncio.Event(), until_empty=True)
         return self.counted
 
