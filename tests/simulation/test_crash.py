@@ -58,7 +58,7 @@ async def kill_under_load(folder: Path, database_url: str, kills: int, every: in
 
 @pytest.mark.timeout(180)
 async def test_some_kills_at_random_moments(tmp_path: Path, database_url: str) -> None:
-    kills = 5 if database_url.startswith("postgresql") else 10
+    kills = 3 if database_url.startswith("postgresql") else 6
     await kill_under_load(tmp_path, database_url, kills, every=10)
 
 
