@@ -65,7 +65,7 @@ async def test_some_kills_at_random_moments(tmp_path: Path, database_url: str) -
 @pytest.mark.proof
 @pytest.mark.timeout(0)
 async def test_many_kills_at_random_moments(tmp_path: Path, database_url: str) -> None:
-    fewer = "50" if database_url.startswith("postgresql") else "200"
+    fewer = "30" if database_url.startswith("postgresql") else "200"
     kills = int(os.environ.get("MILEPOST_CRASHES", fewer))
     await kill_under_load(tmp_path, database_url, kills, every=25)
 
@@ -79,6 +79,9 @@ async def test_many_kills_at_random_moments(tmp_path: Path, database_url: str) -
         ("mid-hydrator", 2),
         ("mid-projector", 2),
     ],
+)
+@pytest.mark.parametrize(
+    "database_url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.proof)], indirect=True
 )
 @pytest.mark.timeout(120)
 async def test_a_kill_at_a_named_point(tmp_path: Path, database_url: str, point: str, count: int) -> None:

@@ -156,13 +156,6 @@ async def _stopped_for(scene: Scene, seconds: float) -> None:
     assert grown < MOST_GROWTH_MB
 
 
-@pytest.mark.timeout(120)
-async def test_a_server_that_is_stopped_for_a_moment(tmp_path: Path, server: Postgres) -> None:
-    async with under_load(tmp_path, server, orders=20) as scene:
-        await scene.goes_on(0.5)
-        await _stopped_for(scene, 1)
-
-
 @pytest.mark.proof
 @pytest.mark.timeout(0)
 async def test_a_server_that_is_stopped_for_twenty_seconds(tmp_path: Path, server: Postgres) -> None:
