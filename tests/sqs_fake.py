@@ -10,7 +10,6 @@ number of messages in without the protocol, `GET /progress` says how many were r
 
 import argparse
 import asyncio
-import json
 import time
 import uuid
 from collections import deque
@@ -20,6 +19,7 @@ from hashlib import md5
 from heapq import heappop, heappush
 from typing import Any
 
+import msgspec
 import uvloop
 from aiohttp import web
 
@@ -36,6 +36,7 @@ class Message:
 
     id: str
     body: str
+    md5: str
     sent_ms: int
     visible_at: float = 0.0
     receives: int = 0
@@ -60,7 +61,7 @@ class Queue:
     _number: int = 0
 
     def send(self, body: str, delay: float = 0.0) -> Message:
-        message = Message(str(uuid.uuid4()), body, int(time.time() * 1000))
+        message = Message(str(uuid.uuid4()), body, _md5(body), int(time.time() * 1000))
         self.messages[message.id] = message
         if delay > 0:
             self._hide(message, delay)
@@ -147,7 +148,7 @@ class Sqs:
 
     async def _call(self, request: web.Request) -> web.Response:
         action = request.headers.get("x-amz-target", "").removeprefix("AmazonSQS.")
-        parameters = json.loads(await request.read() or b"{}")
+        parameters = msgspec.json.decode(await request.read() or b"{}")
         try:
             if action == "ReceiveMessage":
                 answer = await self._receive(parameters)
@@ -156,11 +157,13 @@ class Sqs:
         except QueueGone:
             error = {"__type": "com.amazonaws.sqs#QueueDoesNotExist", "message": "The queue does not exist."}
             headers = {"x-amzn-query-error": "AWS.SimpleQueueService.NonExistentQueue;Sender"}
-            return web.Response(status=400, body=json.dumps(error), content_type=JSON, headers=headers)
+            return web.Response(
+                status=400, body=msgspec.json.encode(error), content_type=JSON, headers=headers
+            )
         except KeyError as missing:
             error = {"__type": "com.amazonaws.sqs#InvalidAction", "message": f"not here: {missing}"}
-            return web.Response(status=400, body=json.dumps(error), content_type=JSON)
-        return web.Response(body=json.dumps(answer), content_type=JSON)
+            return web.Response(status=400, body=msgspec.json.encode(error), content_type=JSON)
+        return web.Response(body=msgspec.json.encode(answer), content_type=JSON)
 
     def _actions(self) -> dict[str, Callable[[Parameters, str], Parameters]]:
         return {
@@ -214,27 +217,28 @@ class Sqs:
     def _send(self, parameters: Parameters, origin: str) -> Parameters:
         queue = self._queue(parameters, "SendMessage")
         sent = queue.send(parameters["MessageBody"], float(parameters.get("DelaySeconds", 0)))
-        return {"MessageId": sent.id, "MD5OfMessageBody": _md5(sent.body)}
+        return {"MessageId": sent.id, "MD5OfMessageBody": sent.md5}
 
     def _send_batch(self, parameters: Parameters, origin: str) -> Parameters:
         queue = self._queue(parameters, "SendMessageBatch")
         done = []
         for entry in parameters["Entries"]:
             sent = queue.send(entry["MessageBody"], float(entry.get("DelaySeconds", 0)))
-            done.append({"Id": entry["Id"], "MessageId": sent.id, "MD5OfMessageBody": _md5(sent.body)})
+            done.append({"Id": entry["Id"], "MessageId": sent.id, "MD5OfMessageBody": sent.md5})
         return {"Successful": done}
 
     async def _receive(self, parameters: Parameters) -> Parameters:
         queue = self._queue(parameters, "ReceiveMessage")
         most = min(int(parameters.get("MaxNumberOfMessages", 1)), MOST_MESSAGES)
         visibility = float(parameters.get("VisibilityTimeout", queue.visibility))
+        asked = {*parameters.get("MessageSystemAttributeNames", ()), *parameters.get("AttributeNames", ())}
         deadline = time.monotonic() + float(parameters.get("WaitTimeSeconds", 0))
         while not (taken := queue.take(most, visibility)):
             left = deadline - time.monotonic()
             if left <= 0:
                 return {}
             await queue.wait(left)
-        return {"Messages": [_shown(message) for message in taken]}
+        return {"Messages": [_shown(message, asked) for message in taken]}
 
     def _delete(self, parameters: Parameters, origin: str) -> Parameters:
         self._queue(parameters, "DeleteMessage").delete(parameters["ReceiptHandle"])
@@ -287,19 +291,23 @@ class Sqs:
         )
 
 
-def _shown(message: Message) -> Parameters:
-    return {
+def _shown(message: Message, asked: set[str]) -> Parameters:
+    """As SQS answers it: of the attributes only those that were asked for."""
+    shown: Parameters = {
         "MessageId": message.id,
         "ReceiptHandle": f"{message.id}#{message.receives}",
-        "MD5OfBody": _md5(message.body),
+        "MD5OfBody": message.md5,
         "Body": message.body,
-        "Attributes": {
-            "SenderId": "AIDAEVENTBRIDGE",
-            "SentTimestamp": str(message.sent_ms),
-            "ApproximateReceiveCount": str(message.receives),
-            "ApproximateFirstReceiveTimestamp": str(message.first_received_ms),
-        },
     }
+    every = {
+        "SenderId": "AIDAEVENTBRIDGE",
+        "SentTimestamp": str(message.sent_ms),
+        "ApproximateReceiveCount": str(message.receives),
+        "ApproximateFirstReceiveTimestamp": str(message.first_received_ms),
+    }
+    if asked:
+        shown["Attributes"] = {name: v for name, v in every.items() if name in asked or "All" in asked}
+    return shown
 
 
 def _md5(text: str) -> str:

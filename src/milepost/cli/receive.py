@@ -4,7 +4,6 @@ A hub does the same beside everything else. What the command needs beyond its op
 """
 
 import asyncio
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -64,12 +63,11 @@ def receive(
 async def _receive(config: "Config", once: bool, quiet: bool) -> "list[SqsReceiver]":
     from random import Random
 
-    from milepost.cli.serve import SWITCH_INTERVAL_S, opened, stop_on_signal
-    from milepost.hub import now, open_database
+    from milepost.cli.serve import opened, stop_on_signal
+    from milepost.hub import calm_collector, now, open_database
     from milepost.pipeline.ingest import Ingest
     from milepost.transports.sqs import receivers
 
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
     stop = stop_on_signal()
     opening = await opened(open_database(config, "milepost receive"), stop)
     if opening is None:
@@ -78,6 +76,7 @@ async def _receive(config: "Config", once: bool, quiet: bool) -> "list[SqsReceiv
     try:
         random = Random()  # noqa: S311 - jitter, not a secret
         made = receivers(config, Ingest(store, now), now, random)
+        calm_collector()
         if not quiet:
             for receiver in made:
                 console.print(f"milepost receives from {escape(receiver.url)}", soft_wrap=True)

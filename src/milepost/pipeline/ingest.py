@@ -10,16 +10,24 @@ Authentication, size limits and the limit of requests in flight belong to the tr
 belongs to the consumers behind the journal.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from milepost.domain.envelope import parse_event
-from milepost.domain.errors import Malformed, MilepostError, NotFound, UnboundBusinessProduct
+from milepost.domain.errors import (
+    Malformed,
+    MilepostError,
+    NotFound,
+    StoreUnavailable,
+    UnboundBusinessProduct,
+)
 from milepost.domain.instant import Instant
 from milepost.store import Arrival, Quarantined, Receipt, Store, Transaction
 
 REASON_LENGTH = 500
 """Characters of a reason that are kept; a reason may quote what was sent, and that may be a megabyte."""
+
+_PENDING = Receipt("accepted", 0)
 
 
 class Verifier(Protocol):
@@ -74,6 +82,41 @@ class Ingest:
         receipts = await self._append((Arrival(event, body, received_at, event.road),))
         self._probe("after-commit")
         return receipts[0]
+
+    async def ingest_together(
+        self, bodies: Sequence[bytes], business_product_ids: tuple[str, ...] = (), road: str = "webhook"
+    ) -> list[Receipt | MilepostError]:
+        """`ingest` for bodies that came at once, which costs less than one by one.
+
+        What could not be read is answered by its error, in its place, and is in quarantine; by
+        `StoreUnavailable` when it could not be kept there. Raises `StoreUnavailable` when none was kept."""
+        received_at = self._clock()
+        self._probe("after-receive")
+        outcomes: list[Receipt | MilepostError] = []
+        refused: list[tuple[int, bytes, MilepostError, str]] = []
+        arrivals: list[Arrival] = []
+        for body in bodies:
+            try:
+                event = parse_event(body)
+            except Malformed as error:
+                refused.append((len(outcomes), body, error, road))
+                outcomes.append(error)
+                continue
+            if business_product_ids and event.business_product_id not in business_product_ids:
+                unbound = _unbound(event.business_product_id)
+                refused.append((len(outcomes), body, unbound, event.road))
+                outcomes.append(unbound)
+                continue
+            arrivals.append(Arrival(event, body, received_at, event.road))
+            outcomes.append(_PENDING)
+        receipts = iter(await self._append(tuple(arrivals)) if arrivals else ())
+        for place, body, why, came_by in refused:
+            try:
+                await self._quarantine(body, why, received_at, came_by, business_product_ids)
+            except StoreUnavailable as away:
+                outcomes[place] = away
+        self._probe("after-commit")
+        return [next(receipts) if outcome is _PENDING else outcome for outcome in outcomes]
 
     async def quarantine(
         self,

@@ -42,6 +42,8 @@ STOP_S: Final = 10.0
 """Seconds that commits under way have to end when the receiver is stopped."""
 GRACE_S: Final = 0.25
 """Seconds that a receive has to end then: one that brings messages is back sooner, an idle one is given up."""
+BATCHES: Final = 4
+"""Receives of one poller that may be under way to the journal while it receives the next."""
 DELETE_TRIES: Final = 5
 AT_ONCE_S: Final = 0.25
 """An empty answer sooner than this is one that did not wait for messages."""
@@ -111,13 +113,14 @@ class SqsReceiver:
         self._doomed.clear()
         self._deleters.clear()
         self._trying = asyncio.Lock()
+        self._stopping = asyncio.create_task(stop.wait())
         pollers = [asyncio.create_task(self._poll(stop, until_empty)) for _ in range(self._pollers)]
         others = [asyncio.create_task(self._keep_invisible()), asyncio.create_task(self._hurry(stop))]
         try:
             await asyncio.gather(*pollers)
             await self._deleted()
         finally:
-            tasks = [*pollers, *others, *self._deleters]
+            tasks = [*pollers, *others, *self._deleters, self._stopping]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -126,53 +129,58 @@ class SqsReceiver:
     # ── Receiving ──────────────────────────────────────────────────────────────────────────────────────────
 
     async def _poll(self, stop: asyncio.Event, until_empty: bool) -> None:
-        """One loop: the next messages are received while the last are committed and deleted."""
-        handling: asyncio.Task[None] | None = None
+        """One loop: the next messages are received while earlier ones are committed and deleted."""
+        handling: set[asyncio.Task[None]] = set()
         try:
             while not stop.is_set() and not (until_empty and self.parts.hopeless):
                 if self.parts.pause_s:
                     # One poller at a time tries again, and the others find it mended.
                     async with self._trying:
-                        await self._before(stop, self._sleep(self.parts.pause_s))
-                        ready = not stop.is_set() and await self._store_answers(stop)
-                        messages = await self._receive(stop) if ready else None
+                        await self._before_stop(self._sleep(self.parts.pause_s))
+                        ready = not stop.is_set() and await self._store_answers()
+                        messages = await self._receive() if ready else None
                         if messages == []:
                             # There is nothing to store, so nothing says that the store is still away.
                             self.parts.storing.worked()
                         await self._handle(messages or [], stop)
                     continue
                 alone = not self._in_hand
-                messages = await self._receive(stop)
-                if handling is not None:
-                    await handling
+                messages = await self._receive()
                 if messages:
-                    handling = asyncio.create_task(self._handle(messages, stop))
+                    handling.add(asyncio.create_task(self._handle(messages, stop)))
+                    # The rest of a FIFO queue's group comes only when these are deleted.
+                    await self._fewer(handling, 0 if self._in_sequence else BATCHES)
                     if self._in_sequence:
-                        # The rest of a group comes only when these are deleted.
-                        await handling
                         await self._deleted()
                 elif messages is not None and until_empty and alone:
                     return
         finally:
-            if handling is not None:
-                await handling
+            await self._fewer(handling, 0)
 
-    async def _store_answers(self, stop: asyncio.Event) -> bool:
+    async def _fewer(self, handling: set[asyncio.Task[None]], most: int) -> None:
+        """Return when no more than so many of these are under way. Raises what one of them raised."""
+        while len(handling) > most:
+            done, _ = await asyncio.wait(handling, return_when=asyncio.FIRST_COMPLETED)
+            handling -= done
+            for task in done:
+                task.result()
+
+    async def _store_answers(self) -> bool:
         """Whether the store is worth a message. Each receive in vain brings one nearer to the dead letters."""
         if not self.parts.storing.failures:
             return True
         try:
-            return await self._before(stop, self._settler.check_store()) is not None
+            return await self._before_stop(self._settler.check_store()) is not None
         except StoreUnavailable as e:
             self.parts.storing.failed(e.code, e.detail)
             return False
 
-    async def _receive(self, stop: asyncio.Event) -> list[Message] | None:
+    async def _receive(self) -> list[Message] | None:
         """What one long poll brings; None when it failed or was given up."""
         loop = asyncio.get_running_loop()
         started = loop.time()
         try:
-            messages = await self._before(stop, self._queue.receive(), GRACE_S)
+            messages = await self._before_stop(self._queue.receive(), GRACE_S)
         except QueueError as e:
             self.parts.receiving.failed(e.kind, str(e))
             return None
@@ -185,24 +193,22 @@ class SqsReceiver:
         self.outcomes.received += len(messages)
         if not messages and self._wait_s and loop.time() - started < AT_ONCE_S:
             # It does not wait as it was asked to; without a pause this would be a tight loop.
-            await self._before(stop, self._sleep(1.0))
+            await self._before_stop(self._sleep(1.0))
         return messages
 
-    async def _before(
-        self, stop: asyncio.Event, work: Coroutine[Any, Any, T], grace_s: float = 0
-    ) -> T | None:
-        """What `work` gives, or None when `stop` comes first and it does not end within `grace_s` seconds."""
-        doing, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
+    async def _before_stop(self, work: Coroutine[Any, Any, T], grace_s: float = 0) -> T | None:
+        """What `work` gives, or None when the stop comes first and it does not end within `grace_s` seconds."""
+        doing = asyncio.ensure_future(work)
         try:
-            both: set[asyncio.Future[Any]] = {doing, stopping}
+            both: set[asyncio.Future[Any]] = {doing, self._stopping}
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
             if not doing.done():
                 await asyncio.wait({doing}, timeout=grace_s)
             return doing.result() if doing.done() else None
         finally:
-            for task in (doing, stopping):
-                task.cancel()
-            await asyncio.gather(doing, stopping, return_exceptions=True)
+            if not doing.done():
+                doing.cancel()
+                await asyncio.gather(doing, return_exceptions=True)
 
     # ── What becomes of a message ──────────────────────────────────────────────────────────────────────────
 

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from msgspec import Struct
 
+from milepost import __version__
 from milepost.domain.errors import Misconfigured
 from milepost.domain.instant import Instant
 
@@ -164,6 +165,8 @@ class Queue:
             read_timeout=self._wait_s + MARGIN_S,
             retries={"total_max_attempts": 1},
             max_pool_connections=self._connections,
+            # Told here, it is not put together anew for each call, which costs as much as signing it.
+            user_agent=f"milepost/{__version__}",
             # What is sent is made above and right; checking it costs as much as sending it.
             parameter_validation=False,
         )

@@ -1,6 +1,6 @@
 """What becomes of a message: into the journal or into quarantine, and counted.
 
-Messages of one group of a FIFO queue are settled one after the other, others beside each other. How messages are
+Messages of one group of a FIFO queue are settled one after the other, all others together. How messages are
 received, deleted and let go is `sqs`'s.
 """
 
@@ -17,6 +17,7 @@ from milepost.domain.envelope import parse_event
 from milepost.domain.errors import Forbidden, Malformed, MilepostError, StoreUnavailable, TooLarge
 from milepost.domain.instant import SECOND, Instant
 from milepost.pipeline.ingest import Ingest
+from milepost.store import Receipt
 from milepost.transports.sqs_queue import Message
 
 ROAD: Final = "eventbridge"
@@ -84,10 +85,14 @@ class Settler:
     async def settle(self, messages: Sequence[Message]) -> Batch:
         """Each once; what `give_up` ended is neither done nor failed."""
         batch = Batch()
-        lanes = [asyncio.create_task(self._settle_all(lane, batch)) for lane in self._lanes(messages)]
-        self._settling.update(lanes)
-        await asyncio.gather(*lanes, return_exceptions=True)
-        self._settling.difference_update(lanes)
+        if self._in_sequence:
+            ways = [self._settle_all(lane, batch) for lane in _groups(messages)]
+        else:
+            ways = [self._settle_together(messages, batch)]
+        tasks = [asyncio.create_task(way) for way in ways]
+        self._settling.update(tasks)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._settling.difference_update(tasks)
         return batch
 
     async def check_store(self) -> bool:
@@ -100,14 +105,32 @@ class Settler:
         for task in self._settling:
             task.cancel()
 
-    def _lanes(self, messages: Sequence[Message]) -> list[list[Message]]:
-        """Messages by what must be settled one after the other: those of a group, in a FIFO queue."""
-        if not self._in_sequence:
-            return [[message] for message in messages]
-        lanes: dict[str, list[Message]] = {}
-        for message in messages:
-            lanes.setdefault(message.group, []).append(message)
-        return list(lanes.values())
+    async def _settle_together(self, messages: Sequence[Message], batch: Batch) -> None:
+        """All at once; each alone when a bug made that fail, so that it costs only its own message."""
+        bodies = [_plain(message) for message in messages]
+        plain = [
+            (message, body)
+            for message, body in zip(messages, bodies, strict=True)
+            if body is not None and message.id not in self._poison
+        ]
+        alone = messages
+        try:
+            answers = await self._ingest.ingest_together([body for _, body in plain], self._bound, ROAD)
+        except StoreUnavailable as e:
+            batch.away = e
+            return
+        except Exception as e:  # noqa: BLE001 - it is found and logged below, message by message
+            log.debug("sqs.alone", queue=self._queue, error=type(e).__name__)
+        else:
+            for (message, body), answer in zip(plain, answers, strict=True):
+                if isinstance(answer, StoreUnavailable):
+                    batch.away = answer
+                    continue
+                self._count(message, body, answer)
+                batch.done.append(message)
+            done = {message.handle for message, _ in plain}
+            alone = [message for message in messages if message.handle not in done]
+        await asyncio.gather(*(self._settle_all([message], batch) for message in alone))
 
     async def _settle_all(self, lane: Sequence[Message], batch: Batch) -> None:
         """One after the other; behind one that could not be kept none is tried."""
@@ -128,9 +151,8 @@ class Settler:
 
     async def _settle(self, message: Message) -> None:
         """Into the journal or into quarantine, durably. Raises `StoreUnavailable`."""
-        outcomes = self.outcomes
         if message.id in self._poison:
-            outcomes.repeated += 1
+            self.outcomes.repeated += 1
             return
         try:
             body = await self._body(message)
@@ -138,7 +160,14 @@ class Settler:
         except (Malformed, TooLarge, Forbidden) as e:
             self._refused(message, e)
             return
-        if receipt.status == "accepted":
+        self._count(message, body, receipt)
+
+    def _count(self, message: Message, body: bytes, answer: Receipt | MilepostError) -> None:
+        outcomes = self.outcomes
+        if isinstance(answer, MilepostError):
+            self._refused(message, answer)
+            return
+        if answer.status == "accepted":
             outcomes.accepted += 1
         else:
             outcomes.duplicate += 1
@@ -147,14 +176,14 @@ class Settler:
 
     async def _body(self, message: Message) -> bytes:
         """The body's bytes. Raises `Malformed` and `TooLarge`, both after quarantining, and `StoreUnavailable`."""
+        plain = _plain(message)
+        if plain is not None:
+            return plain
         error: Malformed | TooLarge
-        try:
-            body = message.body.encode()
-            if len(body) <= MAX_BODY:
-                return body
+        body = message.body.encode("utf-8", "surrogatepass")
+        if len(body) > MAX_BODY:
             error = TooLarge(f"the body is larger than {MAX_BODY} bytes", limit=MAX_BODY)
-        except UnicodeEncodeError:
-            body = message.body.encode("utf-8", "surrogatepass")
+        else:
             error = Malformed("the body is not text: it holds half a surrogate pair", field="body")
         await self._ingest.quarantine(body, error, self._bound, ROAD)
         raise error
@@ -173,3 +202,20 @@ class Settler:
         if not 0 <= now - self._logged.get(error.code, Instant(-SECOND)) < SECOND:
             self._logged[error.code] = now
             log.warning("sqs.refused", queue=self._queue, code=error.code, field=error.context.get("field"))
+
+
+def _groups(messages: Sequence[Message]) -> list[list[Message]]:
+    """What must be settled one after the other in a FIFO queue: the messages of a group."""
+    groups: dict[str, list[Message]] = {}
+    for message in messages:
+        groups.setdefault(message.group, []).append(message)
+    return list(groups.values())
+
+
+def _plain(message: Message) -> bytes | None:
+    """The body's bytes; None for one that is too large or not text."""
+    try:
+        body = message.body.encode()
+    except UnicodeEncodeError:
+        return None
+    return body if len(body) <= MAX_BODY else None

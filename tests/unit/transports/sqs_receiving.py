@@ -41,7 +41,7 @@ class HeldStore:
         self.changed_how_many = asyncio.Condition()
 
     async def append(self, arrivals: Sequence[Arrival]) -> list[Receipt]:
-        self.appending += 1
+        self.appending += len(arrivals)
         self.most_at_once = max(self.most_at_once, self.appending)
         try:
             async with self.changed_how_many:
@@ -50,7 +50,7 @@ class HeldStore:
             self._check()
             return await self.store.append(arrivals)
         finally:
-            self.appending -= 1
+            self.appending -= len(arrivals)
 
     async def write(self, function: Callable[[Transaction], T]) -> T:
         self._check()
@@ -61,7 +61,7 @@ class HeldStore:
             raise StoreUnavailable("away for the test")
 
     async def held(self, count: int) -> None:
-        """Return as soon as so many appends are under way."""
+        """Return as soon as so many messages are on their way into the journal."""
         async with asyncio.timeout(20), self.changed_how_many:
             await self.changed_how_many.wait_for(lambda: self.appending >= count)
 

@@ -4,7 +4,7 @@ The queue is the fake AWS's over HTTP, with a proxy before it for what that fake
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from random import Random, SystemRandom
 from typing import Any
@@ -19,7 +19,7 @@ from tests.unit.transports.sqs_receiving import BEAT_S, NOW, PRODUCT, STOP_S, Ro
 
 from milepost import sql
 from milepost.domain.errors import Misconfigured, StoreUnavailable
-from milepost.store import Store
+from milepost.store import Arrival, Store
 from milepost.transports import sqs
 from milepost.transports.sqs import counters, readiness, receivers
 from milepost.transports.sqs_queue import Deleted, Message, Queue
@@ -154,14 +154,14 @@ async def test_a_receive_of_ten_shares_commits_and_nothing_is_deleted_before_the
 async def test_a_bug_costs_one_message_its_time_and_no_other(
     road: Road, proxy: SqsProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = road.ingest.ingest
+    whole = road.store.append
 
-    async def broken(body: bytes, *rest: Any) -> Any:
-        if b"key-poison" in body:
-            raise RuntimeError(f"secret: {body!r}")
-        return await whole(body, *rest)
+    async def broken(arrivals: Sequence[Arrival]) -> Any:
+        if any(b"key-poison" in arrival.body for arrival in arrivals):
+            raise RuntimeError(f"secret: {arrivals!r}")
+        return await whole(arrivals)
 
-    monkeypatch.setattr(road.ingest, "ingest", broken)
+    monkeypatch.setattr(road.ingest, "_append", broken)
     proxy.put(document(1), document("poison"), document(2))
     with structlog.testing.capture_logs() as logged:
         assert await road.drain() == {"received": 3, "accepted": 2, "failed": 1, "deleted": 2, "released": 1}
