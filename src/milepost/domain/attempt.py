@@ -11,7 +11,10 @@ from msgspec import Struct
 
 from milepost.domain.instant import Instant
 
-MessageState = Literal["pending", "held", "delivered", "failed"]
+MessageState = Literal["pending", "waiting", "held", "delivered", "failed", "dropped"]
+"""`waiting` is behind an earlier message of its sequence; `held` is for a disabled destination, or a capture on hold;
+`dropped` must not be sent any more (its capture became void or was acknowledged, its replay was cancelled)."""
+Form = Literal["", "amazon", "milepost"]
 
 
 class Destination(Struct, frozen=True):
@@ -29,6 +32,22 @@ class Destination(Struct, frozen=True):
     """What really answers (for a webhook its URL): destinations with the same one share concurrency and breaker."""
     reason: str = ""
     """Why it is disabled, in words."""
+    name: str = ""
+    """What people call it."""
+    form: Form = ""
+    """What it receives: Amazon's events as they came, or Milepost's own messages; empty where a publisher has only
+    one kind."""
+    filter: bytes = b""
+    """JSON of what it wants beyond `event_types` and `business_product_id`; read by whoever publishes."""
+    ordered: bool = False
+    """Messages about one order go one after the other."""
+    rate: float = 0.0
+    """Most messages a second; 0: as fast as it takes them."""
+    after: int | None = 0
+    """It gets what is journalled above this position; None while its history is still being sent."""
+    failing_since: Instant | None = None
+    """When the first attempt failed since the last one that was delivered."""
+    created_at: Instant = Instant(0)
 
     @property
     def lane(self) -> str:
@@ -57,6 +76,10 @@ class Message(Struct, frozen=True):
     """When it was enqueued."""
     manual: bool = False
     """The next attempt was asked for by hand."""
+    sequence: str = ""
+    """What it is about, for an ordered destination: behind an unsettled one of the same sequence it waits."""
+    origin: str = ""
+    """The message that this one repeats under a new id (a replay)."""
 
 
 class Attempt(Struct, frozen=True):
@@ -78,3 +101,27 @@ class Attempt(Struct, frozen=True):
     """What the destination asked us to wait, in milliseconds."""
     manual: bool = False
     """Asked for by hand, not by the schedule."""
+
+
+ReplayState = Literal["running", "done", "cancelled"]
+
+
+class Replay(Struct, frozen=True):
+    """Sending past records to a destination: the history of a late subscriber (`kind` backfill), or a replay that
+    somebody asked for. `cursor` is how far it is; `until` the last position, None for one that goes live after."""
+
+    id: str
+    destination_id: str
+    kind: Literal["backfill", "replay"]
+    state: ReplayState
+    cursor: int
+    until: int | None
+    created_at: Instant
+    filter: bytes = b""
+    """JSON of what of the journal it is about (an order, types), beyond what the destination wants."""
+    new_ids: bool = False
+    """Messages get new ids, linked to the old ones, so that the receiver's duplicate check lets them through."""
+    rate: float = 0.0
+    """Most messages a second that it enqueues; 0: as the destination takes them."""
+    enqueued: int = 0
+    ended_at: Instant | None = None

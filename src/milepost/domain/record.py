@@ -9,6 +9,12 @@ A record has a position and never changes. Its kinds:
 | snapshot   | what a query of the API answered, and when (`Snapshot`)       | order, packageTracker         |
 | condition  | the sweeper raised or cleared a condition (`ConditionChange`) | the condition's code          |
 | settlement | how hydration of an event ended (`Settlement`)                | noNewMilestone, gaveUp        |
+| intent     | what the projector decided must be told (`intent.Intent`)     | order.updated, capture.ready… |
+| note       | what somebody noted about an order (`Note`)                   | note                          |
+| authorization | until when payment may be collected (`Authorization`)      | authorization                 |
+
+Intents and notes are no facts: nothing is folded from them, so they stand under subjects of their own
+(`told_subject`, `noted_subject`), where no fold loads them.
 
 Identity (design, flow 6): a record is (business product, canonical type, resources, idempotencyKey), or the
 same with eventId in its place; either match makes a duplicate. The EventBridge `id` plays no part and keys are
@@ -26,7 +32,7 @@ from milepost.domain.envelope import Event, parse_event
 from milepost.domain.instant import Instant
 from milepost.domain.resource import Resource
 
-Kind = Literal["event", "conflict", "snapshot", "condition", "settlement"]
+Kind = Literal["event", "conflict", "snapshot", "condition", "settlement", "intent", "note", "authorization"]
 QueryName = Literal["order", "packageTracker"]
 
 
@@ -88,6 +94,38 @@ class Settlement(Struct, frozen=True, rename="camel"):
     tries: int
     reason: str
     about: tuple[str, ...]
+
+
+class Note(Struct, frozen=True, rename="camel"):
+    """The body of a note record: words of an agent about an order, or one delivery of it."""
+
+    order_id: str
+    text: str
+    author: str
+    at: Instant
+    about: tuple[str, ...]
+    delivery_id: str | None = None
+
+
+class Authorization(Struct, frozen=True, rename="camel"):
+    """The body of an authorization record: when payment of an order was authorised, and until when it may be
+    collected (tracking.md 10). The newest `at` holds."""
+
+    order_id: str
+    capture_before: Instant
+    at: Instant
+    about: tuple[str, ...]
+    authorized_at: Instant | None = None
+
+
+def told_subject(subject: str) -> str:
+    """Where the intents about an order or a tracker stand: not among its facts."""
+    return f"told/{subject}"
+
+
+def noted_subject(subject: str) -> str:
+    """Where the notes about an order stand: not among its facts."""
+    return f"noted/{subject}"
 
 
 def order_subject(order_id: str) -> str:

@@ -59,6 +59,8 @@ class SqlAttempts(SqlDestinations):
                 "fence": m.fence,
                 "form": m.form,
                 "created_at": m.created_at,
+                "sequence": m.sequence,
+                "origin": m.origin,
                 **_state(m, disabled),
             }
             for m in messages
@@ -245,4 +247,6 @@ def _message(row: Row[*tuple[Any, ...]]) -> Message:
         row.form,
         row.created_at,
         row.manual,
+        row.sequence,
+        row.origin,
     )

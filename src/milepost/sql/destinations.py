@@ -20,6 +20,16 @@ class SqlDestinations:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
+    def destinations_version(self) -> tuple[int, int]:
+        statement = select(func.count(), func.coalesce(func.max(_d.version), 0)).select_from(
+            schema.destinations
+        )
+        count, newest = self._connection.execute(statement).one()
+        return count, newest
+
+    def _next_version(self) -> int:
+        return self.destinations_version()[1] + 1
+
     def put_destination(self, destination: Destination) -> None:
         row = {
             "id": destination.id,
@@ -30,6 +40,15 @@ class SqlDestinations:
             "enabled": destination.enabled,
             "endpoint": destination.endpoint,
             "reason": destination.reason,
+            "name": destination.name,
+            "form": destination.form,
+            "filter": destination.filter,
+            "ordered": destination.ordered,
+            "rate": destination.rate,
+            "after": destination.after,
+            "failing_since": destination.failing_since,
+            "created_at": destination.created_at,
+            "version": self._next_version(),
         }
         before = self.destination(destination.id)
         upsert(self._connection, schema.destinations, [row], ("id",))
@@ -66,7 +85,9 @@ class SqlDestinations:
 
     def _set(self, id: str, *, enabled: bool, reason: str) -> bool:
         changed = self._connection.execute(
-            update(schema.destinations).where(_d.id == id).values(enabled=enabled, reason=reason)
+            update(schema.destinations)
+            .where(_d.id == id)
+            .values(enabled=enabled, reason=reason, version=self._next_version())
         )
         if changed.rowcount:
             self._move(id, enabled)
@@ -98,4 +119,12 @@ def _destination(row: Row[*tuple[Any, ...]]) -> Destination:
         row.enabled,
         row.endpoint,
         row.reason,
+        row.name,
+        row.form,
+        row.filter,
+        row.ordered,
+        row.rate,
+        row.after,
+        row.failing_since,
+        row.created_at,
     )

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     Dialect,
+    Float,
     Index,
     Integer,
     LargeBinary,
@@ -276,7 +277,18 @@ destinations = Table(
     Column("enabled", Boolean, nullable=False),
     Column("endpoint", Text, nullable=False),
     Column("reason", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("form", Text, nullable=False),
+    Column("filter", LargeBinary, nullable=False),
+    Column("ordered", Boolean, nullable=False),
+    Column("rate", Float, nullable=False),
+    Column("after", BigInteger),
+    Column("failing_since", BigInteger),
+    Column("created_at", BigInteger, nullable=False),
+    Column("version", BigInteger, nullable=False),
 )
+"""`version` goes up with every change of any destination."""
+Index("destinations_version", destinations.c.version)
 
 messages = Table(
     "messages",
@@ -294,6 +306,8 @@ messages = Table(
     Column("form", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("manual", Boolean, nullable=False),
+    Column("sequence", Text, nullable=False),
+    Column("origin", Text, nullable=False),
 )
 """`late` is a retry by the schedule, `ready_at` the later of `due_at` and `lease_until`: claiming steps from one
 destination to the next in one index of what is pending, so that a pile for one costs the others nothing."""
@@ -306,6 +320,15 @@ Index(
     messages.c.position,
     sqlite_where=_PENDING,
     postgresql_where=_PENDING,
+)
+_IN_SEQUENCE = text("sequence <> '' AND state IN ('pending', 'waiting', 'held')")
+Index(
+    "messages_sequence",
+    messages.c.destination_id,
+    messages.c.sequence,
+    messages.c.position,
+    sqlite_where=_IN_SEQUENCE,
+    postgresql_where=_IN_SEQUENCE,
 )
 Index("messages_position", messages.c.position)
 Index("messages_destination", messages.c.destination_id, messages.c.position)
@@ -367,3 +390,68 @@ leases = Table(
     sqlite_with_rowid=False,
     **_ONE_ROW,
 )
+
+replays = Table(
+    "replays",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("destination_id", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("cursor", BigInteger, nullable=False),
+    Column("until", BigInteger),
+    Column("created_at", BigInteger, nullable=False),
+    Column("filter", LargeBinary, nullable=False),
+    Column("new_ids", Boolean, nullable=False),
+    Column("rate", Float, nullable=False),
+    Column("enqueued", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+)
+Index("replays_destination", replays.c.destination_id, replays.c.id)
+
+captures = Table(
+    "captures",
+    metadata,
+    Column("number", Number, primary_key=True),
+    Column("id", Text, nullable=False),
+    Column("business_product_id", Text, nullable=False),
+    Column("order_id", Text, nullable=False),
+    Column("delivery_id", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("document", LargeBinary, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""A ledger: rows are added and moved on, never removed, and no rebuild touches them."""
+Index("captures_id", captures.c.id, unique=True)
+Index(
+    "captures_delivery",
+    captures.c.business_product_id,
+    captures.c.order_id,
+    captures.c.delivery_id,
+    unique=True,
+)
+Index("captures_state", captures.c.state, captures.c.number)
+
+told = Table(
+    "told",
+    metadata,
+    Column("business_product_id", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("document", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("business_product_id", "subject"),
+    sqlite_with_rowid=False,
+)
+"""What subscribers were last told of an order or a tracker; no rebuild touches it."""
+
+volumes = Table(
+    "volumes",
+    metadata,
+    Column("business_product_id", Text, nullable=False),
+    Column("family", Text, nullable=False),
+    Column("road", Text, nullable=False),
+    Column("hour", BigInteger, nullable=False),
+    Column("events", BigInteger, nullable=False),
+    PrimaryKeyConstraint("business_product_id", "family", "road", "hour"),
+    sqlite_with_rowid=False,
+)
+"""How many events came in each hour (since 1970, UTC): what silence is compared with."""

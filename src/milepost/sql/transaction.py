@@ -1,4 +1,4 @@
-"""The transaction that write and read functions work with: the six parts on one connection."""
+"""The transaction that write and read functions work with: the eight parts on one connection."""
 
 from functools import cached_property
 
@@ -9,7 +9,9 @@ from milepost.sql.attempts import SqlAttempts
 from milepost.sql.credentials import SqlCredentials
 from milepost.sql.journal import SqlJournal
 from milepost.sql.leases import SqlLeases
+from milepost.sql.ledger import SqlLedger
 from milepost.sql.views import SqlViews
+from milepost.sql.volumes import SqlVolumes
 from milepost.sql.work import SqlWork
 
 
@@ -43,3 +45,11 @@ class SqlTransaction:
     @cached_property
     def leases(self) -> SqlLeases:
         return SqlLeases(self.connection)
+
+    @cached_property
+    def ledger(self) -> SqlLedger:
+        return SqlLedger(self.connection)
+
+    @cached_property
+    def volumes(self) -> SqlVolumes:
+        return SqlVolumes(self.connection)

@@ -9,6 +9,8 @@ on one database (PostgreSQL) only one runs a write function at a time; appends g
 - **Views**: what the folds produced, and the indexes that reading needs. Remade by `rebuild` at any time.
 - **Work**: hydration asks: what must still be asked of the API, and when.
 - **Attempts**: destinations, messages to them, every try to send one, and which endpoints are left alone.
+- **Ledger**: captures, and what subscribers were last told. Histories: no rebuild touches them.
+- **Volumes**: events by the hour.
 - **Credentials**: API keys, hashed.
 - **Leases**: which of several hubs does what only one may do.
 
@@ -32,7 +34,9 @@ from milepost.store.journal import (
     Receipt,
 )
 from milepost.store.leases import Lease, Leases
+from milepost.store.ledger import CaptureKey, Ledger
 from milepost.store.views import FailedFold, Found, View, ViewKind, Views
+from milepost.store.volumes import VolumeKey, Volumes
 from milepost.store.work import Ask, Work
 
 __all__ = [
@@ -41,6 +45,7 @@ __all__ = [
     "ArrivalRow",
     "Ask",
     "Attempts",
+    "CaptureKey",
     "Counts",
     "Credentials",
     "FailedFold",
@@ -48,6 +53,7 @@ __all__ = [
     "Journal",
     "Lease",
     "Leases",
+    "Ledger",
     "NewRecord",
     "Quarantined",
     "Receipt",
@@ -57,6 +63,8 @@ __all__ = [
     "View",
     "ViewKind",
     "Views",
+    "VolumeKey",
+    "Volumes",
     "Work",
 ]
 
@@ -78,6 +86,10 @@ class Transaction(Protocol):
     def credentials(self) -> Credentials: ...
     @property
     def leases(self) -> Leases: ...
+    @property
+    def ledger(self) -> Ledger: ...
+    @property
+    def volumes(self) -> Volumes: ...
 
 
 class Store(Protocol):

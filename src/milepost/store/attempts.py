@@ -3,13 +3,17 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
-from milepost.domain.attempt import Attempt, Destination, Message, MessageState
+from milepost.domain.attempt import Attempt, Destination, Message, MessageState, Replay, ReplayState
 from milepost.domain.breaker import Breaker
 from milepost.domain.instant import Instant
 
 
 class Attempts(Protocol):
     """A message of a disabled destination is never pending: whatever would make it so makes it `held`."""
+
+    def destinations_version(self) -> tuple[int, int]:
+        """Something that is another whenever any destination was put, changed or removed."""
+        ...
 
     def put_destination(self, destination: Destination) -> None:
         """Insert or replace; its pending messages become held when it is disabled, and the other way round."""
@@ -32,7 +36,22 @@ class Attempts(Protocol):
         ...
 
     def enqueue(self, messages: Sequence[Message]) -> None:
-        """Add messages; one that is there already (same id) stays as it is."""
+        """Add messages; one that is there already (same id) stays as it is.
+
+        One of a sequence with an unsettled message at a lower position (or added before it) is `waiting`."""
+        ...
+
+    def drop(self, positions: Collection[int], reason: str) -> int:
+        """Messages about these positions that are not delivered are not sent any more; how many there were.
+        What waits behind them goes on."""
+        ...
+
+    def hold(self, positions: Collection[int]) -> None:
+        """Messages about these positions are held, until `unhold`; those that are delivered stay so."""
+        ...
+
+    def unhold(self, positions: Collection[int]) -> None:
+        """Held messages about these positions are pending again, unless their destination is disabled."""
         ...
 
     def claim(
@@ -61,7 +80,8 @@ class Attempts(Protocol):
 
     def record(self, results: Sequence[tuple[Attempt, Message]]) -> list[bool]:
         """Keep attempts, each with its message's new state. False, and nothing kept, where `message.fence` is
-        no longer the newest. At most one result a message."""
+        no longer the newest. At most one result a message. Behind one that is settled for good the next of its
+        sequence becomes pending. Destinations learn since when they have been failing, or that they don't."""
         ...
 
     def next_due(self) -> Instant | None:
@@ -110,6 +130,18 @@ class Attempts(Protocol):
 
     def forget(self, positions: Collection[int]) -> int:
         """Remove the messages about records that are taken away, with every attempt; returns how many messages."""
+        ...
+
+    def put_replay(self, replay: Replay) -> None:
+        """Insert or replace."""
+        ...
+
+    def replay(self, id: str) -> Replay | None: ...
+
+    def replays(
+        self, after: str, limit: int, *, destination_id: str | None = None, state: ReplayState | None = None
+    ) -> list[Replay]:
+        """Replays by id, which is by age."""
         ...
 
     def count(self, destination_id: str | None = None) -> dict[str, int]:
