@@ -1,4 +1,6 @@
-"""Ledgers as every store has them: captures, and what subscribers were last told. Histories: no rebuild touches them."""
+"""Ledgers as every store has them: captures, and what subscribers were last told.
+
+Histories: no rebuild touches them."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol

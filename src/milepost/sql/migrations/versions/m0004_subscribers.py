@@ -38,7 +38,7 @@ def upgrade() -> None:
         sa.Column("family", _TEXT, nullable=False),
         sa.Column("road", _TEXT, nullable=False),
         sa.Column("hour", sa.BigInteger(), nullable=False),
-        sa.Column("count", sa.BigInteger(), nullable=False),
+        sa.Column("events", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("business_product_id", "family", "road", "hour"),
         sqlite_with_rowid=False,
     )
@@ -67,12 +67,10 @@ def _destinations() -> None:
         sa.Column("version", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
+    nothing = "CAST('' AS BLOB)" if op.get_bind().dialect.name == "sqlite" else "''::bytea"
     op.execute(
-        "INSERT INTO destinations SELECT id, kind, settings, event_types, business_product_id, enabled, endpoint,"
-        " reason, '', '', CAST('' AS BLOB), FALSE, 0, 0, NULL, 0, 1 FROM destinations_0003"
-        if op.get_bind().dialect.name == "sqlite"
-        else "INSERT INTO destinations SELECT id, kind, settings, event_types, business_product_id, enabled, endpoint,"
-        " reason, '', '', '', FALSE, 0, 0, NULL, 0, 1 FROM destinations_0003"
+        "INSERT INTO destinations SELECT id, kind, settings, event_types, business_product_id, enabled, endpoint,"  # noqa: S608 - ours
+        f" reason, '', '', {nothing}, FALSE, 0, 0, NULL, 0, 1 FROM destinations_0003"
     )
     op.drop_table("destinations_0003")
     op.create_index("destinations_version", "destinations", ["version"])
@@ -171,9 +169,12 @@ def _named(table: str) -> None:
     bind = op.get_bind()
     if bind.dialect.name != "postgresql":
         return
-    renamed = bind.exec_driver_sql(
-        "SELECT conname FROM pg_constraint WHERE connamespace = current_schema()::regnamespace"
-        f" AND conrelid = '{table}'::regclass AND conname ~ '_(pkey|not_null)1$'"
-    ).scalars()
-    for name in renamed.all():
+    renamed = bind.execute(
+        sa.text(
+            "SELECT conname FROM pg_constraint WHERE connamespace = current_schema()::regnamespace"
+            " AND conrelid = CAST(:made AS regclass) AND conname ~ '_(pkey|not_null)1$'"
+        ),
+        {"made": table},
+    )
+    for name in renamed.scalars().all():
         op.execute(f"ALTER TABLE {table} RENAME CONSTRAINT {name} TO {name.removesuffix('1')}")
