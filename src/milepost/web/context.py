@@ -42,6 +42,14 @@ def _no_leases() -> Mapping[str, bool]:
     return {}
 
 
+def _nothing_to_wake() -> None:
+    return None
+
+
+def _anywhere(url: str) -> bool:
+    return True
+
+
 def _ready() -> tuple[bool, dict[str, object]]:
     return True, {}
 
@@ -68,6 +76,12 @@ class Context:
     """Whether the consumers move, and what to tell of it; no secrets, since `/readyz` needs no key."""
     leases: Callable[[], Mapping[str, bool]] = _no_leases
     """Each piece of work that only one hub does at a time, and whether this one does, for `/metrics`."""
+    subscribed: Callable[[], None] = _nothing_to_wake
+    """Told that something about subscribers, or what is to be sent to them, was changed."""
+    may_reach: Callable[[str], bool] = _anywhere
+    """Whether a URL may be sent to, by what it says of its address."""
+    disable_after_days: int = 5
+    """Days of nothing but failures after which a subscriber is disabled."""
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     """Set before the server stops, so that streams end; a server waits for its open responses first."""
     heartbeat_s: float = 15.0
