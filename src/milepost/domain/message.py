@@ -21,8 +21,6 @@ from milepost.domain.instant import Instant, format_instant
 from milepost.domain.intent import TEST, VERSION, Intent, Reason, decode
 from milepost.domain.record import Record
 
-REPLAYED: Final = "replay"
-"""The form of a message that a replay enqueued, or made due again."""
 TEST_DESCRIPTOR: Final = "MILEPOST_TEST"
 """The type of a test message to a subscriber who wants Amazon's events: none of theirs."""
 _NEWEST_API: Final = "2024-11-01"
@@ -50,7 +48,7 @@ def render(record: Record, destination: Destination, message: Message) -> bytes:
     intent = decode(record.body)
     if destination.form == "amazon":
         return _amazon_test(record, intent, message)
-    return told(record.business_product_id, intent, is_replay=message.form == REPLAYED)
+    return told(record.business_product_id, intent, is_replay=message.replay != "")
 
 
 def told(business_product_id: str, intent: Intent, *, is_replay: bool = False) -> bytes:

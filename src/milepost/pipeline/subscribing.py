@@ -17,6 +17,8 @@ from milepost.domain.message import testing_intent
 from milepost.pipeline.publisher import message_id
 from milepost.store import NewRecord, Transaction
 
+PUBLISHER = "publisher"
+"""The consumer whose checkpoint says up to where everybody who is live was served."""
 MOST_SUBSCRIBERS = 20_000
 PAGE = 500
 

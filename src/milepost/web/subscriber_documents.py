@@ -192,7 +192,7 @@ class SubscriberChange(Document, forbid_unknown_fields=True):
 
     name: Name | UnsetType = UNSET
     url: Annotated[str, Meta(max_length=2_048)] | UnsetType = UNSET
-    auth: AuthConfig | None | UnsetType = UNSET
+    auth: AuthConfig | UnsetType | None = UNSET
     headers: Annotated[list[Pair], Meta(max_length=20)] | UnsetType = UNSET
     bus: Word | UnsetType = UNSET
     region: Word | UnsetType = UNSET
@@ -235,7 +235,9 @@ def changed_settings(
     settings: WebhookSettings | EventBusSettings, change: SubscriberChange
 ) -> WebhookSettings | EventBusSettings:
     """Raises `Invalid`, also for what another kind of subscriber has."""
-    own = ("bus", "region", "source") if isinstance(settings, EventBusSettings) else ("url", "auth", "headers")
+    own = (
+        ("bus", "region", "source") if isinstance(settings, EventBusSettings) else ("url", "auth", "headers")
+    )
     given = {
         name: value
         for name in ("url", "auth", "headers", "bus", "region", "source")
@@ -264,9 +266,7 @@ def checked(settings: WebhookSettings | EventBusSettings) -> WebhookSettings | E
         raise Invalid("a user name of HTTP basic authentication has no colon", field="auth")
     if oauth is not None:
         check_url(oauth.auth_endpoint, "auth.oAuthConfig.authEndpoint")
-        check_headers(
-            [p for p in oauth.http_parameters.header_parameters if p.key.lower() != "content-type"]
-        )
+        check_headers([p for p in oauth.http_parameters.header_parameters if p.key.lower() != "content-type"])
     return settings
 
 

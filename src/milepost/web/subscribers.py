@@ -24,9 +24,8 @@ from milepost.domain.intent import TYPES
 from milepost.domain.subscriber import EventBusSettings, Filter, warning_of
 from milepost.domain.webhook_settings import StandardSignature, StandardWebhooks, WebhookSettings
 from milepost.pipeline import subscribing
-from milepost.pipeline.publisher import NAME as PUBLISHER
 from milepost.pipeline.subscribers import compile_expression
-from milepost.pipeline.subscribing import Start
+from milepost.pipeline.subscribing import PUBLISHER, Start
 from milepost.store import Transaction
 from milepost.web.authentication import ADMIN, OPERATE, Caller, Principal
 from milepost.web.context import Context, Hub
@@ -57,7 +56,9 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 
-@get("/v1/subscribers", summary="List subscribers", tags=["Subscribers"], opt=OPERATE, responses=problems(403))
+@get(
+    "/v1/subscribers", summary="List subscribers", tags=["Subscribers"], opt=OPERATE, responses=problems(403)
+)
 async def list_subscribers(
     context: Hub,
     caller: Caller,
@@ -322,9 +323,14 @@ def _health(tx: Transaction, context: Context, found: Destination, now: Instant)
         None if since is None else format_instant(since),
         None if since is None else warning_of(now - since, days),
         days,
-        *(counts.get(state, 0) for state in ("pending", "waiting", "held", "delivered", "failed", "dropped")),
-        None if last is None else attempt_document(last),
-        _backfill(tx, running[0]) if running else None,
+        pending=counts.get("pending", 0),
+        waiting=counts.get("waiting", 0),
+        held=counts.get("held", 0),
+        delivered=counts.get("delivered", 0),
+        failed=counts.get("failed", 0),
+        dropped=counts.get("dropped", 0),
+        last_attempt=None if last is None else attempt_document(last),
+        backfill=_backfill(tx, running[0]) if running else None,
     )
 
 
