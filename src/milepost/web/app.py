@@ -12,6 +12,7 @@ from litestar.di import Provide
 from litestar.types import Message, Scope
 
 from milepost.web import (
+    attempts,
     events,
     explanations,
     health,
@@ -20,8 +21,11 @@ from milepost.web import (
     problems,
     retention,
     roads,
+    schemas,
     search,
     stream,
+    subscriber_actions,
+    subscribers,
     views,
 )
 from milepost.web.authentication import Principal, authorize
@@ -48,6 +52,10 @@ ROUTES = [
     *roads.HANDLERS,
     *search.HANDLERS,
     *stream.HANDLERS,
+    *subscribers.HANDLERS,
+    *subscriber_actions.HANDLERS,
+    *attempts.HANDLERS,
+    *schemas.HANDLERS,
     *operations.HANDLERS,
     *retention.HANDLERS,
     *keys.HANDLERS,

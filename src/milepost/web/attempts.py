@@ -90,7 +90,7 @@ async def list_messages(
     caller: Caller,
     subscriber_id: OfSubscriber = None,
     position: OfPosition = None,
-    state: InState = None,
+    in_state: InState = None,
     after: After = None,
     limit: Limit = 100,
 ) -> Page[MessageItem]:
@@ -105,7 +105,7 @@ async def list_messages(
         where, looked, more = start, 0, True
         while more and len(kept) <= size and looked < LOOKED_THROUGH:
             rows = tx.attempts.messages(
-                where, size + 1, position=position, destination_id=subscriber_id, state=state
+                where, size + 1, position=position, destination_id=subscriber_id, state=in_state
             )
             kept.extend(_visible(tx, caller, rows))
             looked, more = looked + len(rows), len(rows) > size
