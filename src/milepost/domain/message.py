@@ -26,6 +26,11 @@ TEST_DESCRIPTOR: Final = "MILEPOST_TEST"
 _NEWEST_API: Final = "2024-11-01"
 
 
+_ALONE: Final = frozenset(("eventDescriptor", "resources", "eventTime"))
+"""What a detail says that can stand without its envelope."""
+_keys = msgspec.json.Decoder(dict[str, Raw]).decode
+
+
 class Body(Struct, rename="camel"):
     """A message of the form `milepost`, as it is sent."""
 
@@ -71,11 +76,11 @@ def amazon_document(body: bytes) -> bytes:
     if event.bridge is None:
         return body
     detail = bytes(msgspec.json.decode(body, type=_Detailed).detail)
-    # The oldest EventBridge documents say everything in the envelope and have an empty detail.
-    return detail if b"eventDescriptor" in detail else format_webhook(event)
+    # The oldest EventBridge documents say in the envelope what their detail leaves out.
+    return detail if _keys(detail).keys() >= _ALONE else format_webhook(event)
 
 
-def testing_intent(destination_id: str, at: Instant) -> Intent:
+def trial_intent(destination_id: str, at: Instant) -> Intent:
     """A test message to one subscriber: about nothing, so that nothing but its position leads to it."""
     return Intent(TEST, at, "new", {"subscriberId": destination_id}, ())
 

@@ -26,13 +26,23 @@ class _Data(Struct, rename="camel"):
     """An object of a message."""
 
 
-class Estimate(_Data):
-    """When a parcel is expected. Dates are local, as written."""
+class Window(_Data):
+    """A span of time: as written (a date, or a time), and as local dates."""
 
-    earliest: Time | None
-    latest: Time | None
+    earliest: str | None
+    latest: str | None
     earliest_date: Day | None
     latest_date: Day | None
+
+
+class Estimate(Window):
+    """When a parcel is expected."""
+
+    zone: str | None
+    """How the zone is known: offset-explicit, utc, date-only or unknown."""
+    original: Window | None
+    """What was promised first."""
+    revisions: int
 
 
 class Item(_Data):

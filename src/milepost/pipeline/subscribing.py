@@ -13,7 +13,7 @@ from milepost.domain.attempt import Destination, Message, Replay
 from milepost.domain.errors import Conflict
 from milepost.domain.instant import Instant
 from milepost.domain.intent import TEST
-from milepost.domain.message import testing_intent
+from milepost.domain.message import trial_intent
 from milepost.pipeline.publisher import message_id
 from milepost.store import NewRecord, Transaction
 
@@ -61,7 +61,7 @@ def send_test(tx: Transaction, destination: Destination, business_product_id: st
     """Journal a test message and enqueue it for this one subscriber. Raises `Conflict` for a disabled one."""
     if not destination.enabled:
         raise Conflict("This subscriber is disabled; enable it first.")
-    intent = testing_intent(destination.id, now)
+    intent = trial_intent(destination.id, now)
     record = NewRecord("intent", business_product_id, TEST, now, now, "", encode(intent))
     # Enqueued after it was journalled, which on a server holds the journal's end: so nothing comes between.
     (position,) = tx.journal.add([record])
