@@ -1,4 +1,4 @@
-"""Which record is for which subscriber, and what it is about where order matters.
+"""Which record is for which subscriber.
 
 `Matching` is what the hub's publisher asks for every record and every subscriber. A record is read once, and only
 as far as somebody's filter looks into it; a filter is read, and its CEL expression compiled, once a content. A
@@ -21,7 +21,7 @@ from milepost.domain.attempt import Destination
 from milepost.domain.errors import Invalid
 from milepost.domain.intent import TEST, Intent, decode
 from milepost.domain.message import amazon_document, told
-from milepost.domain.record import Record, subjects_of, told_subject
+from milepost.domain.record import Record, subjects_of
 from milepost.domain.subscriber import Filter
 
 LONGEST_EXPRESSION = 1_000
@@ -47,7 +47,6 @@ AMAZON_FIELDS = frozenset(
 _MACROS = re.compile(r"\.\s*(?:all|exists|exists_one|existsOne|map|filter)\s*\(")
 _OWN_NAMES = re.compile(r"\(\s*([A-Za-z_]\w*)\s*,")
 """What a macro calls an element."""
-_TOLD = told_subject("")
 
 
 def compile_expression(text: str, form: str) -> cel.Program:
@@ -91,14 +90,13 @@ def _compiled(text: bytes) -> _Compiled:
 class _Read:
     """One record, read as far as it was asked for."""
 
-    __slots__ = ("_carriers", "_context", "_intent", "_sequence", "record")
+    __slots__ = ("_carriers", "_context", "_intent", "record")
 
     def __init__(self, record: Record) -> None:
         self.record = record
         self._intent: Intent | None = None
         self._carriers: frozenset[str] | None = None
         self._context: cel.Context | None = None
-        self._sequence: str | None = None
 
     @property
     def carriers(self) -> frozenset[str]:
@@ -121,17 +119,6 @@ class _Read:
             self._context = cel.Context(variables={**message, "type": record.type, "message": message})
         return self._context
 
-    @property
-    def sequence(self) -> str:
-        if self._sequence is None:
-            record = self.record
-            if record.kind == "intent":
-                about = [subject.removeprefix(_TOLD) for subject in self._intents().about]
-            else:
-                about = list(subjects_of(record))
-            self._sequence = _first_of(record.business_product_id, about)
-        return self._sequence
-
     def _intents(self) -> Intent:
         if self._intent is None:
             self._intent = decode(self.record.body)
@@ -146,15 +133,7 @@ class Matching:
         self._last: _Read | None = None
 
     def wants(self, destination: Destination, record: Record) -> bool:
-        """Whether a record is for a subscriber who is live; for one who is disabled it is kept."""
-        return (
-            destination.after is not None
-            and record.position > destination.after
-            and self.matches(destination, record)
-        )
-
-    def matches(self, destination: Destination, record: Record) -> bool:
-        """The same without regard to where the subscriber begins: what backfills and replays ask."""
+        """Whether a record is for a subscriber, wherever in the journal that begins; for a disabled one it is kept."""
         if record.kind != ("event" if destination.form == "amazon" else "intent") or record.type == TEST:
             return False
         if destination.event_types and record.type not in destination.event_types:
@@ -162,11 +141,6 @@ class Matching:
         if destination.business_product_id not in ("", record.business_product_id):
             return False
         return not destination.filter or self._passes(_compiled(destination.filter), record)
-
-    def sequence_of(self, destination: Destination, record: Record) -> str:
-        """What a record is about, for a subscriber who wants one after the other: its order, else its tracker, else
-        nothing (such a one waits for no other)."""
-        return self._read(record).sequence
 
     def _passes(self, compiled: _Compiled, record: Record) -> bool:
         if compiled.products and record.business_product_id not in compiled.products:
@@ -193,11 +167,3 @@ def _carriers(record: Record) -> list[str]:
     """Of an event: of the trackers that it names."""
     subjects = (subject.split("/", 2) for subject in subjects_of(record))
     return [parts[1] for parts in subjects if parts[0] == "tracker"]
-
-
-def _first_of(business_product_id: str, subjects: list[str]) -> str:
-    for stem in ("order/", "tracker/"):
-        for subject in subjects:
-            if subject.startswith(stem):
-                return f"{business_product_id} {subject}"
-    return ""

@@ -1,4 +1,4 @@
-"""Which record is for whom: forms, types, business products, carriers, CEL; and what each is about."""
+"""Which record is for whom: forms, types, business products, carriers, CEL."""
 
 from typing import Any
 
@@ -43,11 +43,9 @@ def event(resource: str = "order/o-1/delivery/d-1", product: str = "bp-1", **dat
     )
 
 
-def subscriber(
-    form: Any = "milepost", after: int | None = 0, types: tuple[str, ...] = (), **wanted: Any
-) -> Destination:
+def subscriber(form: Any = "milepost", types: tuple[str, ...] = (), **wanted: Any) -> Destination:
     text = msgspec.json.encode(Filter(**wanted)) if wanted else b""
-    return Destination("sub_1", "webhook", b"", types, form=form, after=after, filter=text)
+    return Destination("sub_1", "webhook", b"", types, form=form, filter=text)
 
 
 def test_each_form_takes_its_kind_of_record() -> None:
@@ -58,14 +56,6 @@ def test_each_form_takes_its_kind_of_record() -> None:
         assert not matching.wants(subscriber(other), record)
     conflict = msgspec.structs.replace(event(), kind="conflict")
     assert not matching.wants(subscriber("amazon"), conflict)
-
-
-def test_nobody_is_sent_what_is_at_or_below_its_beginning() -> None:
-    matching = Matching()
-    assert matching.wants(subscriber(after=6), intent())
-    for after in (7, 8, None):
-        assert not matching.wants(subscriber(after=after), intent())
-        assert matching.matches(subscriber(after=after), intent())
 
 
 def test_a_test_message_is_for_nobody_who_did_not_ask() -> None:
@@ -154,17 +144,3 @@ def test_what_is_beyond_a_filter_stops_nothing() -> None:
     for _ in range(90):
         deep = {"a": deep}
     assert not Matching().wants(subscriber(expression="data.b == 1"), intent(data=deep))
-
-
-def test_what_a_record_is_about() -> None:
-    matching = Matching()
-    assert matching.sequence_of(subscriber(), intent()) == "bp-1 order/o-1"
-    assert matching.sequence_of(subscriber(), intent(about="told/tracker/ups/1Z")) == "bp-1 tracker/ups/1Z"
-    assert matching.sequence_of(subscriber("amazon"), event()) == "bp-1 order/o-1"
-    assert (
-        matching.sequence_of(subscriber("amazon"), event("carrier/UPS/tracker/1Z")) == "bp-1 tracker/ups/1Z"
-    )
-    both = event("order/o-1/carrier/UPS/tracker/1Z")
-    assert matching.sequence_of(subscriber("amazon"), both) == "bp-1 order/o-1"
-    assert matching.sequence_of(subscriber("amazon"), event("items/i-1")) == ""
-    assert matching.sequence_of(subscriber("amazon"), event(product="bp-2")) == "bp-2 order/o-1"
