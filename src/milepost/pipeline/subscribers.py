@@ -133,7 +133,7 @@ class Matching:
         self._last: _Read | None = None
 
     def wants(self, destination: Destination, record: Record) -> bool:
-        """Whether a record is for a subscriber, wherever in the journal that begins; for a disabled one it is kept."""
+        """Whether a record is for a subscriber, wherever that begins; for a disabled one it is kept."""
         if record.kind != ("event" if destination.form == "amazon" else "intent") or record.type == TEST:
             return False
         if destination.event_types and record.type not in destination.event_types:
