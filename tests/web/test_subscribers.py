@@ -12,7 +12,7 @@ from milepost.domain.instant import DAY, Instant
 from milepost.domain.intent import decode
 from milepost.domain.webhook_settings import WebhookSettings
 from milepost.pipeline import signing_keys
-from milepost.pipeline.subscribing import PUBLISHER
+from milepost.pipeline.history import CONSUMER
 
 URL = "https://oms.example/hook"
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -104,7 +104,7 @@ async def test_history_is_sent_first_to_a_late_subscriber(world: World) -> None:
     replay = await world.store.read(lambda tx: tx.attempts.replay(made["replayId"]))
     assert replay is not None
     assert (replay.kind, replay.cursor, replay.until, replay.state) == ("backfill", 0, None, "running")
-    await world.store.write(lambda tx: tx.journal.set_checkpoint(PUBLISHER, 3))
+    await world.store.write(lambda tx: tx.journal.set_checkpoint(CONSUMER, 3))
     await world.store.write(lambda tx: tx.attempts.put_replay(replace(replay, cursor=2, enqueued=2)))
     health = (await world.get(f"/v1/subscribers/{made['id']}")).json()["health"]
     assert health["backfill"] == {

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from milepost.domain.errors import Invalid
-from milepost.domain.instant import DAY, Instant
+from milepost.domain.instant import Instant
 from milepost.domain.webhook_settings import FormerSecret, Pair, StandardWebhooks
 
 WEBHOOK: Final = "webhook"
@@ -39,9 +39,6 @@ _BUS = re.compile(
 _REGION = re.compile(r"[a-z]{2,4}(-[a-z]{2,12}){1,2}-[0-9]{1,2}")
 _SOURCE = re.compile(r"(?!aws\.)[.\-_A-Za-z0-9/]{1,256}")
 
-WARNINGS: Final = (50, 70, 90)
-"""Percent of the days after which a failing subscriber is disabled, at which that is announced."""
-
 
 class Filter(Struct, frozen=True, rename="camel", omit_defaults=True):
     """What a subscriber wants beyond its event types; whatever is empty lets everything through."""
@@ -60,15 +57,6 @@ class EventBusSettings(Struct, frozen=True, rename="camel"):
     """A custom event bus: its name, or its ARN."""
     region: str = "us-east-1"
     source: str = SOURCE
-
-
-def warning_of(failing_ms: int, disable_after_days: int) -> int | None:
-    """How much of its time a failing subscriber has used up, in percent, by the warnings; None below the first, or
-    where nobody is disabled."""
-    if disable_after_days <= 0:
-        return None
-    share = 100 * failing_ms / (disable_after_days * DAY)
-    return max((level for level in WARNINGS if share >= level), default=None)
 
 
 def rotated(signature: StandardWebhooks, new: str, now: Instant, until: Instant) -> StandardWebhooks:
@@ -123,3 +111,17 @@ def check_event_bus(settings: EventBusSettings) -> None:
         value = getattr(settings, field)
         if not pattern.fullmatch(value):
             raise Invalid(f"{field} {value[:60]!r} is not one that PutEvents takes", field=field)
+
+
+def check_token_endpoint(url: str, field: str) -> None:
+    """Raises `Invalid` unless it is https, or on this machine: a client secret goes there."""
+    host = check_url(url, field)
+    if url.startswith("http:") and not _is_here(host):
+        raise Invalid(f"{field} must be https", field=field)
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.rstrip(".").lower() == "localhost"

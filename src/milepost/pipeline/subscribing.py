@@ -14,11 +14,10 @@ from milepost.domain.errors import Conflict
 from milepost.domain.instant import Instant
 from milepost.domain.intent import TEST
 from milepost.domain.message import trial_intent
-from milepost.pipeline.publisher import message_id
+from milepost.pipeline.fanout import message_id
+from milepost.pipeline.history import begin_backfill
 from milepost.store import NewRecord, Transaction
 
-PUBLISHER = "publisher"
-"""The consumer whose checkpoint says up to where everybody who is live was served."""
 MOST_SUBSCRIBERS = 20_000
 PAGE = 500
 
@@ -37,10 +36,7 @@ def take_on(tx: Transaction, destination: Destination, start: Start, backfill_id
     if after is None or after >= last:
         tx.attempts.put_destination(replace(destination, after=last))
         return None
-    backfill = Replay(backfill_id, destination.id, "backfill", "running", after, None, destination.created_at)
-    tx.attempts.put_destination(replace(destination, after=None))
-    tx.attempts.put_replay(backfill)
-    return backfill
+    return begin_backfill(tx, destination, after, id=backfill_id, now=destination.created_at)
 
 
 def position_before(tx: Transaction, at: Instant) -> int:

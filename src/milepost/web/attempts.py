@@ -166,7 +166,7 @@ async def resend_message(context: Hub, caller: Caller, message_id: MessageId) ->
         return _item(again or found, records)
 
     item = await context.store.write(write)
-    context.subscribed()
+    context.published()
     log.info("message.resent", id=message_id, by=caller.id)
     return item
 

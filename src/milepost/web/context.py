@@ -42,8 +42,8 @@ def _no_leases() -> Mapping[str, bool]:
     return {}
 
 
-def _nothing_to_wake() -> None:
-    return None
+def _nothing() -> None:
+    pass
 
 
 def _anywhere(url: str) -> bool:
@@ -76,12 +76,12 @@ class Context:
     """Whether the consumers move, and what to tell of it; no secrets, since `/readyz` needs no key."""
     leases: Callable[[], Mapping[str, bool]] = _no_leases
     """Each piece of work that only one hub does at a time, and whether this one does, for `/metrics`."""
-    subscribed: Callable[[], None] = _nothing_to_wake
-    """Told that something about subscribers, or what is to be sent to them, was changed."""
     may_reach: Callable[[str], bool] = _anywhere
     """Whether a URL may be sent to, by what it says of its address."""
-    disable_after_days: int = 5
-    """Days of nothing but failures after which a subscriber is disabled."""
+    disable_after_days: float = 5.0
+    """Days of nothing but failures after which a subscriber is disabled; 0: never."""
+    published: Callable[[], None] = _nothing
+    """To be called after a write that changed destinations, messages or replays, so that the publisher looks now."""
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     """Set before the server stops, so that streams end; a server waits for its open responses first."""
     heartbeat_s: float = 15.0

@@ -60,7 +60,7 @@ async def enable_subscriber(context: Hub, caller: Caller, subscriber_id: Subscri
         return managed(tx, caller, subscriber_id)
 
     found = await context.store.write(write)
-    context.subscribed()
+    context.published()
     log.info("subscriber.enabled", id=subscriber_id, by=caller.id)
     return SubscriberItem(**fields_of(found, context.clock()))
 
@@ -82,7 +82,7 @@ async def disable_subscriber(context: Hub, caller: Caller, subscriber_id: Subscr
         return managed(tx, caller, subscriber_id)
 
     found = await context.store.write(write)
-    context.subscribed()
+    context.published()
     log.info("subscriber.disabled", id=subscriber_id, by=caller.id)
     return SubscriberItem(**fields_of(found, context.clock()))
 
@@ -106,7 +106,7 @@ async def test_subscriber(context: Hub, caller: Caller, subscriber_id: Subscribe
         return Sent(message.id, message.position, format_instant(now))
 
     sent = await context.store.write(write)
-    context.subscribed()
+    context.published()
     return sent
 
 

@@ -21,6 +21,7 @@ from milepost.domain.subscriber import (
     Kind,
     check_event_bus,
     check_headers,
+    check_token_endpoint,
     check_url,
 )
 from milepost.domain.webhook_settings import (
@@ -127,8 +128,9 @@ class Health(Document):
     failing_since: str | None
     """The first failed attempt since the last one that was delivered."""
     warning: int | None
-    """Percent of the days of failure after which it is disabled: 50, 70 or 90, once it has reached that."""
-    disabled_after_days: int
+    """How much of the days of failure after which it is disabled are over: 50, 70, 90 or 100 percent."""
+    disabled_after_days: float
+    """0: never."""
     pending: int
     waiting: int
     """Behind an earlier message about the same order."""
@@ -265,7 +267,7 @@ def checked(settings: WebhookSettings | EventBusSettings) -> WebhookSettings | E
     if basic is not None and (":" in basic.username or not basic.username):
         raise Invalid("a user name of HTTP basic authentication has no colon", field="auth")
     if oauth is not None:
-        check_url(oauth.auth_endpoint, "auth.oAuthConfig.authEndpoint")
+        check_token_endpoint(oauth.auth_endpoint, "auth.oAuthConfig.authEndpoint")
         check_headers([p for p in oauth.http_parameters.header_parameters if p.key.lower() != "content-type"])
     return settings
 

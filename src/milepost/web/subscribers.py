@@ -19,13 +19,15 @@ from msgspec.structs import replace
 from milepost.domain.attempt import Destination, Replay
 from milepost.domain.errors import Conflict, Forbidden, Invalid, NotFound
 from milepost.domain.event import canonical_type
-from milepost.domain.instant import Instant, format_instant, parse_instant
+from milepost.domain.failing import stage
+from milepost.domain.instant import DAY, Instant, format_instant, parse_instant
 from milepost.domain.intent import TYPES
-from milepost.domain.subscriber import EventBusSettings, Filter, warning_of
+from milepost.domain.subscriber import EventBusSettings, Filter
 from milepost.domain.webhook_settings import StandardSignature, StandardWebhooks, WebhookSettings
 from milepost.pipeline import subscribing
+from milepost.pipeline.history import CONSUMER
 from milepost.pipeline.subscribers import compile_expression
-from milepost.pipeline.subscribing import PUBLISHER, Start
+from milepost.pipeline.subscribing import Start
 from milepost.store import Transaction
 from milepost.web.authentication import ADMIN, OPERATE, Caller, Principal
 from milepost.web.context import Context, Hub
@@ -131,7 +133,7 @@ async def add_subscriber(context: Hub, caller: Caller, data: JSONBody[NewSubscri
         return put, backfill
 
     put, backfill = await context.store.write(write)
-    context.subscribed()
+    context.published()
     log.info("subscriber.added", id=put.id, kind=put.kind, form=put.form, by=caller.id)
     replay_id = None if backfill is None else backfill.id
     return CreatedDocument(**fields_of(put, now), secret=shown_once(key), replay_id=replay_id)
@@ -194,7 +196,7 @@ async def remove_subscriber(context: Hub, caller: Caller, subscriber_id: Subscri
         subscribing.remove(tx, subscriber_id, now)
 
     await context.store.write(write)
-    context.subscribed()
+    context.published()
     log.info("subscriber.removed", id=subscriber_id, by=caller.id)
 
 
@@ -237,7 +239,7 @@ async def update(
         return changed
 
     changed = await context.store.write(write)
-    context.subscribed()
+    context.published()
     return changed
 
 
@@ -321,7 +323,7 @@ def _health(tx: Transaction, context: Context, found: Destination, now: Instant)
     running = subscribing.running_replays(tx, found.id)
     return Health(
         None if since is None else format_instant(since),
-        None if since is None else warning_of(now - since, days),
+        stage(since, now, round(days * DAY)) or None,
         days,
         pending=counts.get("pending", 0),
         waiting=counts.get("waiting", 0),
@@ -335,7 +337,7 @@ def _health(tx: Transaction, context: Context, found: Destination, now: Instant)
 
 
 def _backfill(tx: Transaction, replay: Replay) -> Backfill:
-    until = tx.journal.checkpoint(PUBLISHER) if replay.until is None else replay.until
+    until = tx.journal.checkpoint(CONSUMER) if replay.until is None else replay.until
     return Backfill(replay.id, replay.kind, replay.cursor, max(until, replay.cursor), replay.enqueued)
 
 

@@ -1,17 +1,17 @@
-"""Subscribers as values: addresses, headers, buses, keys that take each other's place, warnings."""
+"""Subscribers as values: addresses, headers, buses, keys that take each other's place."""
 
 import pytest
 
 from milepost.domain.errors import Invalid
-from milepost.domain.instant import DAY, Instant
+from milepost.domain.instant import Instant
 from milepost.domain.subscriber import (
     MOST_FORMER,
     EventBusSettings,
     check_event_bus,
     check_headers,
+    check_token_endpoint,
     check_url,
     rotated,
-    warning_of,
 )
 from milepost.domain.webhook_settings import Pair, StandardWebhooks
 
@@ -102,8 +102,9 @@ def test_no_more_than_a_few_sign_along() -> None:
     assert [f.secret for f in signature.former] == ["8", "7", "6", "5"][:MOST_FORMER]
 
 
-def test_warnings_come_at_their_shares() -> None:
-    shares = {0: None, 49: None, 50: 50, 69: 50, 70: 70, 89: 70, 90: 90, 200: 90}
-    for percent, warning in shares.items():
-        assert warning_of(5 * DAY * percent // 100, 5) == warning
-    assert warning_of(100 * DAY, 0) is None
+def test_a_client_secret_goes_by_https_or_stays_here() -> None:
+    for url in ("https://auth.example/token", "http://localhost:1/t", "http://127.0.0.1/t"):
+        check_token_endpoint(url, "auth")
+    for url in ("http://auth/token", "http://10.0.0.1/t", "nowhere"):
+        with pytest.raises(Invalid):
+            check_token_endpoint(url, "auth")
