@@ -40,6 +40,7 @@ SUBSCRIBERS = {
     ("GET", "/v1/messages/1-sub_1"),
     ("POST", "/v1/messages/1-sub_1/resend"),
     ("POST", "/v1/replays"),
+    ("GET", "/v1/replays/rpl_1"),
     ("POST", "/v1/replays/rpl_1/cancel"),
 }
 SUBSCRIBERS_ADMIN = {

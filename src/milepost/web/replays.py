@@ -172,6 +172,18 @@ async def begin_replay(context: Hub, caller: Caller, data: JSONBody[NewReplay]) 
     return ReplayDocument(None, item)
 
 
+@get(
+    "/v1/replays/{replay_id:str}",
+    summary="Show a replay",
+    tags=["Subscribers"],
+    opt=OPERATE,
+    responses=problems(403, 404),
+)
+async def get_replay(context: Hub, caller: Caller, replay_id: ReplayId) -> ReplayItem:
+    """One replay, with how far it is."""
+    return await context.store.read(lambda tx: _item(tx, _found(tx, caller, replay_id)))
+
+
 @post(
     "/v1/replays/{replay_id:str}/cancel",
     summary="Cancel a replay",
@@ -186,9 +198,7 @@ async def cancel_replay(context: Hub, caller: Caller, replay_id: ReplayId) -> Ca
     now = context.clock()
 
     def write(tx: Transaction) -> Cancelled:
-        found = None if "\x00" in replay_id else tx.attempts.replay(replay_id)
-        if found is None or not _visible(tx, caller, [found]):
-            raise NotFound(f"There is no replay {replay_id!r}.")
+        found = _found(tx, caller, replay_id)
         dropped = history.cancel(tx, replay_id, now)
         if dropped is None:
             raise Conflict(f"This replay is {found.state}.", state=found.state)
@@ -250,6 +260,14 @@ def _product_of(tx: Transaction, caller: Principal, wanted: NewReplay) -> str:
     return found[0].business_product_id
 
 
+def _found(tx: Transaction, caller: Principal, replay_id: str) -> Replay:
+    """Raises `NotFound`."""
+    found = None if "\x00" in replay_id else tx.attempts.replay(replay_id)
+    if found is None or not _visible(tx, caller, [found]):
+        raise NotFound(f"There is no replay {replay_id!r}.")
+    return found
+
+
 def _visible(tx: Transaction, caller: Principal, replays: list[Replay]) -> list[Replay]:
     if caller.business_products is None:
         return replays
@@ -285,4 +303,4 @@ def _item(tx: Transaction, replay: Replay) -> ReplayItem:
     )
 
 
-HANDLERS = [list_replays, begin_replay, cancel_replay]
+HANDLERS = [list_replays, begin_replay, get_replay, cancel_replay]
