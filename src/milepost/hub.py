@@ -15,6 +15,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from random import Random
 
 import structlog
@@ -26,10 +27,12 @@ from milepost.config import Config
 from milepost.domain.condition import Policy, policy_from
 from milepost.domain.errors import Misconfigured, StoreUnavailable
 from milepost.domain.instant import Instant
+from milepost.domain.message import render
 from milepost.domain.retention import check_retention
 from milepost.pipeline import hydrator as hydration
 from milepost.pipeline import projector
 from milepost.pipeline.background import Background, Part
+from milepost.pipeline.capturing import CaptureLedger
 from milepost.pipeline.consumer import Consumer, Prepare
 from milepost.pipeline.hydrator import Hydrator
 from milepost.pipeline.ingest import Ingest
@@ -39,16 +42,18 @@ from milepost.pipeline.publishing import NAME as PUBLISHER
 from milepost.pipeline.publishing import Publishing
 from milepost.pipeline.retention import NAME as RETENTION
 from milepost.pipeline.retention import Retention
+from milepost.pipeline.subscribers import Matching
 from milepost.pipeline.sweeper import NAME as SWEEPER
 from milepost.pipeline.sweeper import Sweeper
 from milepost.store import Store
 from milepost.transports import sqs
 from milepost.transports.asgi import Receive, Scope, Send
+from milepost.transports.egress import may_name, networks
 from milepost.transports.oauth import Client, TokenEndpoint, Tokens
+from milepost.transports.senders import Senders
 from milepost.transports.server import Limits, serve
 from milepost.transports.signature import SignatureVerifier
 from milepost.transports.webhook import Authenticator, Credential, WebhookEndpoint
-from milepost.transports.webhook_sender import WebhookSender
 from milepost.web.app import create_app
 from milepost.web.context import Context
 
@@ -171,7 +176,7 @@ class Hub:
                 "hub.no_api_key", hint="set MILEPOST_API_KEY: without a key nobody can read or operate"
             )
         api_clients = self._api_clients()
-        self._sender = WebhookSender(clock, allow=config.egress_allow)
+        self._senders = Senders(clock, allow=config.egress_allow)
         self.store = await open_database(config, "milepost serve", clock, self._database_wait_s)
         party = party_of(config, "milepost serve")
         self._holders = {name: LeaseHolder(self.store, name, party, now) for name in LEASES}
@@ -191,8 +196,11 @@ class Hub:
         folding = projector_handler(config, self._fenced(projector.NAME), clock)
         self.publishing = Publishing(
             self._fenced(PUBLISHER),
-            {"webhook": self._sender},
+            self._senders.by_kind,
             clock,
+            wants=Matching().wants,
+            render=render,
+            ledger=CaptureLedger(),
             random=Random().random,  # noqa: S311 - jitter, not a secret
             patience_days=config.disable_after_days,
             probe=self._probe,
@@ -222,9 +230,11 @@ class Hub:
             ready=self._ready,
             leases=self._background.held,
             published=self.publishing.notify,
+            may_reach=partial(may_name, allow=networks(config.egress_allow)),
+            disable_after_days=config.disable_after_days,
         )
         self._web = create_app(self._context)
-        await self._sender.open()
+        await self._senders.open()
 
     async def run(self, stop: asyncio.Event, ready: Callable[[int], None] = lambda port: None) -> None:
         """Serve until `stop` is set, then finish what is in flight. `ready` gets the port."""
@@ -260,7 +270,7 @@ class Hub:
     async def close(self) -> None:
         """Commit what was accepted, close clients and database, release the lock."""
         try:
-            await self._sender.close()
+            await self._senders.close()
             for client in self._clients:
                 await client.close()
         finally:

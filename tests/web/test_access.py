@@ -3,10 +3,12 @@
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from tests.web.world import ADMIN_KEY, World, one_delivery
 
+from milepost.domain.attempt import Attempt, Destination, Message, Replay
 from milepost.domain.instant import Instant
-from milepost.store import Ask, Store
+from milepost.store import Ask, Store, Transaction
 from milepost.web.app import ROUTES
 
 PUBLIC = {"/healthz", "/readyz"}
@@ -32,12 +34,35 @@ LISTS = {
     "/v1/hydration",
     "/v1/failures",
 }
-OPERATE = {
-    ("POST", "/v1/quarantine/1/release"),
-    ("POST", "/v1/hydration/retry"),
-    ("GET", "/v1/retention"),
+SUBSCRIBERS = {
+    ("GET", "/v1/subscribers/sub_1"),
+    ("POST", "/v1/subscribers/sub_1/test"),
+    ("GET", "/v1/messages/1-sub_1"),
+    ("POST", "/v1/messages/1-sub_1/resend"),
+    ("POST", "/v1/replays"),
+    ("GET", "/v1/replays/rpl_1"),
+    ("POST", "/v1/replays/rpl_1/cancel"),
 }
-ADMIN = {
+SUBSCRIBERS_ADMIN = {
+    ("PATCH", "/v1/subscribers/sub_1"),
+    ("DELETE", "/v1/subscribers/sub_1"),
+    ("POST", "/v1/subscribers/sub_1/enable"),
+    ("POST", "/v1/subscribers/sub_1/disable"),
+    ("POST", "/v1/subscribers/sub_1/rotate"),
+}
+"""About a subscriber of bp-1: for a key of another there is none."""
+SUBSCRIBER_LISTS = {"/v1/subscribers", "/v1/replays", "/v1/messages", "/v1/attempts"}
+OPERATE = (
+    SUBSCRIBERS
+    | {("GET", path) for path in SUBSCRIBER_LISTS}
+    | {
+        ("POST", "/v1/quarantine/1/release"),
+        ("POST", "/v1/hydration/retry"),
+        ("GET", "/v1/retention"),
+    }
+)
+ADMIN = SUBSCRIBERS_ADMIN | {
+    ("POST", "/v1/subscribers"),
     ("GET", "/v1/keys"),
     ("POST", "/v1/keys"),
     ("DELETE", "/v1/keys/key_1"),
@@ -47,12 +72,17 @@ WHOLE = {"/metrics"}
 STREAM = {"/v1/stream"}
 SCOPED = {"/v1/roads"}
 """Numbers of what a key may see."""
-REST: set[tuple[str, str]] = {("GET", path) for path in SINGLE | LISTS | WHOLE | STREAM | SCOPED}
+SCHEMAS = {"/v1/schemas", "/v1/schemas/order.updated"}
+"""The same for everybody."""
+REST: set[tuple[str, str]] = {("GET", path) for path in SINGLE | LISTS | WHOLE | STREAM | SCOPED | SCHEMAS}
 EVERY = sorted(REST | OPERATE | ADMIN)
 
 BODIES: dict[str, dict[str, Any]] = {
     "/v1/hydration/retry": {"businessProductId": "bp-1", "target": "order/order-1"},
     "/v1/keys": {"name": "new"},
+    "/v1/subscribers": {"name": "new", "url": "https://oms.example/hook"},
+    "/v1/subscribers/sub_1/rotate": {},
+    "/v1/replays": {"subscriberId": "sub_1"},
 }
 
 
@@ -83,12 +113,27 @@ async def filled(world: World) -> World:
     )
     ask = Ask("bp-1", "order/order-1", 0, Instant(world.now), 3, (1,), "gaveUp", "no answer")
     await world.store.write(lambda tx: tx.work.put([ask]))
+    await world.store.write(_subscriber)
     return world
+
+
+def _subscriber(tx: Transaction) -> None:
+    """One of bp-1, with a message, an attempt and a replay."""
+    settings = b'{"url":"https://oms.example/hook"}'
+    wanted = b'{"businessProductIds":["bp-1"]}'
+    tx.attempts.put_destination(Destination("sub_1", "webhook", settings, form="milepost", filter=wanted))
+    tx.attempts.put_replay(Replay("rpl_1", "sub_1", "replay", "running", 0, 1, Instant(0)))
+    tx.attempts.enqueue([Message("1-sub_1", "sub_1", 1, "pending", 0, Instant(0))])
+    (claimed,) = tx.attempts.claim(Instant(1), Instant(2), 1, share=1, room={}, paced={})
+    attempt = Attempt("1-sub_1", 1, Instant(1), 1, "failed")
+    tx.attempts.record([(attempt, replace(claimed, tries=1, lease_until=None))])
 
 
 async def _status(world: World, method: str, path: str, key: str | None) -> tuple[int, str]:
     async with world.client(key) as client:
-        answer = await client.request(method, path, json=BODIES.get(path) if method == "POST" else None)
+        answer = await client.request(
+            method, path, json=BODIES.get(path, {}) if method in ("POST", "PATCH") else None
+        )
     kind = answer.headers.get("content-type", "")
     return answer.status_code, answer.json()["code"] if "problem" in kind else ""
 
@@ -119,7 +164,7 @@ async def test_a_key_of_another_business_product_sees_nothing(filled: World) -> 
         asked = f"{path}?businessProductId=bp-1"
         if "quarantine" not in path:
             assert await _status(filled, "GET", asked, foreign) == (404, "not_found"), path
-    for path in sorted(LISTS):
+    for path in sorted(LISTS | SUBSCRIBER_LISTS):
         async with filled.client(foreign) as client:
             answer = (await client.get(path)).json()
             assert answer == {"items": [], "next": None}, path
@@ -127,7 +172,8 @@ async def test_a_key_of_another_business_product_sees_nothing(filled: World) -> 
         answer = await filled.get(path, foreign)
         assert answer.status_code == 200, path
         assert all(road["arrivals"] == 0 for road in answer.json()["roads"]), path
-    for method, path in OPERATE - {("GET", "/v1/retention")}:
+    lists = {("GET", path) for path in SUBSCRIBER_LISTS}
+    for method, path in sorted((OPERATE | SUBSCRIBERS_ADMIN) - lists - {("GET", "/v1/retention")}):
         assert await _status(filled, method, path, foreign) == (404, "not_found")
     for method, path in (("GET", "/metrics"), ("GET", "/v1/retention"), ("POST", "/v1/retention")):
         assert await _status(filled, method, path, foreign) == (403, "forbidden"), path
@@ -142,6 +188,14 @@ async def test_the_own_business_product_is_answered(filled: World) -> None:
     for path in sorted(LISTS - {"/v1/failures"}):
         async with filled.client(own) as client:
             assert (await client.get(path)).json()["items"], path
+
+
+async def test_a_subscriber_of_the_own_business_product_is_there(filled: World) -> None:
+    own = await filled.key("admin", "bp-1")
+    for path in sorted(SUBSCRIBER_LISTS):
+        assert (await filled.get(path, own)).json()["items"], path
+    for method, path in sorted(SUBSCRIBERS | SUBSCRIBERS_ADMIN - {("DELETE", "/v1/subscribers/sub_1")}):
+        assert (await _status(filled, method, path, own))[0] in (200, 202), path
 
 
 async def test_a_body_that_may_be_anothers_is_not_shown(filled: World) -> None:

@@ -7,6 +7,7 @@ from typer.core import TyperGroup
 
 from milepost import __version__
 from milepost.cli import (
+    attempts,
     bench,
     database,
     doctor,
@@ -19,6 +20,7 @@ from milepost.cli import (
     sandbox,
     serve,
     show,
+    subscribers,
 )
 from milepost.cli.client import errors
 from milepost.domain.errors import MilepostError
@@ -68,6 +70,8 @@ for module in (
     show,
     explanation,
     roads,
+    subscribers,
+    attempts,
     retention,
     database,
     doctor,

@@ -12,16 +12,21 @@ from litestar.di import Provide
 from litestar.types import Message, Scope
 
 from milepost.web import (
+    attempts,
     events,
     explanations,
     health,
     keys,
     operations,
     problems,
+    replays,
     retention,
     roads,
+    schemas,
     search,
     stream,
+    subscriber_actions,
+    subscribers,
     views,
 )
 from milepost.web.authentication import Principal, authorize
@@ -48,6 +53,11 @@ ROUTES = [
     *roads.HANDLERS,
     *search.HANDLERS,
     *stream.HANDLERS,
+    *subscribers.HANDLERS,
+    *subscriber_actions.HANDLERS,
+    *attempts.HANDLERS,
+    *replays.HANDLERS,
+    *schemas.HANDLERS,
     *operations.HANDLERS,
     *retention.HANDLERS,
     *keys.HANDLERS,

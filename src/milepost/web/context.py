@@ -46,6 +46,10 @@ def _nothing() -> None:
     pass
 
 
+def _anywhere(url: str) -> bool:
+    return True
+
+
 def _ready() -> tuple[bool, dict[str, object]]:
     return True, {}
 
@@ -72,6 +76,10 @@ class Context:
     """Whether the consumers move, and what to tell of it; no secrets, since `/readyz` needs no key."""
     leases: Callable[[], Mapping[str, bool]] = _no_leases
     """Each piece of work that only one hub does at a time, and whether this one does, for `/metrics`."""
+    may_reach: Callable[[str], bool] = _anywhere
+    """Whether a URL may be sent to, by what it says of its address."""
+    disable_after_days: float = 5.0
+    """Days of nothing but failures after which a subscriber is disabled; 0: never."""
     published: Callable[[], None] = _nothing
     """To be called after a write that changed destinations, messages or replays, so that the publisher looks now."""
     closing: asyncio.Event = field(default_factory=asyncio.Event)

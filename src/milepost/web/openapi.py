@@ -30,6 +30,7 @@ TAGS = {
     "Deliveries": "One delivery is one parcel of an order.",
     "Trackers": "One tracking number of one carrier.",
     "Events": "What came in, as it came in.",
+    "Subscribers": "Systems that are told, and what is sent to them.",
     "Search": "One box for ids, tracking numbers, email addresses and names.",
     "Operations": "What did not go by itself.",
     "Keys": "API keys.",
