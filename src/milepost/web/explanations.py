@@ -10,7 +10,7 @@ from typing import Any
 from litestar import Response, get
 
 from milepost.domain.delivery import Delivery
-from milepost.domain.fact import ConditionFact, EventFact, Fact, SnapshotFact
+from milepost.domain.fact import AuthorizationFact, ConditionFact, EventFact, Fact, SnapshotFact
 from milepost.domain.instant import Instant, format_instant
 from milepost.domain.record import delivery_subject, order_subject, tracker_subject
 from milepost.domain.timeline import timeline
@@ -225,6 +225,8 @@ def _kind(fact: Fact) -> str:
         return "conflict" if fact.conflict else "event"
     if isinstance(fact, SnapshotFact):
         return "snapshot"
+    if isinstance(fact, AuthorizationFact):
+        return "authorization"
     return "condition" if isinstance(fact, ConditionFact) else "settlement"
 
 
@@ -233,6 +235,8 @@ def _type(fact: Fact) -> str:
         return fact.type
     if isinstance(fact, SnapshotFact):
         return fact.query
+    if isinstance(fact, AuthorizationFact):
+        return "authorization"
     return fact.change.code if isinstance(fact, ConditionFact) else fact.settlement.outcome
 
 
@@ -242,6 +246,8 @@ def _said_at(fact: Fact) -> Instant:
         return fact.published_at
     if isinstance(fact, SnapshotFact):
         return fact.observed_at
+    if isinstance(fact, AuthorizationFact):
+        return fact.authorization.at
     return fact.change.at if isinstance(fact, ConditionFact) else fact.settlement.at
 
 

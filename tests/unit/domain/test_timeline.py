@@ -25,13 +25,13 @@ from tests.unit.domain.history import (
 from milepost.domain.event import CATALOGUE
 from milepost.domain.fact import fact_of
 from milepost.domain.record import Settlement, Snapshot, order_subject, tracker_subject
-from milepost.domain.timeline import (
+from milepost.domain.timeline import timeline
+from milepost.domain.wording import (
     EVENT_TEXTS,
     MILESTONE_TEXTS,
     condition_text,
     event_text,
     milestone_text,
-    timeline,
 )
 
 T08, T09, T10, T12 = (f"2025-01-20T{h}:00:00Z" for h in ("08", "09", "10", "12"))
