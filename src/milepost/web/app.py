@@ -12,16 +12,22 @@ from litestar.di import Provide
 from litestar.types import Message, Scope
 
 from milepost.web import (
+    authorizations,
+    captures,
     events,
     explanations,
     health,
     keys,
+    notes,
     operations,
     problems,
     retention,
     roads,
     search,
+    status,
     stream,
+    timeline,
+    tracking,
     views,
 )
 from milepost.web.authentication import Principal, authorize
@@ -44,6 +50,12 @@ HEADERS = {
 ROUTES = [
     *views.HANDLERS,
     *explanations.HANDLERS,
+    *timeline.HANDLERS,
+    *status.HANDLERS,
+    *notes.HANDLERS,
+    *authorizations.HANDLERS,
+    *captures.HANDLERS,
+    *tracking.HANDLERS,
     *events.HANDLERS,
     *roads.HANDLERS,
     *search.HANDLERS,

@@ -68,6 +68,8 @@ class Context:
     """Whether the consumers move, and what to tell of it; no secrets, since `/readyz` needs no key."""
     leases: Callable[[], Mapping[str, bool]] = _no_leases
     """Each piece of work that only one hub does at a time, and whether this one does, for `/metrics`."""
+    tracking_secrets: tuple[str, ...] = ()
+    """What signs links to an order's status, the newest first; empty: there are no such links."""
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     """Set before the server stops, so that streams end; a server waits for its open responses first."""
     heartbeat_s: float = 15.0

@@ -1,4 +1,4 @@
-"""`…/explain` and `…/timeline`: why a view is as it is, and what happened when.
+"""`…/explain`: why a view is as it is.
 
 An explanation lists every fact with what its fold made of it: used, or set aside by which rule. It is folded
 when asked for (views hold no traces), of the facts received by `asOf`.
@@ -13,7 +13,6 @@ from milepost.domain.delivery import Delivery
 from milepost.domain.fact import AuthorizationFact, ConditionFact, EventFact, Fact, SnapshotFact
 from milepost.domain.instant import Instant, format_instant
 from milepost.domain.record import delivery_subject, order_subject, tracker_subject
-from milepost.domain.timeline import timeline
 from milepost.domain.trace import TraceEntry
 from milepost.pipeline.projector import LoadedOrder, LoadedTracker
 from milepost.store import Transaction
@@ -22,10 +21,8 @@ from milepost.web.context import Hub
 from milepost.web.documents import (
     DeliveryExplanation,
     OrderExplanation,
-    TimelineDocument,
     TrackerExplanation,
 )
-from milepost.web.paging import Page
 from milepost.web.problems import problems
 from milepost.web.reading import (
     AsOf,
@@ -148,31 +145,6 @@ async def explain_tracker(
         document = loaded.tracker.document
         join_trackers(tx if at is None else None, [document])
         return _explanation(tx, document, lines, loaded.facts, at, why_tracker(document))
-
-    return respond(await context.store.read(read))
-
-
-@get(
-    "/v1/orders/{order_id:str}/timeline",
-    summary="Show an order's timeline",
-    tags=["Orders"],
-    responses=problems(404, 409),
-)
-async def get_timeline(
-    context: Hub,
-    caller: Caller,
-    order_id: OrderId,
-    business_product_id: BusinessProduct = None,
-    as_of: AsOf = None,
-) -> Response[Page[TimelineDocument]]:
-    """Everything that is known to have happened to the order and its packages, oldest first, in one page."""
-    reach, at = caller.reach(business_product_id), parse_as_of(as_of)
-
-    def read(tx: Transaction) -> Page[Any]:
-        loaded = order_then(tx, find_view(tx, "order", order_id, reach), at)
-        order = loaded.order
-        entries = timeline(loaded.facts, loaded.trackers, loaded.tracker_facts, order.deliveries)
-        return Page(entries, None)
 
     return respond(await context.store.read(read))
 
@@ -307,4 +279,4 @@ def why_tracker(tracker: dict[str, Any]) -> str:
     return f"The tracker is {tracker['stage']} because {scan} is the latest milestone that counts."
 
 
-HANDLERS = [explain_order, explain_delivery, explain_tracker, get_timeline]
+HANDLERS = [explain_order, explain_delivery, explain_tracker]

@@ -11,12 +11,13 @@ import msgspec
 from litestar import Response
 from litestar.params import PathParameter, QueryParameter
 
+from milepost.domain.capture import Capture, capture_id
 from milepost.domain.delivery import Delivery
 from milepost.domain.errors import Ambiguous, Invalid, NotFound
 from milepost.domain.instant import Instant, format_instant, parse_instant
 from milepost.domain.record import order_subject, tracker_subject
 from milepost.pipeline.projector import LoadedOrder, LoadedTracker, load_order, load_tracker
-from milepost.store import Ask, Transaction, View, ViewKind
+from milepost.store import Ask, CaptureKey, Transaction, View, ViewKind
 
 BusinessProduct = Annotated[
     str | None,
@@ -119,18 +120,23 @@ Join = Callable[[Transaction | None, list[dict[str, Any]]], None]
 
 
 def join_orders(tx: Transaction | None, orders: list[dict[str, Any]]) -> None:
-    """`hydration` of the orders, their deliveries and their trackers."""
+    """`hydration` of the orders, their deliveries and their trackers; the captures of their deliveries."""
     deliveries = [delivery for order in orders for delivery in order["deliveries"]]
     targets = {(order["businessProductId"], order_subject(order["id"])) for order in orders}
     asks = _asks(tx, targets | _delivery_targets(deliveries))
     for order in orders:
         order["hydration"] = _hydration(asks.get((order["businessProductId"], order_subject(order["id"]))))
+        # Views that were folded before there were any have none.
+        order.setdefault("authorization", None)
+        order.setdefault("conditions", [])
     _join_deliveries(asks, deliveries)
+    _join_captures(tx, deliveries)
 
 
 def join_deliveries(tx: Transaction | None, deliveries: list[dict[str, Any]]) -> None:
-    """`hydration` of the deliveries (their orders') and of their trackers."""
+    """`hydration` of the deliveries (their orders') and of their trackers; their captures."""
     _join_deliveries(_asks(tx, _delivery_targets(deliveries)), deliveries)
+    _join_captures(tx, deliveries)
 
 
 def join_trackers(tx: Transaction | None, trackers: list[dict[str, Any]]) -> None:
@@ -164,6 +170,36 @@ def _join_deliveries(asks: dict[tuple[str, str], Ask], deliveries: list[dict[str
         for tracker in delivery["trackers"]:
             subject = tracker_subject(tracker["carrierCode"], tracker["trackingNumber"])
             tracker["hydration"] = _hydration(asks.get((product, subject)))
+
+
+def _join_captures(tx: Transaction | None, deliveries: list[dict[str, Any]]) -> None:
+    """The capture of each; one that the ledger has not is NOT_READY. Of the past, nothing is said."""
+    if tx is None:
+        return
+    found = tx.ledger.captures({_capture_key(delivery) for delivery in deliveries})
+    for delivery in deliveries:
+        key = _capture_key(delivery)
+        delivery["capture"] = capture_summary(found.get(key), *key)
+
+
+def _capture_key(delivery: dict[str, Any]) -> CaptureKey:
+    return delivery["businessProductId"], delivery["orderId"], delivery["id"]
+
+
+def capture_summary(
+    capture: Capture | None, business_product_id: str, order_id: str, delivery_id: str
+) -> dict[str, Any]:
+    """How far the capture of a delivery is."""
+    if capture is None:
+        future = capture_id(business_product_id, order_id, delivery_id)
+        return {"id": future, "state": "NOT_READY", "reason": None, "readyAt": None, "sentAt": None}
+    return {
+        "id": capture.id,
+        "state": capture.state,
+        "reason": capture.reason or None,
+        "readyAt": format_instant(capture.ready_at),
+        "sentAt": None if capture.sent_at is None else format_instant(capture.sent_at),
+    }
 
 
 def _hydration(ask: Ask | None) -> dict[str, Any] | None:

@@ -1,6 +1,6 @@
 """`/v1/orders`, `/v1/deliveries`, `/v1/trackers`: lists of views, and one of them now or as it stood.
 
-Explanations and the timeline are `explanations`'.
+Explanations are `explanations`', an order's timeline is `timeline`'s.
 """
 
 from typing import Annotated, Any
