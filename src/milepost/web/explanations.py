@@ -74,7 +74,7 @@ async def explain_order(
         for subject, tracker in loaded.trackers.items():
             traced = [(subject, entry) for entry in tracker.trace]
             lines += _with_unread(traced, subject, loaded.tracker_facts[subject])
-        join_orders(tx if at is None else None, [loaded.order.document])
+        join_orders(tx, [loaded.order.document], at)
         facts = [*loaded.facts, *(fact for known in loaded.tracker_facts.values() for fact in known)]
         return _explanation(tx, loaded.order.document, lines, facts, at, why_order(loaded.order.document))
 
@@ -101,7 +101,7 @@ async def explain_delivery(
         loaded = order_then(tx, find_view(tx, "delivery", delivery_id, reach), at, explain=True)
         delivery = delivery_then(loaded, delivery_id, at)
         lines, facts = _delivery_lines(loaded, delivery)
-        join_deliveries(tx if at is None else None, [delivery.document])
+        join_deliveries(tx, [delivery.document], at)
         return _explanation(tx, delivery.document, lines, facts, at, why_delivery(delivery.document))
 
     return respond(await context.store.read(read))
@@ -143,7 +143,7 @@ async def explain_tracker(
         subject = f"tracker/{view.id}"
         lines = _with_unread([(subject, entry) for entry in loaded.tracker.trace], subject, loaded.facts)
         document = loaded.tracker.document
-        join_trackers(tx if at is None else None, [document])
+        join_trackers(tx, [document], at)
         return _explanation(tx, document, lines, loaded.facts, at, why_tracker(document))
 
     return respond(await context.store.read(read))

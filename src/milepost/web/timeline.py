@@ -10,9 +10,7 @@ from typing import Any
 
 import msgspec
 from litestar import Response, get
-from msgspec.structs import replace
 
-from milepost.domain.capture import Capture
 from milepost.domain.instant import Instant
 from milepost.domain.record import Note, noted_subject, order_subject
 from milepost.domain.timeline import Entry, Noted, SortKey, sort_key, timeline
@@ -26,6 +24,7 @@ from milepost.web.reading import (
     AsOf,
     BusinessProduct,
     OrderId,
+    capture_then,
     find_view,
     order_then,
     parse_as_of,
@@ -74,13 +73,9 @@ def _timeline(tx: Transaction, view: View, as_of: Instant | None) -> list[Entry]
         loaded.trackers,
         loaded.tracker_facts,
         loaded.order.deliveries,
-        captures if as_of is None else [_capture_then(capture, as_of) for capture in captures],
+        captures if as_of is None else [c for each in captures if (c := capture_then(each, as_of))],
         notes_of(tx, *key, as_of),
     )
-
-
-def _capture_then(capture: Capture, as_of: Instant) -> Capture:
-    return replace(capture, history=tuple(step for step in capture.history if step.at <= as_of))
 
 
 def notes_of(

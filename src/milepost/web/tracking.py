@@ -73,13 +73,12 @@ async def make_link(
 ) -> TrackingLink:
     """Good for 90 days unless `days` says otherwise. Nothing is stored: a link ends when it expires, or when the
     secret that signed it is taken away. 409 `conflict` while no secret is set."""
-    secrets = context.tracking_secrets
+    reach, secrets = caller.reach(business_product_id), context.tracking_secrets
+    view = await context.store.read(lambda tx: find_view(tx, "order", order_id, reach))
     if not secrets:
         raise Conflict(
             "Tracking links are switched off. Set MILEPOST_TRACKING_SECRET to 32 characters or more."
         )
-    reach = caller.reach(business_product_id)
-    view = await context.store.read(lambda tx: find_view(tx, "order", order_id, reach))
     days = USUAL_DAYS if data is None else data.days
     expires_at = Instant((context.clock() // SECOND) * SECOND + days * DAY)
     token = make_token(secrets[0], Link(view.business_product_id, order_id, expires_at))
