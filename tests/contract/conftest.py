@@ -9,6 +9,7 @@ pytest.register_assert_rewrite(
     "tests.contract.leases_contract",
     "tests.contract.roads_contract",
     "tests.contract.retention_contract",
+    "tests.contract.sequences_contract",
     "tests.contract.views_contract",
     "tests.contract.work_contract",
 )

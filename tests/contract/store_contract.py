@@ -14,6 +14,7 @@ from tests.contract.journal_contract import JournalContract
 from tests.contract.leases_contract import LeasesContract
 from tests.contract.retention_contract import RetentionContract
 from tests.contract.roads_contract import RoadsContract
+from tests.contract.sequences_contract import SequencesContract
 from tests.contract.views_contract import ViewsContract
 from tests.contract.work_contract import WorkContract
 
@@ -27,6 +28,7 @@ class StoreContract(
     ViewsContract,
     WorkContract,
     AttemptsContract,
+    SequencesContract,
     LeasesContract,
     RetentionContract,
 ):

@@ -80,6 +80,12 @@ class Message(Struct, frozen=True):
     """What it is about, for an ordered destination: behind an unsettled one of the same sequence it waits."""
     origin: str = ""
     """The message that this one repeats under a new id (a replay)."""
+    replay: str = ""
+    """The replay that it is sent for; empty for what is sent for the first time, also from history."""
+    earlier: int = 0
+    """Tries before that replay: for it the schedule began anew."""
+    reason: str = ""
+    """Why it was dropped, in words."""
 
 
 class Attempt(Struct, frozen=True):

@@ -40,6 +40,9 @@ Asked = Literal["acknowledge", "fail", "hold", "release", "void"]
 """What somebody may ask for, by API or CLI."""
 ASKED: Final[tuple[str, ...]] = get_args(Asked)
 
+PROJECTOR: Final = "projector"
+"""Who moves a capture by what was folded: its holds are lifted by what is folded later, other people's are not."""
+
 HISTORY: Final = 100
 """Most transitions that are kept: the first and the newest."""
 
@@ -121,7 +124,8 @@ def move(capture: Capture, action: Action, by: str, reason: str, at: Instant) ->
         capture = replace(capture, sent_at=at)
     if state == _AS_IT_WAS:
         state = _before_hold(capture)
-    if state == capture.state:
+    takes_over = state == "HELD" and held_by(capture) == PROJECTOR and action == "hold"
+    if state == capture.state and not (takes_over and (by, reason) != (PROJECTOR, capture.reason)):
         return capture
     kept = capture.history
     if len(kept) >= HISTORY:
@@ -149,7 +153,7 @@ def _standing_reason(state: CaptureState, reason: str) -> str:
 
 
 def held_by(capture: Capture) -> str:
-    """Who holds it; empty when nobody does."""
+    """Who holds it; empty when nobody does. Somebody else may take a hold over from the projector."""
     return capture.history[-1].by if capture.state == "HELD" else ""
 
 

@@ -118,6 +118,15 @@ class Authorization(Struct, frozen=True, rename="camel"):
     authorized_at: Instant | None = None
 
 
+class _About(Struct):
+    """What every body that Milepost writes itself says of what it is about."""
+
+    about: tuple[str, ...] = ()
+
+
+_decode_about = msgspec.json.Decoder(_About).decode
+
+
 def told_subject(subject: str) -> str:
     """Where the intents about an order or a tracker stand: not among its facts."""
     return f"told/{subject}"
@@ -188,8 +197,7 @@ def subjects_of(record: Record) -> tuple[str, ...]:
     elif record.kind == "snapshot":
         _snapshot_subjects(found, record)
     else:
-        body = msgspec.json.decode(record.body)
-        found.update(dict.fromkeys(body.get("about", ())))
+        found.update(dict.fromkeys(_decode_about(record.body).about))
     return tuple(found)
 
 

@@ -1,15 +1,15 @@
 """What the publisher, its senders and those who shape its messages tell each other. No behaviour lives here.
 
 A transport implements `Sender`; whoever publishes may say how many copies of a record there are (`Copies`) and
-which bytes one is (`Render`).
+which bytes one is (`Render`), and keep books of some (`Ledgering`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from msgspec import Struct
 
-from milepost.domain.attempt import Destination, Message
+from milepost.domain.attempt import Attempt, Destination, Message
 from milepost.domain.record import Record
 from milepost.store import Transaction
 
@@ -55,6 +55,38 @@ class Sender(Protocol):
         ...
 
     async def send(self, destination: Destination, parcels: Sequence[Parcel]) -> Sequence[Outcome]: ...
+
+
+class Ruling(Struct, frozen=True):
+    """Positions whose messages must not be sent: not now (`hold`, until somebody says `unhold`), or not at all."""
+
+    hold: Collection[int] = ()
+    drop: Collection[int] = ()
+    reason: str = ""
+    """Of those that are dropped."""
+
+
+class Told(Struct, frozen=True):
+    """An attempt that was kept, and the message afterwards: delivered, failed for good, or to be tried again."""
+
+    attempt: Attempt
+    message: Message
+
+
+class Ledgering(Protocol):
+    """Whoever keeps books of what is sent for certain records (captures). Both are called inside a write."""
+
+    def concerns(self, record: Record) -> bool:
+        """Whether this is such a record; called for every one, so it must cost nothing."""
+        ...
+
+    def may_send(self, tx: Transaction, records: Sequence[Record]) -> Ruling:
+        """Asked right before messages about these records are sent, at every attempt."""
+        ...
+
+    def sent(self, tx: Transaction, record: Record, destination_id: str, outcome: Told) -> None:
+        """An attempt to send it was made, and has been kept."""
+        ...
 
 
 class Copy(Struct, frozen=True):

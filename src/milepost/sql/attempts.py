@@ -1,17 +1,31 @@
 """Messages, every attempt to send one, and breakers, on one connection. When to try again is `retry`'s."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from msgspec.structs import asdict, replace
-from sqlalchemy import Row, bindparam, case, delete, func, select, true, tuple_, update
+from sqlalchemy import (
+    Row,
+    Select,
+    bindparam,
+    case,
+    delete,
+    false,
+    func,
+    literal_column,
+    select,
+    true,
+    tuple_,
+    update,
+)
 
 from milepost.domain.attempt import Attempt, Message, MessageState
 from milepost.domain.breaker import Breaker, probed
 from milepost.domain.instant import Instant
 from milepost.sql import schema
 from milepost.sql.claiming import next_ready, ready
-from milepost.sql.destinations import SqlDestinations
+from milepost.sql.replays import SqlReplays
+from milepost.sql.sequences import UNSETTLED, SqlSequences
 from milepost.sql.statements import chunks, insert_new, upsert
 
 _m, _a, _b = schema.messages.c, schema.attempts.c, schema.breakers.c
@@ -41,16 +55,25 @@ _SETTLE = (
     .where(_m.id == bindparam("settled"))
     .values({name: bindparam(f"new_{name}") for name in _STATE_FIELDS})
 )
-_FENCES = select(_m.id, _m.fence).where(_m.id.in_(bindparam("ids", expanding=True)))
+_KNOWN = select(_m.id, _m.fence, _m.state, _m.tries).where(_m.id.in_(bindparam("ids", expanding=True)))
+_AGAIN_FIELDS = (*_STATE_FIELDS, "created_at", "replay", "earlier", "sequence", "reason")
+_AGAIN = (
+    update(schema.messages)
+    .where(_m.id == bindparam("again"))
+    .values({name: bindparam(f"new_{name}") for name in _AGAIN_FIELDS})
+)
+_UNSETTLED = ("pending", "waiting", "held")
 _BREAKERS = select(schema.breakers)
 _ATTEMPTS = select(*(_a[name] for name in Attempt.__struct_fields__))
 
 
-class SqlAttempts(SqlDestinations):
+class SqlAttempts(SqlSequences, SqlReplays):
     """`milepost.store.Attempts` in one transaction."""
 
     def enqueue(self, messages: Sequence[Message]) -> None:
-        disabled = self._disabled() if messages else set()
+        if not messages:
+            return
+        disabled = self._disabled()
         rows = [
             {
                 "id": m.id,
@@ -61,11 +84,32 @@ class SqlAttempts(SqlDestinations):
                 "created_at": m.created_at,
                 "sequence": m.sequence,
                 "origin": m.origin,
-                **_state(m, disabled),
+                "replay": m.replay,
+                "earlier": m.earlier,
+                "reason": m.reason,
+                **_state(_in_line(m), disabled),
             }
             for m in messages
         ]
         insert_new(self._connection, schema.messages, rows)
+        self._promote((m.destination_id, m.sequence) for m in messages if m.sequence)
+
+    def again(self, messages: Sequence[Message]) -> None:
+        known = self._known(m.id for m in messages)
+        self.enqueue([m for m in messages if m.id not in known])
+        settled = [m for m in messages if m.id in known and known[m.id].state not in _UNSETTLED]
+        if not settled:
+            return
+        disabled = self._disabled()
+        rows = []
+        for message in settled:
+            tries = known[message.id].tries
+            begun = _in_line(replace(message, tries=tries, earlier=tries))
+            values = {name: getattr(begun, name) for name in _AGAIN_FIELDS if hasattr(begun, name)}
+            values |= _state(begun, disabled)
+            rows.append({"again": message.id, **{f"new_{name}": value for name, value in values.items()}})
+        self._connection.execute(_AGAIN, rows)
+        self._promote((m.destination_id, m.sequence) for m in settled if m.sequence)
 
     def claim(
         self,
@@ -75,9 +119,10 @@ class SqlAttempts(SqlDestinations):
         *,
         share: int,
         room: Mapping[str, int],
+        paced: Mapping[str, int] | None = None,
     ) -> list[Message]:
         breakers = self.breakers()
-        rows, probing = ready(self._connection, at, limit, share, room, breakers)
+        rows, probing = ready(self._connection, at, limit, share, room, paced or {}, breakers)
         claimed = [replace(m, lease_until=lease_until, fence=m.fence + 1) for m in map(_message, rows)]
         if claimed:
             self._connection.execute(
@@ -100,24 +145,47 @@ class SqlAttempts(SqlDestinations):
         self._connection.execute(_LOSE_PROBES)
 
     def record(self, results: Sequence[tuple[Attempt, Message]]) -> list[bool]:
-        fences: dict[str, int] = {}
-        for ids in chunks(message.id for _, message in results):
-            fences.update((row.id, row.fence) for row in self._connection.execute(_FENCES, {"ids": ids}))
-        held = [fences.get(message.id) == message.fence for _, message in results]
+        known = self._known(message.id for _, message in results)
+        held = [m.id in known and known[m.id].fence == m.fence for _, m in results]
         kept = [result for result, good in zip(results, held, strict=True) if good]
         if kept:
             disabled = self._disabled()
             rows = [
                 {"settled": m.id, **{f"new_{name}": value for name, value in _state(m, disabled).items()}}
-                for _, m in kept
+                for m in (_meanwhile(m, known[m.id].state) for _, m in kept)
             ]
             self._connection.execute(_SETTLE, rows)
-            attempts = [asdict(attempt) for attempt, _ in kept]
-            upsert(self._connection, schema.attempts, attempts, ("message_id", "number"))
+            attempts = [attempt for attempt, _ in kept]
+            upsert(self._connection, schema.attempts, [asdict(a) for a in attempts], ("message_id", "number"))
+            self._learn(attempts, [m.destination_id for _, m in kept])
+            self._promote((m.destination_id, m.sequence) for _, m in kept if m.sequence)
         return held
 
-    def next_due(self) -> Instant | None:
-        return next_ready(self._connection, self.breakers())
+    def _known(self, ids: Iterable[str]) -> dict[str, Row[*tuple[Any, ...]]]:
+        """(fence, state, tries) of those that are there, by id."""
+        found: dict[str, Row[*tuple[Any, ...]]] = {}
+        for chunk in chunks(ids):
+            found.update((row.id, row) for row in self._connection.execute(_KNOWN, {"ids": chunk}))
+        return found
+
+    def next_due(self, resting: Mapping[str, Instant] | None = None) -> Instant | None:
+        return next_ready(self._connection, self.breakers(), resting or {})
+
+    def backlog(self, destination_id: str, most: int) -> int:
+        own: Select[*tuple[Any, ...]] = select(_m.id).where(_m.destination_id == destination_id)
+        # Each by the index that has it: what is pending, and what of a sequence is not settled.
+        ways = (
+            own.where(_m.state == literal_column("'pending'"), _m.late == false()),
+            own.where(_m.state == literal_column("'pending'"), _m.late == true()),
+            own.where(_m.sequence != literal_column("''"), UNSETTLED),
+        )
+        counted = [
+            self._connection.execute(
+                select(func.count()).select_from(way.limit(most).subquery())
+            ).scalar_one()
+            for way in ways
+        ]
+        return min(most, max(counted[0] + counted[1], counted[2]))
 
     def breakers(self) -> dict[str, Breaker]:
         return {row.lane: Breaker(*row) for row in self._connection.execute(_BREAKERS).all()}
@@ -194,18 +262,9 @@ class SqlAttempts(SqlDestinations):
     def unsettled(self, positions: Collection[int]) -> set[int]:
         found: set[int] = set()
         for chunk in chunks(positions):
-            statement = select(_m.position).where(_m.position.in_(chunk), _m.state.in_(("pending", "held")))
+            statement = select(_m.position).where(_m.position.in_(chunk), UNSETTLED)
             found.update(self._connection.execute(statement).scalars())
         return found
-
-    def forget(self, positions: Collection[int]) -> int:
-        forgotten = 0
-        for chunk in chunks(positions):
-            about = _m.position.in_(chunk)
-            ids = select(_m.id).where(about)
-            self._connection.execute(delete(schema.attempts).where(_a.message_id.in_(ids)))
-            forgotten += self._connection.execute(delete(schema.messages).where(about)).rowcount
-        return forgotten
 
     def count(self, destination_id: str | None = None) -> dict[str, int]:
         statement = select(_m.state, func.count()).group_by(_m.state)
@@ -214,16 +273,28 @@ class SqlAttempts(SqlDestinations):
         return dict(self._connection.execute(statement).all())
 
 
+def _in_line(message: Message) -> Message:
+    """One of a sequence waits until it is promoted."""
+    return replace(message, state="waiting") if message.sequence and message.state == "pending" else message
+
+
+def _meanwhile(message: Message, state: MessageState) -> Message:
+    """After an attempt, when its message was in this state by then."""
+    if state == "dropped" and message.state != "delivered":
+        return replace(message, state="dropped")
+    return replace(message, state="held") if state == "held" and message.state == "pending" else message
+
+
 def _state(message: Message, disabled: set[str]) -> dict[str, object]:
     state = message.state
-    if state in ("pending", "held"):
-        state = "held" if message.destination_id in disabled else "pending"
+    if state == "pending" and message.destination_id in disabled:
+        state = "held"
     return {
         "state": state,
         "tries": message.tries,
         "due_at": message.due_at,
         "lease_until": message.lease_until,
-        "late": message.tries > 0 and not message.manual,
+        "late": message.tries > message.earlier and not message.manual,
         "ready_at": _ready_at(message, message.lease_until),
         "manual": message.manual,
     }
@@ -249,4 +320,7 @@ def _message(row: Row[*tuple[Any, ...]]) -> Message:
         row.manual,
         row.sequence,
         row.origin,
+        row.replay,
+        row.earlier,
+        row.reason,
     )

@@ -67,18 +67,19 @@ def _ready() -> Select[*tuple[Any, ...]]:
     )
     lane = _lane(waiting)
     return (
-        select(schema.messages, lane)
+        select(schema.messages, lane, _d.rate)
         .select_from(waiting)
         .outerjoin(schema.destinations, _d.id == waiting.c.id)
         .join(schema.messages, _m.id.in_(first))
         .where(lane.not_in(bindparam("exclude", expanding=True)))
+        .where(waiting.c.id.not_in(bindparam("resting", expanding=True)))
         .order_by(_m.ready_at, _m.position, _m.id)
         .limit(bindparam("count"))
     )
 
 
 def _next() -> Select[*tuple[Any, ...]]:
-    """(lane, when its earliest is ready) of each destination that anything is pending for."""
+    """(lane, destination, when its earliest is ready) of each destination that anything is pending for."""
     waiting = _waiting()
     own = schema.messages.alias("own")
     earliest = (
@@ -88,7 +89,7 @@ def _next() -> Select[*tuple[Any, ...]]:
         .scalar_subquery()
     )
     return (
-        select(_lane(waiting), earliest.label("ready_at"))
+        select(_lane(waiting), waiting.c.id, earliest.label("ready_at"))
         .select_from(waiting)
         .outerjoin(schema.destinations, _d.id == waiting.c.id)
         .where(waiting.c.id.is_not(None))
@@ -105,10 +106,11 @@ def ready(
     limit: int,
     share: int,
     room: Mapping[str, int],
+    paced: Mapping[str, int],
     breakers: Mapping[str, Breaker],
 ) -> tuple[Rows, set[str]]:
     """The rows to claim, and the lanes whose one row is a probe: first tries ahead of late ones."""
-    left = dict(room)
+    left, pace = dict(room), dict(paced)
     probing: set[str] = set()
     for lane, breaker in breakers.items():
         allowed = allows(breaker, at)
@@ -120,7 +122,7 @@ def ready(
     most = max(share, min(max(left.values(), default=0), 2 * limit // max(1, len(left))))
     rows: Rows = []
     for late in (False, True):
-        _fill(connection, rows, left, limit, {"late": late, "at": at, "share": most}, share)
+        _fill(connection, rows, left, pace, limit, {"late": late, "at": at, "share": most}, share)
     return rows, probing & {row.lane for row in rows}
 
 
@@ -128,40 +130,53 @@ def _fill(
     connection: Connection,
     rows: Rows,
     left: dict[str, int],
+    pace: dict[str, int],
     limit: int,
     values: Mapping[str, object],
     share: int,
 ) -> None:
-    """Add what lanes have room for. A pile for one that has little, from many destinations, can be all that is
-    read: then the others are looked for behind it."""
+    """Add what lanes have room for, and rates. A pile for one that has little, from many destinations, can be all
+    that is read: then the others are looked for behind it."""
     taken = {row.id for row in rows}
     while len(rows) < limit:
         full = [lane for lane, count in left.items() if count <= 0]
-        found = connection.execute(_READY, {**values, "count": limit, "exclude": full}).all()
+        resting = [destination for destination, count in pace.items() if count <= 0]
+        found = connection.execute(
+            _READY, {**values, "count": limit, "exclude": full, "resting": resting}
+        ).all()
         fresh = (row for row in found if row.id not in taken)
-        kept = _fitting(fresh, left, share, limit - len(rows))
+        kept = _fitting(fresh, left, pace, share, limit - len(rows))
         rows.extend(kept)
         taken.update(row.id for row in kept)
         if len(found) < limit:
             return
 
 
-def _fitting(rows: Iterable[Row[*tuple[Any, ...]]], room: dict[str, int], share: int, most: int) -> Rows:
-    """The first `most` that their lanes have room for (destinations that share a lane come with a share each)."""
+def _fitting(
+    rows: Iterable[Row[*tuple[Any, ...]]], room: dict[str, int], pace: dict[str, int], share: int, most: int
+) -> Rows:
+    """The first `most` that their lanes have room for (destinations that share a lane come with a share each) and
+    their destinations' rates allow."""
     kept: Rows = []
     for row in rows:
         left = room.get(row.lane, share)
-        if left > 0 and len(kept) < most:
+        allowed = pace.get(row.destination_id, 1) if row.rate else left
+        if left > 0 and allowed > 0 and len(kept) < most:
             room[row.lane] = left - 1
+            if row.rate:
+                pace[row.destination_id] = allowed - 1
             kept.append(row)
     return kept
 
 
-def next_ready(connection: Connection, breakers: Mapping[str, Breaker]) -> Instant | None:
+def next_ready(
+    connection: Connection, breakers: Mapping[str, Breaker], resting: Mapping[str, Instant]
+) -> Instant | None:
     """When the next row can be claimed."""
     earliest: int | None = None
     for late in (False, True):
-        for lane, ready_at in connection.execute(_NEXT, {"late": late}).all():
+        for lane, destination, ready_at in connection.execute(_NEXT, {"late": late}).all():
+            ready_at = max(ready_at, resting.get(destination, 0))  # noqa: PLW2901 - the later of the two
             breaker = breakers.get(lane)
             if breaker is not None and breaker.state != "closed":
                 ready_at = max(ready_at, breaker.until)  # noqa: PLW2901 - the later of the two

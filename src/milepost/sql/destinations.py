@@ -1,17 +1,29 @@
 """Destinations on one connection, and what enabling or disabling one means for its messages."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, false, func, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, false, func, select, update
 
-from milepost.domain.attempt import Destination
+from milepost.domain.attempt import Attempt, Destination
+from milepost.domain.instant import Instant
 from milepost.sql import schema
 from milepost.sql.statements import chunks, pack, unpack_texts, upsert
 
 _d, _m, _b = schema.destinations.c, schema.messages.c, schema.breakers.c
 _ALL = select(schema.destinations)
 _DISABLED = select(_d.id).where(_d.enabled == false())
+
+_RECOVERED = (
+    update(schema.destinations)
+    .where(_d.id.in_(bindparam("ids", expanding=True)), _d.failing_since.is_not(None))
+    .values(failing_since=None)
+)
+_FAILING = (
+    update(schema.destinations)
+    .where(_d.id == bindparam("failing"), _d.failing_since.is_(None))
+    .values(failing_since=bindparam("since"))
+)
 
 
 class SqlDestinations:
@@ -74,6 +86,12 @@ class SqlDestinations:
         """Forget a destination; its messages and attempts are a history and stay."""
         before = self.destination(id)
         self._connection.execute(delete(schema.destinations).where(_d.id == id))
+        # What is pending is found to be for nobody when it is to be sent; nobody would ever look at these.
+        self._connection.execute(
+            update(schema.messages)
+            .where(_m.destination_id == id, _m.state.in_(("held", "waiting")))
+            .values(state="dropped", reason="the destination was removed")
+        )
         if before is not None:
             self._leave(before.lane)
 
@@ -81,13 +99,13 @@ class SqlDestinations:
         return self._set(id, enabled=False, reason=reason)
 
     def enable(self, id: str) -> bool:
-        return self._set(id, enabled=True, reason="")
+        return self._set(id, enabled=True, reason="", failing_since=None)
 
-    def _set(self, id: str, *, enabled: bool, reason: str) -> bool:
+    def _set(self, id: str, *, enabled: bool, **more: object) -> bool:
         changed = self._connection.execute(
             update(schema.destinations)
             .where(_d.id == id)
-            .values(enabled=enabled, reason=reason, version=self._next_version())
+            .values(enabled=enabled, version=self._next_version(), **more)
         )
         if changed.rowcount:
             self._move(id, enabled)
@@ -99,6 +117,25 @@ class SqlDestinations:
         self._connection.execute(
             update(schema.messages).where(_m.destination_id == id, _m.state == before).values(state=after)
         )
+
+    def _learn(self, results: Iterable[Attempt], destinations: Iterable[str]) -> None:
+        """Since when destinations have been failing, from attempts and their destinations. That is no change by
+        which anybody is matched anew."""
+        since: dict[str, Instant | None] = {}
+        arrived: set[str] = set()
+        for attempt, destination in sorted(
+            zip(results, destinations, strict=True), key=lambda pair: pair[0].started_at
+        ):
+            if attempt.outcome == "delivered":
+                since[destination] = None
+                arrived.add(destination)
+            elif since.get(destination) is None:
+                since[destination] = attempt.started_at
+        if arrived:
+            self._connection.execute(_RECOVERED, {"ids": sorted(arrived)})
+        failing = [{"failing": one, "since": at} for one, at in since.items() if at is not None]
+        if failing:
+            self._connection.execute(_FAILING, failing)
 
     def _leave(self, lane: str) -> None:
         """Forget the breaker of a lane that no destination has part in any more."""

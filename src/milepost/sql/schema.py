@@ -308,6 +308,9 @@ messages = Table(
     Column("manual", Boolean, nullable=False),
     Column("sequence", Text, nullable=False),
     Column("origin", Text, nullable=False),
+    Column("replay", Text, nullable=False),
+    Column("earlier", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
 )
 """`late` is a retry by the schedule, `ready_at` the later of `due_at` and `lease_until`: claiming steps from one
 destination to the next in one index of what is pending, so that a pile for one costs the others nothing."""

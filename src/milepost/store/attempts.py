@@ -25,14 +25,17 @@ class Attempts(Protocol):
 
     def destinations_of(self, ids: Collection[str]) -> dict[str, Destination]: ...
 
-    def remove_destination(self, id: str) -> None: ...
+    def remove_destination(self, id: str) -> None:
+        """Forget a destination. What was held or waiting for it is dropped; the rest is a history and stays."""
+        ...
 
     def disable(self, id: str, reason: str) -> bool:
         """Keep its messages held, the reason beside it. False when there is no such destination."""
         ...
 
     def enable(self, id: str) -> bool:
-        """Make its held messages pending again. False when there is no such destination."""
+        """Make its held messages pending again; that it was failing is forgotten. False when there is no such
+        destination."""
         ...
 
     def enqueue(self, messages: Sequence[Message]) -> None:
@@ -41,13 +44,19 @@ class Attempts(Protocol):
         One of a sequence with an unsettled message at a lower position (or added before it) is `waiting`."""
         ...
 
+    def again(self, messages: Sequence[Message]) -> None:
+        """As `enqueue`, for a replay under the same ids: one that is there and settled is sent again, its tries go
+        on and its schedule begins anew; one that is not settled is sent anyway and stays as it is."""
+        ...
+
     def drop(self, positions: Collection[int], reason: str) -> int:
         """Messages about these positions that are not delivered are not sent any more; how many there were.
         What waits behind them goes on."""
         ...
 
     def hold(self, positions: Collection[int]) -> None:
-        """Messages about these positions are held, until `unhold`; those that are delivered stay so."""
+        """Pending messages about these positions are held, until `unhold` or until their destination is enabled.
+        What waits behind another goes on waiting, and what was settled stays so."""
         ...
 
     def unhold(self, positions: Collection[int]) -> None:
@@ -62,11 +71,13 @@ class Attempts(Protocol):
         *,
         share: int,
         room: Mapping[str, int],
+        paced: Mapping[str, int] | None = None,
     ) -> list[Message]:
         """Take due messages that nobody holds: first tries ahead of late ones, then earliest; `fence` goes up.
 
         A lane gives at most its `room`, or `share` where that names none; one whose breaker is open gives
-        nothing, or, once its pause is over, one message as the probe, which is noted in the breaker."""
+        nothing, or, once its pause is over, one message as the probe, which is noted in the breaker. A destination
+        with a rate gives at most what `paced` says of it, or one where that says nothing."""
         ...
 
     def release(self, messages: Sequence[Message]) -> None:
@@ -81,11 +92,17 @@ class Attempts(Protocol):
     def record(self, results: Sequence[tuple[Attempt, Message]]) -> list[bool]:
         """Keep attempts, each with its message's new state. False, and nothing kept, where `message.fence` is
         no longer the newest. At most one result a message. Behind one that is settled for good the next of its
-        sequence becomes pending. Destinations learn since when they have been failing, or that they don't."""
+        sequence becomes pending. What was dropped or held meanwhile stays so, unless it was delivered.
+        Destinations learn since when they have been failing, or that they don't."""
         ...
 
-    def next_due(self) -> Instant | None:
-        """When the next message can be claimed: leases and breakers considered, lanes' shares not."""
+    def next_due(self, resting: Mapping[str, Instant] | None = None) -> Instant | None:
+        """When the next message can be claimed: leases and breakers considered, lanes' shares not. `resting` are
+        destinations that nothing more may be sent to before then."""
+        ...
+
+    def backlog(self, destination_id: str, most: int) -> int:
+        """How many messages are still to be sent to a destination, counted up to `most`."""
         ...
 
     def breakers(self) -> dict[str, Breaker]:
@@ -142,6 +159,11 @@ class Attempts(Protocol):
         self, after: str, limit: int, *, destination_id: str | None = None, state: ReplayState | None = None
     ) -> list[Replay]:
         """Replays by id, which is by age."""
+        ...
+
+    def drop_replay(self, replay: Replay, reason: str) -> int:
+        """What is still to be sent of a replay is not sent any more (of a backfill: everything that is still to be
+        sent to its destination); how many there were. What had been delivered before is delivered again."""
         ...
 
     def count(self, destination_id: str | None = None) -> dict[str, int]:

@@ -98,11 +98,14 @@ def _messages() -> None:
         sa.Column("manual", sa.Boolean(), nullable=False),
         sa.Column("sequence", _TEXT, nullable=False),
         sa.Column("origin", _TEXT, nullable=False),
+        sa.Column("replay", _TEXT, nullable=False),
+        sa.Column("earlier", sa.Integer(), nullable=False),
+        sa.Column("reason", _TEXT, nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
     op.execute(
         "INSERT INTO messages SELECT id, destination_id, position, state, tries, due_at, lease_until, fence, late,"
-        " ready_at, form, created_at, manual, '', '' FROM messages_0003"
+        " ready_at, form, created_at, manual, '', '', '', 0, '' FROM messages_0003"
     )
     op.drop_table("messages_0003")
     op.create_index(
