@@ -8,10 +8,12 @@ from typer.core import TyperGroup
 from milepost import __version__
 from milepost.cli import (
     bench,
+    captures,
     database,
     doctor,
     explanation,
     listen,
+    notes,
     operate,
     receive,
     retention,
@@ -67,6 +69,8 @@ for module in (
     operate,
     show,
     explanation,
+    captures,
+    notes,
     roads,
     retention,
     database,
