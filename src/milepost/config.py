@@ -131,6 +131,11 @@ class Config(BaseSettings):
     egress_allow: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="CIDRs of private addresses that data may name as destinations; comma separated."
     )
+    disable_after_days: float = Field(
+        5.0,
+        ge=0,
+        description="Days of nothing but failures after which a subscriber is disabled, its events kept; 0 never.",
+    )
     max_concurrency: int = Field(1_000, ge=1, description="Webhooks in flight before 503 is answered.")
     receive_timeout_s: float = Field(
         10.0, gt=0, le=10.0, description="Seconds a client has to send a whole request."

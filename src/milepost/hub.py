@@ -36,6 +36,8 @@ from milepost.pipeline.hydrator import Hydrator
 from milepost.pipeline.ingest import Ingest
 from milepost.pipeline.lease import Fenced, LeaseHolder, Party
 from milepost.pipeline.projector import Projector
+from milepost.pipeline.publishing import NAME as PUBLISHER
+from milepost.pipeline.publishing import Publishing
 from milepost.pipeline.retention import NAME as RETENTION
 from milepost.pipeline.retention import Retention
 from milepost.pipeline.sweeper import NAME as SWEEPER
@@ -47,6 +49,7 @@ from milepost.transports.oauth import Client, TokenEndpoint, Tokens
 from milepost.transports.server import Limits, serve
 from milepost.transports.signature import SignatureVerifier
 from milepost.transports.webhook import Authenticator, Credential, WebhookEndpoint
+from milepost.transports.webhook_sender import WebhookSender
 from milepost.web.app import create_app
 from milepost.web.context import Context
 
@@ -59,8 +62,8 @@ DATABASE_WAIT_S = 60.0
 supervises it sees that."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 4.0
 WEBHOOK, TOKEN = "/webhooks/buy-with-prime", "/oauth/token"
-LEASES = (projector.NAME, hydration.NAME, SWEEPER, RETENTION)
-"""What only one hub on a database does at a time. Both halves of hydration go together."""
+LEASES = (projector.NAME, hydration.NAME, SWEEPER, RETENTION, PUBLISHER)
+"""What only one hub on a database does at a time. What hydrates goes together, and what publishes."""
 
 log = structlog.get_logger()
 
@@ -169,6 +172,7 @@ class Hub:
                 "hub.no_api_key", hint="set MILEPOST_API_KEY: without a key nobody can read or operate"
             )
         api_clients = self._api_clients()
+        self._sender = WebhookSender(clock, allow=config.egress_allow)
         self.store = await open_database(config, "milepost serve", clock, self._database_wait_s)
         party = party_of(config, "milepost serve")
         self._holders = {name: LeaseHolder(self.store, name, party, now) for name in LEASES}
@@ -186,9 +190,18 @@ class Hub:
         )
         self._retention = Retention(self._fenced(RETENTION), policy, clock, config.retention_days)
         folding = projector_handler(config, self._fenced(projector.NAME), clock)
+        self.publishing = Publishing(
+            self._fenced(PUBLISHER),
+            {"webhook": self._sender},
+            clock,
+            random=Random().random,  # noqa: S311 - jitter, not a secret
+            patience_days=config.disable_after_days,
+            probe=self._probe,
+        )
         self._consumers = [
             self._consumer(projector.NAME, folding),
             self._consumer(hydration.NAME, self.hydrator.prepare),
+            self.publishing.consumer,
         ]
         self.receivers = sqs.receivers(config, self.ingest, clock, Random())  # noqa: S311 - jitter, not a secret
         self._background = Background(self._parts(), self._holders)
@@ -210,8 +223,10 @@ class Hub:
             ready=self._ready,
             leases=self._background.held,
             tracking_secrets=_tracking_secrets(config),
+            published=self.publishing.notify,
         )
         self._web = create_app(self._context)
+        await self._sender.open()
 
     async def run(self, stop: asyncio.Event, ready: Callable[[int], None] = lambda port: None) -> None:
         """Serve until `stop` is set, then finish what is in flight. `ready` gets the port."""
@@ -247,6 +262,7 @@ class Hub:
     async def close(self) -> None:
         """Commit what was accepted, close clients and database, release the lock."""
         try:
+            await self._sender.close()
             for client in self._clients:
                 await client.close()
         finally:
@@ -281,6 +297,12 @@ class Hub:
         async with self._holders[SWEEPER].leading():
             return await self.sweeper.sweep()
 
+    async def publish(self) -> int:
+        """Fan out and send everything that is due now; how many attempts were made. Only for a hub that does not
+        run. Leases as for `settle`."""
+        async with self._holders[PUBLISHER].leading():
+            return await self.publishing.publish()
+
     def _fenced(self, lease: str) -> Store:
         return Fenced(self.store, self._holders[lease])
 
@@ -290,13 +312,14 @@ class Hub:
     def _parts(self) -> Sequence[Part]:
         """Everything that runs behind the endpoints: its name, what runs, and under which lease of `LEASES`. What
         has none runs on every hub, also on one that only ingests."""
-        folding, asking = self._consumers
+        folding, asking, _ = self._consumers
         return (
             Part(projector.NAME, folding.run, projector.NAME),
             Part(hydration.NAME, asking.run, hydration.NAME),
             Part("hydration", self.hydrator.run, hydration.NAME),
             Part(SWEEPER, self.sweeper.run, SWEEPER),
             Part(RETENTION, self._retention.run, RETENTION),
+            *self.publishing.parts(),
             *(Part(f"sqs.{receiver.name}", receiver.run) for receiver in self.receivers),
         )
 
@@ -329,7 +352,8 @@ class Hub:
     def _counters(self) -> Mapping[str, int]:
         outcomes = self._webhook.outcomes
         webhook = {f"webhook.{name}": getattr(outcomes, name) for name in outcomes.__struct_fields__}
-        return {**webhook, **sqs.counters(self.receivers), **self.hydrator.counters()}
+        failing = {"publisher.failing": len(self.publishing.publisher.failing)}
+        return {**webhook, **sqs.counters(self.receivers), **self.hydrator.counters(), **failing}
 
     def _ready(self) -> tuple[bool, dict[str, object]]:
         failing = dict(self._background.failing)
@@ -342,6 +366,8 @@ class Hub:
             "failing": sorted({*failing, *broken}),
             "parts": {s.part: {"state": s.state, "leader": s.leader} for s in standings},
         }
+        if self.publishing.publisher.failing:
+            shown["failingSubscribers"] = len(self.publishing.publisher.failing)
         if queues:
             shown["queues"] = queues
         return not (failing or broken), shown

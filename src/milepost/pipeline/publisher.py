@@ -1,10 +1,10 @@
-"""Publishing: each event record becomes a message a matching destination, sent until it is delivered or given up.
+"""Publishing: each record becomes a message a matching destination, sent until it is delivered or given up.
 
 Two halves. `prepare` is a consumer's handler: it enqueues messages in the checkpoint's transaction, under ids
-made from position and destination, so that a batch prepared again adds nothing. `run` takes turns: one write
-keeps what came of the attempts that ended while the last one ran, gives back what was not sent, and claims what
-is due under a lease; `lanes` sends it outside any transaction. Results are fenced: one that comes after the
-lease was taken over is dropped.
+made from position and destination, so that a batch prepared again adds nothing (`fanout`). `run` takes turns: one
+write keeps what came of the attempts that ended while the last one ran, gives back what was not sent, and claims
+what is due under a lease, as far as rates allow (`pacing`); `lanes` sends it outside any transaction. Results are
+fenced: one that comes after the lease was taken over is dropped.
 
 At least once with one id and one body: a message is sent again only after a failed or unknown attempt
 (design, flow 7). A crash between sending and recording leaves the lease to run out, then it is sent again.
@@ -12,31 +12,37 @@ How bytes travel is a transport's; which bytes are sent, and how often, is said 
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
 import structlog
 from msgspec import Struct
 
-from milepost.domain.attempt import Destination, Message
+from milepost.domain.attempt import Message
 from milepost.domain.breaker import POLICY, Policy
-from milepost.domain.errors import StoreUnavailable
+from milepost.domain.errors import LeaseLost, StoreUnavailable
+from milepost.domain.failing import PATIENCE
 from milepost.domain.instant import SECOND, Instant
 from milepost.domain.record import Record
 from milepost.domain.retry import STANDARD, Schedule
 from milepost.pipeline.consumer import Effects
+from milepost.pipeline.fanout import Fanout, message_id, no_sequence, wants
 from milepost.pipeline.lanes import Claimed, Lanes
+from milepost.pipeline.pacing import Pacing
 from milepost.pipeline.sending import (
     Copies,
     Copy,
+    Ledgering,
     Outcome,
     Parcel,
     Render,
     Sender,
+    SequenceOf,
+    Wants,
     as_journalled,
     one_copy,
 )
-from milepost.pipeline.settling import Settled, keep, settle
+from milepost.pipeline.settling import Kept, Settled, keep, settle
 from milepost.pipeline.waiting import Wait
 from milepost.store import Store, Transaction
 
@@ -54,7 +60,6 @@ __all__ = [
     "wants",
 ]
 
-PAGE = 500
 CLAIM = 256
 """Most messages taken in one turn."""
 LINGER_S = 0.004
@@ -63,25 +68,15 @@ LINGER_S = 0.004
 log = structlog.get_logger()
 
 
-def message_id(position: int, destination_id: str, copy: int = 0) -> str:
-    """The same record for the same destination always has the same id."""
-    return f"{position}-{destination_id}" + (f"~{copy}" if copy else "")
-
-
-def wants(destination: Destination, record: Record) -> bool:
-    """Whether an event record is for this destination; for a disabled one it is kept until that is enabled."""
-    return (
-        not destination.event_types or record.type in destination.event_types
-    ) and destination.business_product_id in ("", record.business_product_id)
-
-
 class _Turn(Struct, frozen=True):
     """What one write did."""
 
-    kept: list[bool]
+    kept: Kept
     claimed: list[Claimed]
     blocked: list[str]
     """Lanes whose breaker is open."""
+    version: tuple[int, int] | None
+    """Of the destinations, when that was looked at."""
 
 
 class Publisher:
@@ -90,7 +85,8 @@ class Publisher:
     Sending takes real time, whatever the clock does: `pace` is how many times as fast as that the clock runs now,
     and `lease` and `look_again` are real milliseconds. `lease` must be longer than twice any sender's deadline;
     `look_again` is the longest wait for a signal, and the wait when everything due is leased to somebody. At most
-    `concurrency` sends run at once in a lane, and at most `in_flight` messages are held in all.
+    `concurrency` sends run at once in a lane, and at most `in_flight` messages are held in all. A destination that
+    does nothing but fail for `patience` milliseconds of the clock is disabled (0: never).
     """
 
     def __init__(
@@ -108,10 +104,17 @@ class Publisher:
         pace: Callable[[], float] = lambda: 1.0,
         concurrency: int = 8,
         in_flight: int = 1_024,
+        patience: int = PATIENCE,
+        wants: Wants = wants,
+        sequence_of: SequenceOf = no_sequence,
         copies: Copies = one_copy,
         render: Render = as_journalled,
+        ledger: Ledgering | None = None,
         probe: Callable[[str], None] = lambda point: None,
     ) -> None:
+        self.failing: dict[str, int] = {}
+        """Destinations that have done nothing but fail for long, and what of our patience that has used up, in
+        percent; as far as this process saw it."""
         self._store = store
         self._clock = clock
         self._wait = wait
@@ -122,8 +125,12 @@ class Publisher:
         self._look_again = look_again
         self._pace = pace
         self._in_flight = in_flight
-        self._copies = copies
+        self._patience = patience
+        self._ledger = ledger
         self._probe = probe
+        self._concurrency = concurrency
+        self._pacing = Pacing(concurrency)
+        self._version: tuple[int, int] | None = None
         self._wake = asyncio.Event()
         self._soon: asyncio.TimerHandle | None = None
         self._lanes = Lanes(
@@ -135,32 +142,13 @@ class Publisher:
             news=self._news,
             probe=probe,
         )
+        self.fanout = Fanout(
+            store, clock, wants=wants, sequence_of=sequence_of, copies=copies, enqueued=self.notify
+        )
 
     async def prepare(self, records: Sequence[Record]) -> Effects:
         """A consumer's handler: what must be enqueued for these records."""
-        events = [r for r in records if r.kind == "event"]
-        now = self._clock()
-
-        def matching(tx: Transaction) -> list[Message]:
-            destinations = _destinations(tx)
-            return [
-                _message(record, destination, number, copy, now)
-                for record in events
-                for destination in destinations
-                if wants(destination, record)
-                for number, copy in enumerate(self._copies(tx, record, destination))
-            ]
-
-        messages = await self._store.read(matching) if events else []
-        loop = asyncio.get_running_loop()
-
-        def enqueue(tx: Transaction) -> None:
-            if messages:
-                tx.attempts.enqueue(messages)
-                # Claiming is a write too, so it runs after this one has committed.
-                loop.call_soon_threadsafe(self._wake.set)
-
-        return enqueue
+        return await self.fanout.prepare(records)
 
     def notify(self) -> None:
         """Look for due messages now: somebody enqueued some without `prepare`, or changed a destination."""
@@ -182,6 +170,7 @@ class Publisher:
     async def run(self, stop: asyncio.Event) -> None:
         """Send what is due until `stop` is set, then finish the attempts that are under way."""
         watcher = asyncio.create_task(self._wake_on(stop))
+        self._pacing = Pacing(self._concurrency)
         try:
             while not stop.is_set():
                 self._wake.clear()
@@ -241,51 +230,101 @@ class Publisher:
         until = Instant(now + self._by_clock(self._lease))
         claim = None
         if room > 0:
-            claim = partial(self._claim, now=now, until=until, limit=room, room=self._lanes.room())
+            claim = partial(
+                self._claim,
+                now=now,
+                until=until,
+                limit=room,
+                room=self._lanes.room(),
+                paced=self._pacing.allowed(now),
+            )
 
         def turn(tx: Transaction) -> _Turn:
-            kept = keep(tx, settled, self._policy) if settled else []
+            kept = Kept([])
+            if settled:
+                kept = keep(tx, settled, self._policy, patience=self._patience, ledger=self._ledger)
             tx.attempts.release(returned)
             claimed = claim(tx) if claim is not None else []
             blocked = [lane for lane, b in tx.attempts.breakers().items() if b.state == "open"]
-            return _Turn(kept, claimed, blocked)
+            rated = self._pacing or any(c.destination is not None and c.destination.rate for c in claimed)
+            version = tx.attempts.destinations_version() if rated else None
+            return _Turn(kept, claimed, blocked, version)
 
         try:
             turned = await self._store.write(turn)
-        except StoreUnavailable:
+        except (StoreUnavailable, LeaseLost):
             # Not recorded, so not known: the leases run out and they are sent again.
             self._lanes.recorded()
+            self._ended(settled, returned)
             if settled:
                 log.warning("publisher.attempts_not_recorded", messages=len(settled))
             raise
         if settled:
             self._probe("after-record")
-            _log(settled, turned.kept)
+            _log(settled, turned.kept.stored)
+            self._learn(settled, turned.kept.failing)
         self._probe("after-claim")
+        self._ended(settled, returned)
+        self._given(turned, now)
         self._lanes.recorded(turned.blocked)
         self._lanes.add(turned.claimed)
         return len(settled), len(turned.claimed)
 
     def _claim(
-        self, tx: Transaction, *, now: Instant, until: Instant, limit: int, room: Mapping[str, int]
+        self,
+        tx: Transaction,
+        *,
+        now: Instant,
+        until: Instant,
+        limit: int,
+        room: Mapping[str, int],
+        paced: Mapping[str, int],
     ) -> list[Claimed]:
-        messages = tx.attempts.claim(now, until, limit, share=self._lanes.share, room=room)
+        messages = tx.attempts.claim(now, until, limit, share=self._lanes.share, room=room, paced=paced)
         if not messages:
             return []
         destinations = tx.attempts.destinations_of({m.destination_id for m in messages})
         records = tx.journal.records({m.position for m in messages})
-        return [Claimed(m, destinations.get(m.destination_id), records.get(m.position)) for m in messages]
+        claimed = [Claimed(m, destinations.get(m.destination_id), records.get(m.position)) for m in messages]
+        return claimed if self._ledger is None else _ruled(tx, self._ledger, claimed)
+
+    def _ended(self, settled: Sequence[Settled], returned: Sequence[Message]) -> None:
+        self._pacing.ended([*(s.message for s in settled), *returned])
+
+    def _given(self, turned: _Turn, now: Instant) -> None:
+        """What was claimed counts against rates; those that somebody may have changed are learnt anew."""
+        if turned.version is None:
+            return
+        if turned.version != self._version:
+            self._version = turned.version
+            self._pacing.forget()
+        destinations = {c.destination.id: c.destination for c in turned.claimed if c.destination is not None}
+        self._pacing.given(now, [c.message for c in turned.claimed], destinations)
+
+    def _learn(self, settled: Sequence[Settled], failing: Mapping[str, int]) -> None:
+        """Warn of destinations that do nothing but fail, once at each stage."""
+        for destination, reached in failing.items():
+            if reached > self.failing.get(destination, 0):
+                said = "publisher.destination_disabled" if reached == 100 else "publisher.destination_failing"
+                log.warning(said, destination=destination, patience_used_percent=reached)
+        self.failing.update(failing)
+        for destination in {s.message.destination_id for s in settled if s.attempt.outcome == "delivered"}:
+            self.failing.pop(destination, None)
 
     async def _last_turn(self) -> None:
         try:
             await self._turn(self._clock(), claiming=False)
+        except LeaseLost:
+            # Whoever leads now sends it again once the messages' leases have run out.
+            log.info("publisher.lease_lost")
         except StoreUnavailable as e:
             log.warning("publisher.store_unavailable", error=e.detail)
 
     async def _look_at(self, now: Instant) -> Instant:
         """When to look again, having looked at `now`: the next due time, at the latest soon, and not at once for
         what is due and could not be had."""
-        due = await self._store.read(lambda tx: tx.attempts.next_due())
+        resting = self._pacing.resting(now)
+        due = await self._store.read(lambda tx: tx.attempts.next_due(resting))
         latest = Instant(now + self._by_clock(self._look_again))
         return latest if due is None or due <= now else min(due, latest)
 
@@ -312,23 +351,18 @@ def _log(settled: Sequence[Settled], kept: Sequence[bool]) -> None:
             )
 
 
-def _message(record: Record, destination: Destination, number: int, copy: Copy, now: Instant) -> Message:
-    return Message(
-        message_id(record.position, destination.id, number),
-        destination.id,
-        record.position,
-        "pending",
-        0,
-        Instant(now + copy.delay),
-        form=copy.form,
-        created_at=now,
-    )
-
-
-def _destinations(tx: Transaction) -> list[Destination]:
-    found: list[Destination] = []
-    after = ""
-    while page := tx.attempts.destinations(after, PAGE):
-        found.extend(page)
-        after = page[-1].id
-    return found
+def _ruled(tx: Transaction, ledger: Ledgering, claimed: list[Claimed]) -> list[Claimed]:
+    """Without those that must not be sent: they are given back, and held or dropped."""
+    asked = {
+        c.message.position: c.record for c in claimed if c.record is not None and ledger.concerns(c.record)
+    }
+    if not asked:
+        return claimed
+    ruling = ledger.may_send(tx, list(asked.values()))
+    refused: Collection[int] = {*ruling.hold, *ruling.drop}
+    if not refused:
+        return claimed
+    tx.attempts.release([c.message for c in claimed if c.message.position in refused])
+    tx.attempts.hold(ruling.hold)
+    tx.attempts.drop(ruling.drop, ruling.reason)
+    return [c for c in claimed if c.message.position not in refused]

@@ -89,6 +89,14 @@ class Ledgering(Protocol):
         ...
 
 
+Wants = Callable[[Destination, Record], bool]
+"""Whether a record is for a destination, wherever that begins (`Destination.after` is looked at beside it). For one
+that is disabled it is kept until that is enabled."""
+
+SequenceOf = Callable[[Record], str]
+"""What a record is about, for destinations that want one thing after the other; empty: in no order."""
+
+
 class Copy(Struct, frozen=True):
     """One message to be made of a record: due so many milliseconds from now, and rendered in this form."""
 

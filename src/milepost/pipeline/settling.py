@@ -1,7 +1,8 @@
 """What becomes of a message after an attempt, and the write that keeps it: attempts, states, breakers.
 
 2xx is delivered; 410 ends the message and disables its destination (Standard Webhooks); everything else waits
-for the schedule (`domain.retry`), and what the schedule gives up is `failed` and stays visible.
+for the schedule (`domain.retry`), and what the schedule gives up is `failed` and stays visible. A destination that
+does nothing but fail for longer than our patience (`domain.failing`) is disabled; what is for it is held.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,12 +12,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from milepost.domain import breaker as breakers
+from milepost.domain import failing
 from milepost.domain.attempt import Attempt, Message
 from milepost.domain.breaker import Breaker, Policy
 from milepost.domain.instant import Instant
+from milepost.domain.record import Record
 from milepost.domain.retry import Schedule, next_due
 from milepost.pipeline.lanes import Done
-from milepost.pipeline.sending import EXCERPT, GONE, Outcome
+from milepost.pipeline.sending import EXCERPT, GONE, Ledgering, Outcome, Told
 from milepost.store import Transaction
 
 
@@ -30,6 +33,15 @@ class Settled(Struct, frozen=True):
     """Whether the endpoint failed; None when it had no part in it."""
     at: Instant
     gone: bool = False
+    record: Record | None = None
+
+
+class Kept(Struct, frozen=True):
+    """What came of storing them: which were stored, and how far destinations that do nothing but fail have used up
+    our patience (in percent; at 100 it was disabled)."""
+
+    stored: list[bool]
+    failing: dict[str, int] = {}
 
 
 def settle(done: Done, now: Instant, *, schedule: Schedule, random: Callable[[], float]) -> Settled:
@@ -38,8 +50,8 @@ def settle(done: Done, now: Instant, *, schedule: Schedule, random: Callable[[],
     attempt = attempt_of(done)
     due = None
     if attempt.outcome != "delivered" and not outcome.ends and outcome.status != GONE:
-        since = message.created_at
-        due = next_due(schedule, attempt.number, now, outcome.retry_after, random, since=since)
+        tries = attempt.number - message.earlier
+        due = next_due(schedule, tries, now, outcome.retry_after, random, since=message.created_at)
     after = replace(
         message,
         state="delivered" if attempt.outcome == "delivered" else "failed" if due is None else "pending",
@@ -49,7 +61,8 @@ def settle(done: Done, now: Instant, *, schedule: Schedule, random: Callable[[],
         manual=False,
     )
     failed = breakers.is_failure(outcome.status) if done.tried and not outcome.ends else None
-    return Settled(attempt, after, done.claimed.lane, failed, now, gone=done.tried and outcome.status == GONE)
+    gone = done.tried and outcome.status == GONE
+    return Settled(attempt, after, done.claimed.lane, failed, now, gone, done.claimed.record)
 
 
 def attempt_of(done: Done) -> Attempt:
@@ -82,14 +95,42 @@ def _named(outcome: Outcome, reached: bool) -> Literal["delivered", "failed", "u
     return "unknown" if outcome.status is None and reached else "failed"
 
 
-def keep(tx: Transaction, settled: Sequence[Settled], policy: Policy) -> list[bool]:
-    """Store them; False where the lease was taken over meanwhile, and the result dropped."""
-    kept = tx.attempts.record([(s.attempt, s.message) for s in settled])
-    good = [s for s, is_kept in zip(settled, kept, strict=True) if is_kept]
+def keep(
+    tx: Transaction,
+    settled: Sequence[Settled],
+    policy: Policy,
+    *,
+    patience: int = failing.PATIENCE,
+    ledger: Ledgering | None = None,
+) -> Kept:
+    """Store them, except where the lease was taken over meanwhile; those results are dropped."""
+    stored = tx.attempts.record([(s.attempt, s.message) for s in settled])
+    good = [s for s, is_stored in zip(settled, stored, strict=True) if is_stored]
     tx.attempts.put_breakers(moved(tx.attempts.breakers(), good, policy))
     for message in {s.message.destination_id: s.message for s in good if s.gone}.values():
         tx.attempts.disable(message.destination_id, f"it answered {GONE} to message {message.id}")
-    return kept
+    for s in good if ledger is not None else ():
+        if s.record is not None and ledger is not None and ledger.concerns(s.record):
+            ledger.sent(tx, s.record, s.message.destination_id, Told(s.attempt, s.message))
+    return Kept(stored, _impatient(tx, good, patience) if patience else {})
+
+
+def _impatient(tx: Transaction, settled: Sequence[Settled], patience: int) -> dict[str, int]:
+    """Destinations of these results that have been failing for long; those for too long are disabled."""
+    failed = {s.message.destination_id: s for s in settled if s.attempt.outcome != "delivered"}
+    found: dict[str, int] = {}
+    for destination in tx.attempts.destinations_of(failed).values() if failed else ():
+        last = failed[destination.id]
+        since = destination.failing_since
+        reached = failing.stage(since, last.at, patience)
+        if not destination.enabled or since is None or not reached:
+            continue
+        if reached == 100 and last.attempt.number - last.message.earlier < failing.TRIES:
+            reached = failing.STAGES[-2]
+        if reached == 100:
+            tx.attempts.disable(destination.id, failing.reason(since, last.at))
+        found[destination.id] = reached
+    return found
 
 
 def moved(known: dict[str, Breaker], settled: Sequence[Settled], policy: Policy) -> list[Breaker]:

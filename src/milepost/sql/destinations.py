@@ -10,7 +10,7 @@ from milepost.domain.instant import Instant
 from milepost.sql import schema
 from milepost.sql.statements import chunks, pack, unpack_texts, upsert
 
-_d, _m, _b = schema.destinations.c, schema.messages.c, schema.breakers.c
+_d, _m, _b, _r = schema.destinations.c, schema.messages.c, schema.breakers.c, schema.replays.c
 _ALL = select(schema.destinations)
 _DISABLED = select(_d.id).where(_d.enabled == false())
 
@@ -91,6 +91,11 @@ class SqlDestinations:
             update(schema.messages)
             .where(_m.destination_id == id, _m.state.in_(("held", "waiting")))
             .values(state="dropped", reason="the destination was removed")
+        )
+        self._connection.execute(
+            update(schema.replays)
+            .where(_r.destination_id == id, _r.state == "running")
+            .values(state="cancelled")
         )
         if before is not None:
             self._leave(before.lane)

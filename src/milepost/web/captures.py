@@ -203,6 +203,7 @@ async def resend_capture(context: Hub, caller: Caller, capture_id: CaptureId) ->
         return _document(tx, resend(tx, capture_id, now))
 
     shown = await context.store.write(write)
+    context.published()
     log.info("capture.resent", id=capture_id, by=caller.id)
     return shown
 
@@ -223,6 +224,7 @@ async def _move(
             raise Conflict(e.detail + way_out, state=before.state, actions=left) from e
 
     shown = await context.store.write(write)
+    context.published()
     log.info("capture.moved", id=capture_id, action=action, state=shown.state, by=caller.id)
     return shown
 

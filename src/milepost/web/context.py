@@ -42,6 +42,10 @@ def _no_leases() -> Mapping[str, bool]:
     return {}
 
 
+def _nothing() -> None:
+    pass
+
+
 def _ready() -> tuple[bool, dict[str, object]]:
     return True, {}
 
@@ -70,6 +74,8 @@ class Context:
     """Each piece of work that only one hub does at a time, and whether this one does, for `/metrics`."""
     tracking_secrets: tuple[str, ...] = ()
     """What signs links to an order's status, the newest first; empty: there are no such links."""
+    published: Callable[[], None] = _nothing
+    """To be called after a write that changed destinations, messages or replays, so that the publisher looks now."""
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     """Set before the server stops, so that streams end; a server waits for its open responses first."""
     heartbeat_s: float = 15.0
