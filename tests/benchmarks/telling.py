@@ -19,12 +19,12 @@ import httpx
 import msgspec
 import psutil
 import uvloop
-from milepost.domain.webhook_settings import StandardSignature, StandardWebhooks, WebhookSettings
 from tests.benchmarks.publishing import body, mock_receiver
 from tests.benchmarks.report import Row, Table
 from tests.benchmarks.servers import Server, hub
 
 from milepost.domain.attempt import Destination
+from milepost.domain.webhook_settings import StandardSignature, StandardWebhooks, WebhookSettings
 from milepost.sql import open_store
 
 CROWD = 10_000

@@ -7,16 +7,22 @@ from msgspec.structs import replace
 from tests.web.world import ADMIN_KEY, World, one_delivery
 
 from milepost.domain.attempt import Attempt, Destination, Message, Replay
+from milepost.domain.capture import capture_id
 from milepost.domain.instant import Instant
 from milepost.store import Ask, Store, Transaction
 from milepost.web.app import ROUTES
 
-PUBLIC = {"/healthz", "/readyz"}
+PUBLIC = {"/healthz", "/readyz", "/track/{token:str}"}
+CAPTURE_VERBS = ("acknowledge", "fail", "hold", "release", "void", "resend")
+CAPTURE = f"/v1/captures/{capture_id('bp-1', 'order-1', 'delivery-1')}"
 
 SINGLE = {
     "/v1/orders/order-1",
     "/v1/orders/order-1/explain",
     "/v1/orders/order-1/timeline",
+    "/v1/orders/order-1/status",
+    "/v1/orders/order-1/notes",
+    CAPTURE,
     "/v1/deliveries/delivery-1",
     "/v1/deliveries/delivery-1/explain",
     "/v1/trackers/UPS/1Z999",
@@ -33,6 +39,7 @@ LISTS = {
     "/v1/quarantine",
     "/v1/hydration",
     "/v1/failures",
+    "/v1/captures",
 }
 SUBSCRIBERS = {
     ("GET", "/v1/subscribers/sub_1"),
@@ -59,6 +66,10 @@ OPERATE = (
         ("POST", "/v1/quarantine/1/release"),
         ("POST", "/v1/hydration/retry"),
         ("GET", "/v1/retention"),
+        ("POST", "/v1/orders/order-1/notes"),
+        ("PUT", "/v1/orders/order-1/authorization"),
+        ("POST", "/v1/orders/order-1/tracking-link"),
+        *(("POST", f"{CAPTURE}/{verb}") for verb in CAPTURE_VERBS),
     }
 )
 ADMIN = SUBSCRIBERS_ADMIN | {
@@ -83,6 +94,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "/v1/subscribers": {"name": "new", "url": "https://oms.example/hook"},
     "/v1/subscribers/sub_1/rotate": {},
     "/v1/replays": {"subscriberId": "sub_1"},
+    "/v1/orders/order-1/notes": {"text": "left at the door"},
+    "/v1/orders/order-1/authorization": {"captureBefore": "2025-02-01T00:00:00Z"},
 }
 
 
@@ -108,6 +121,7 @@ def test_the_table_covers_every_route() -> None:
 async def filled(world: World) -> World:
     """A history of bp-1, with something in quarantine and something asked."""
     await one_delivery(world)
+    await world.capture()
     await world.store.write(
         lambda tx: tx.journal.quarantine(b"{", "malformed_event", "broken", world.now, "webhook", ("bp-1",))
     )
@@ -134,6 +148,7 @@ async def _status(world: World, method: str, path: str, key: str | None) -> tupl
         answer = await client.request(
             method, path, json=BODIES.get(path, {}) if method in ("POST", "PATCH") else None
         )
+        answer = await client.request(method, path, json=None if method == "GET" else BODIES.get(path))
     kind = answer.headers.get("content-type", "")
     return answer.status_code, answer.json()["code"] if "problem" in kind else ""
 
@@ -162,7 +177,7 @@ async def test_a_key_of_another_business_product_sees_nothing(filled: World) -> 
     for path in sorted(SINGLE):
         assert await _status(filled, "GET", path, foreign) == (404, "not_found"), path
         asked = f"{path}?businessProductId=bp-1"
-        if "quarantine" not in path:
+        if "quarantine" not in path and "captures" not in path:
             assert await _status(filled, "GET", asked, foreign) == (404, "not_found"), path
     for path in sorted(LISTS | SUBSCRIBER_LISTS):
         async with filled.client(foreign) as client:
@@ -174,6 +189,9 @@ async def test_a_key_of_another_business_product_sees_nothing(filled: World) -> 
         assert all(road["arrivals"] == 0 for road in answer.json()["roads"]), path
     lists = {("GET", path) for path in SUBSCRIBER_LISTS}
     for method, path in sorted((OPERATE | SUBSCRIBERS_ADMIN) - lists - {("GET", "/v1/retention")}):
+    # An order may be told of before it is known: this one of theirs has nothing to do with ours.
+    theirs = ("PUT", "/v1/orders/order-1/authorization")
+    for method, path in OPERATE - {("GET", "/v1/retention"), theirs}:
         assert await _status(filled, method, path, foreign) == (404, "not_found")
     for method, path in (("GET", "/metrics"), ("GET", "/v1/retention"), ("POST", "/v1/retention")):
         assert await _status(filled, method, path, foreign) == (403, "forbidden"), path
@@ -223,8 +241,9 @@ async def test_a_scope_that_is_too_small_is_refused(filled: World) -> None:
 
 
 async def test_probes_and_the_description_need_no_key(filled: World) -> None:
-    for path in (*PUBLIC, "/openapi.json"):
+    for path in ("/healthz", "/readyz", "/openapi.json"):
         assert (await filled.get(path, None)).status_code == 200
+    assert (await filled.get("/track/no-token.json", None)).status_code == 404
 
 
 async def test_a_laptop_without_keys_answers_only_itself(store: Store) -> None:

@@ -13,10 +13,13 @@ from litestar.types import Message, Scope
 
 from milepost.web import (
     attempts,
+    authorizations,
+    captures,
     events,
     explanations,
     health,
     keys,
+    notes,
     operations,
     problems,
     replays,
@@ -24,9 +27,12 @@ from milepost.web import (
     roads,
     schemas,
     search,
+    status,
     stream,
     subscriber_actions,
     subscribers,
+    timeline,
+    tracking,
     views,
 )
 from milepost.web.authentication import Principal, authorize
@@ -49,6 +55,12 @@ HEADERS = {
 ROUTES = [
     *views.HANDLERS,
     *explanations.HANDLERS,
+    *timeline.HANDLERS,
+    *status.HANDLERS,
+    *notes.HANDLERS,
+    *authorizations.HANDLERS,
+    *captures.HANDLERS,
+    *tracking.HANDLERS,
     *events.HANDLERS,
     *roads.HANDLERS,
     *search.HANDLERS,

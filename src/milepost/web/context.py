@@ -80,6 +80,8 @@ class Context:
     """Whether a URL may be sent to, by what it says of its address."""
     disable_after_days: float = 5.0
     """Days of nothing but failures after which a subscriber is disabled; 0: never."""
+    tracking_secrets: tuple[str, ...] = ()
+    """What signs links to an order's status, the newest first; empty: there are no such links."""
     published: Callable[[], None] = _nothing
     """To be called after a write that changed destinations, messages or replays, so that the publisher looks now."""
     closing: asyncio.Event = field(default_factory=asyncio.Event)
