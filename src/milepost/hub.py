@@ -35,6 +35,8 @@ from milepost.pipeline.hydrator import Hydrator
 from milepost.pipeline.ingest import Ingest
 from milepost.pipeline.lease import Fenced, LeaseHolder, Party
 from milepost.pipeline.projector import Projector
+from milepost.pipeline.reconciler import NAME as RECONCILER
+from milepost.pipeline.reconciler import Reconciler
 from milepost.pipeline.retention import NAME as RETENTION
 from milepost.pipeline.retention import Retention
 from milepost.pipeline.sweeper import NAME as SWEEPER
@@ -58,7 +60,7 @@ DATABASE_WAIT_S = 60.0
 supervises it sees that."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 4.0
 WEBHOOK, TOKEN = "/webhooks/buy-with-prime", "/oauth/token"
-LEASES = (projector.NAME, hydration.NAME, SWEEPER, RETENTION)
+LEASES = (projector.NAME, hydration.NAME, SWEEPER, RECONCILER, RETENTION)
 """What only one hub on a database does at a time. Both halves of hydration go together."""
 
 log = structlog.get_logger()
@@ -183,6 +185,14 @@ class Hub:
         self.sweeper = Sweeper(
             self._fenced(SWEEPER), policy, clock, interval_ms=int(config.sweep_interval_s * 1000)
         )
+        self.reconciler = Reconciler(
+            self._fenced(RECONCILER),
+            policy,
+            clock,
+            queries_per_minute=config.queries_per_minute,
+            can_ask=self.hydrator.can_ask,
+            nudge=self.hydrator.nudge,
+        )
         self._retention = Retention(self._fenced(RETENTION), policy, clock, config.retention_days)
         folding = projector_handler(config, self._fenced(projector.NAME), clock)
         self._consumers = [
@@ -279,6 +289,11 @@ class Hub:
         async with self._holders[SWEEPER].leading():
             return await self.sweeper.sweep()
 
+    async def reconcile(self) -> None:
+        """Ask about what is overdue, as far as the budget goes. Leases as for `settle`."""
+        async with self._holders[RECONCILER].leading():
+            await self.reconciler.reconcile()
+
     def _fenced(self, lease: str) -> Store:
         return Fenced(self.store, self._holders[lease])
 
@@ -294,6 +309,7 @@ class Hub:
             Part(hydration.NAME, asking.run, hydration.NAME),
             Part("hydration", self.hydrator.run, hydration.NAME),
             Part(SWEEPER, self.sweeper.run, SWEEPER),
+            Part(RECONCILER, self.reconciler.run, RECONCILER),
             Part(RETENTION, self._retention.run, RETENTION),
             *(Part(f"sqs.{receiver.name}", receiver.run) for receiver in self.receivers),
         )
@@ -327,7 +343,8 @@ class Hub:
     def _counters(self) -> Mapping[str, int]:
         outcomes = self._webhook.outcomes
         webhook = {f"webhook.{name}": getattr(outcomes, name) for name in outcomes.__struct_fields__}
-        return {**webhook, **sqs.counters(self.receivers), **self.hydrator.counters()}
+        own = {"reconciler.asked": self.reconciler.asked}
+        return {**webhook, **sqs.counters(self.receivers), **self.hydrator.counters(), **own}
 
     def _ready(self) -> tuple[bool, dict[str, object]]:
         failing = dict(self._background.failing)

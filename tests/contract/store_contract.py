@@ -15,6 +15,7 @@ from tests.contract.leases_contract import LeasesContract
 from tests.contract.retention_contract import RetentionContract
 from tests.contract.roads_contract import RoadsContract
 from tests.contract.views_contract import ViewsContract
+from tests.contract.volumes_contract import VolumesContract
 from tests.contract.work_contract import WorkContract
 
 from milepost.store import Store
@@ -29,6 +30,7 @@ class StoreContract(
     AttemptsContract,
     LeasesContract,
     RetentionContract,
+    VolumesContract,
 ):
     @pytest.fixture
     async def store(self, harness: Harness) -> AsyncIterator[Store]:

@@ -263,7 +263,7 @@ async def test_a_hub_leads_everything_it_does_and_lets_go_before_the_database_is
 
         await until(leads, "it leads")
         said = (await get(url, "/readyz"))[1]["consumers"]["parts"]
-        assert sorted(said) == ["hydration", "hydrator", "projector", "retention", "sweeper"]
+        assert sorted(said) == ["hydration", "hydrator", "projector", "reconciler", "retention", "sweeper"]
         assert said["sweeper"]["leader"].startswith("milepost serve (pid ")
         assert await held(url) == dict.fromkeys(LEASES, 1.0)
     store = await sql.open_store(hub.config.database_url)

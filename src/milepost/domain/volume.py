@@ -5,8 +5,8 @@ Events are counted by business product, type, road and hour, every arrival once.
 - **usual**: by hour of the week (UTC), the mean of the weeks looked at without the fullest of them, so that one big
   day is not taken for the rule. It takes two weeks, both of them watched.
 - **silence**: a road brings nothing of a type although by now `SILENT_AT` events were to be expected. Where events
-  come by themselves and not all at once, that happens by chance once in eight thousand times. The next event ends it. A type too
-  rare for that is looked at with its family: the order's events, or the milestones.
+  come by themselves and not all at once, chance does that once in eight thousand times. The next event ends it. A
+  type too rare for that is looked at with its family: the order's events, or the milestones.
 - **use**: from which hour to which a road brought a type within two weeks. Nothing is expected of a road outside of
   it: what never came was never subscribed to, and of what stopped only a silence is said, not a loss.
 - **a scope**: order events come, their deliveries have scans, and no milestone event ever comes.
@@ -90,23 +90,25 @@ def uses(counts: Counts, now: Instant) -> dict[tuple[str, str, str], Use]:
     """By business product, type and live road: from when to when it was brought within two weeks."""
     found: dict[tuple[str, str, str], Use] = {}
     since = hour_of(now) - IN_USE_HOURS
-    for (product, type, road, hour), events in counts.items():
-        if road in LIVE and type in BY_NAME and hour >= since and events:
-            known = found.get((product, type, road), Use(hour, hour))
-            found[product, type, road] = Use(min(known.first, hour), max(known.last, hour))
+    for (product, kind, road, hour), events in counts.items():
+        if road in LIVE and kind in BY_NAME and hour >= since and events:
+            known = found.get((product, kind, road), Use(hour, hour))
+            found[product, kind, road] = Use(min(known.first, hour), max(known.last, hour))
     return found
 
 
 def silences(counts: Counts, now: Instant) -> list[Silence]:
     """The roads that are silent now; by business product, road and type."""
-    watched = {hour: min(1.0, beats * BEAT_MS / HOUR) for (_, t, _, hour), beats in counts.items() if t == WATCHED}
+    watched = {
+        hour: min(1.0, beats * BEAT_MS / HOUR) for (_, t, _, hour), beats in counts.items() if t == WATCHED
+    }
     series: dict[tuple[str, str, str], dict[int, int]] = {}
     families: dict[tuple[str, str, str], dict[int, int]] = {}
-    for (product, type, road, hour), events in counts.items():
-        family = family_of(type)
+    for (product, kind, road, hour), events in counts.items():
+        family = family_of(kind)
         if road not in LIVE or family is None:
             continue
-        series.setdefault((product, road, type), {})[hour] = events
+        series.setdefault((product, road, kind), {})[hour] = events
         together = families.setdefault((product, road, family), {})
         together[hour] = together.get(hour, 0) + events
     found = [s for key, hours in series.items() if (s := _silence(key, hours, watched, hour_of(now)))]
@@ -129,10 +131,11 @@ def _silence(
         if silent in watched:
             of_week = silent % WEEK
             if of_week not in usual:
-                usual[of_week] = _usual(hours, watched, range(last - (last - of_week) % WEEK, first - 1, -WEEK))
+                usual[of_week] = _usual(
+                    hours, watched, range(last - (last - of_week) % WEEK, first - 1, -WEEK)
+                )
             expected += usual[of_week] * watched[silent]
-    product, road, type = key
-    return Silence(product, road, type, last, round(expected, 1)) if expected >= SILENT_AT else None
+    return Silence(*key, last, round(expected, 1)) if expected >= SILENT_AT else None
 
 
 def _usual(hours: Mapping[int, int], watched: Mapping[int, float], same: Iterable[int]) -> float:
@@ -147,12 +150,12 @@ def scopes(counts: Counts, scanned: Mapping[str, int], now: Instant) -> list[Sco
     since = hour_of(now) - IN_USE_HOURS
     orders: dict[str, int] = {}
     with_milestones: set[str] = set()
-    for (product, type, _, hour), events in counts.items():
+    for (product, kind, _, hour), events in counts.items():
         if hour < since or not events:
             continue
-        if type == MILESTONE:
+        if kind == MILESTONE:
             with_milestones.add(product)
-        elif type in _ORDER:
+        elif kind in _ORDER:
             orders[product] = orders.get(product, 0) + events
     lacking: Collection[str] = orders.keys() - with_milestones
     return [
@@ -165,4 +168,3 @@ def scopes(counts: Counts, scanned: Mapping[str, int], now: Instant) -> list[Sco
 def kept_from(now: Instant) -> int:
     """The oldest hour that counts are kept of."""
     return hour_of(now) - KEPT_HOURS
-
