@@ -2,15 +2,16 @@
 
 A round looks at every open delivery and tracker, a page at a time, and asks the API about those one of whose timers
 (`domain.missing`) came due since the round before. It puts an ask without a waiting event; the hydrator asks it
-behind all others, and what the answer shows is folded as any snapshot is: so a lost event is repaired. Not
-more is asked than half of the hydrator's budget. When the last round was is its checkpoint, which is all
-that is remembered: a round that was not finished begins again, and asks nothing twice that is still being asked.
+behind all others, and what the answer shows is folded as any snapshot is: so a lost event is repaired. Not more
+is asked than half of the hydrator's budget. When the last round was is its checkpoint, which is all that is
+remembered: a round that was not finished begins again, and asks nothing twice that is still being asked.
 
-Between rounds it counts events (`pipeline.volume`), and says in the log which road fell silent and which is heard again.
+Between rounds it counts events (`pipeline.volume`), and says in the log which road fell silent and which is heard
+again.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -51,10 +52,12 @@ _UNREADABLE = (msgspec.MsgspecError, LookupError, TypeError, ValueError, Attribu
 log = structlog.get_logger()
 
 OpenKind = Literal["delivery", "tracker"]
+Related = Mapping[tuple[str, str], View]
+"""By (business product, id)."""
 STAGES: tuple[tuple[OpenKind, str], ...] = (
     *(("delivery", state) for state in OPEN_DELIVERIES),
     *(("tracker", stage) for stage in OPEN_TRACKERS),
-)  # type: ignore[assignment]
+)
 """What a round looks at, in this order."""
 
 
@@ -99,27 +102,25 @@ def walk(
     return found, Place(place.stage + 1) if place.stage + 1 < len(STAGES) else None
 
 
-def _related(tx: Transaction, views: Sequence[View], kind: OpenKind) -> Mapping[tuple[str, str], View]:
-    """The orders of deliveries that were not shipped, and the deliveries of trackers, by (business product, id)."""
+def _related(tx: Transaction, views: Sequence[View], kind: OpenKind) -> Related:
+    """The orders of deliveries that were not shipped, and the deliveries of trackers."""
     if kind == "delivery":
-        wanted = {(v.business_product_id, v.parent) for v in views if v.state == "PENDING" and v.parent}
-        found = tx.views.get([("order", product, id) for product, id in wanted])
+        orders = {(v.business_product_id, v.parent) for v in views if v.state == "PENDING" and v.parent}
+        found = tx.views.get([("order", *key) for key in orders])
     else:
-        named = ((v.business_product_id, id) for v in views for id in _deliveries_of(v))
-        found = tx.views.get([("delivery", product, id) for product, id in set(named)])
-    return {(product, id): view for (_, product, id), view in found.items()}
+        deliveries = {(v.business_product_id, named) for v in views for named in _deliveries_of(v)}
+        found = tx.views.get([("delivery", *key) for key in deliveries])
+    return {key[1:]: view for key, view in found.items()}
 
 
-def _deliveries_of(view: View) -> Iterator[str]:
+def _deliveries_of(view: View) -> list[str]:
     try:
-        yield from [one["deliveryId"] for one in msgspec.json.decode(view.document)["orders"]]
+        return [one["deliveryId"] for one in msgspec.json.decode(view.document)["orders"]]
     except _UNREADABLE:
-        return
+        return []
 
 
-def _opened(
-    kind: OpenKind, view: View, related: Mapping[tuple[str, str], View], policy: Policy
-) -> Open | None:
+def _opened(kind: OpenKind, view: View, related: Related, policy: Policy) -> Open | None:
     product = view.business_product_id
     try:
         document = msgspec.json.decode(view.document)
@@ -127,8 +128,8 @@ def _opened(
             parent = related.get((product, document["orderId"]))
             order = None if parent is None else msgspec.json.decode(parent.document)
             return Open(kind, view, document, of_delivery(document, order, policy))
-        ids = [one["deliveryId"] for one in document["orders"]]
-        states = {related[product, id].state for id in ids if (product, id) in related}
+        keys = [(product, one["deliveryId"]) for one in document["orders"]]
+        states = {related[key].state for key in keys if key in related}
         # An open delivery asks for itself; a cancelled one has nothing more to expect.
         if states and ("DELIVERED" not in states or states & set(OPEN_DELIVERIES)):
             return None
