@@ -213,6 +213,7 @@ class Hub:
             hydrator=self.hydrator,
             # Whoever asks may ask any hub, also one that has no lease: what may go is looked at where it is removed.
             retention=Retention(self.store, policy, clock, config.retention_days),
+            policy=policy,
             admin_key=config.api_key.get_secret_value() if config.api_key else None,
             insecure=config.insecure,
             counters=self._counters,
