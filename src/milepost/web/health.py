@@ -222,15 +222,15 @@ async def metrics(context: Hub, caller: Caller, state: State) -> Response[bytes]
         raise Forbidden("The numbers are of all business products; this key is bound to some.")
 
     now, known = context.clock(), state.get("missing")
-    lately = known is not None and 0 <= now - known[0] < MISSING_EVERY_MS
+    kept: Looked | None = known[1] if known and 0 <= now - known[0] < MISSING_EVERY_MS else None
 
     def read(tx: Transaction) -> _Numbers:
-        missing = known[1] if lately else look_for_missing(tx, None, now)
+        missing = kept or look_for_missing(tx, None, now)
         counts = tx.journal.counts(PROJECTOR)
         return _Numbers(counts, tx.work.count(), tx.attempts.count(), look(tx, None, now).measured, missing)
 
     numbers = await context.store.read(read)
-    if not lately:
+    if kept is None:
         state.missing = now, numbers.missing
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Collector(numbers, context.counters(), context.leases(), context.version))
