@@ -41,6 +41,8 @@ from milepost.pipeline.lease import Fenced, LeaseHolder, Party
 from milepost.pipeline.projector import Projector
 from milepost.pipeline.publishing import NAME as PUBLISHER
 from milepost.pipeline.publishing import Publishing
+from milepost.pipeline.reconciler import NAME as RECONCILER
+from milepost.pipeline.reconciler import Reconciler
 from milepost.pipeline.retention import NAME as RETENTION
 from milepost.pipeline.retention import Retention
 from milepost.pipeline.subscribers import Matching
@@ -67,7 +69,7 @@ DATABASE_WAIT_S = 60.0
 supervises it sees that."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 4.0
 WEBHOOK, TOKEN = "/webhooks/buy-with-prime", "/oauth/token"
-LEASES = (projector.NAME, hydration.NAME, SWEEPER, RETENTION, PUBLISHER)
+LEASES = (projector.NAME, hydration.NAME, SWEEPER, RECONCILER, RETENTION, PUBLISHER)
 """What only one hub on a database does at a time. What hydrates goes together, and what publishes."""
 
 log = structlog.get_logger()
@@ -193,6 +195,14 @@ class Hub:
         self.sweeper = Sweeper(
             self._fenced(SWEEPER), policy, clock, interval_ms=int(config.sweep_interval_s * 1000)
         )
+        self.reconciler = Reconciler(
+            self._fenced(RECONCILER),
+            policy,
+            clock,
+            queries_per_minute=config.queries_per_minute,
+            can_ask=self.hydrator.can_ask,
+            nudge=self.hydrator.nudge,
+        )
         self._retention = Retention(self._fenced(RETENTION), policy, clock, config.retention_days)
         folding = projector_handler(config, self._fenced(projector.NAME), clock)
         self.publishing = Publishing(
@@ -225,6 +235,7 @@ class Hub:
             hydrator=self.hydrator,
             # Whoever asks may ask any hub, also one that has no lease: what may go is looked at where it is removed.
             retention=Retention(self.store, policy, clock, config.retention_days),
+            policy=policy,
             admin_key=config.api_key.get_secret_value() if config.api_key else None,
             insecure=config.insecure,
             counters=self._counters,
@@ -313,6 +324,11 @@ class Hub:
         async with self._holders[PUBLISHER].leading():
             return await self.publishing.publish()
 
+    async def reconcile(self) -> None:
+        """Ask about what is overdue, as far as the budget goes. Leases as for `settle`."""
+        async with self._holders[RECONCILER].leading():
+            await self.reconciler.reconcile()
+
     def _fenced(self, lease: str) -> Store:
         return Fenced(self.store, self._holders[lease])
 
@@ -328,6 +344,7 @@ class Hub:
             Part(hydration.NAME, asking.run, hydration.NAME),
             Part("hydration", self.hydrator.run, hydration.NAME),
             Part(SWEEPER, self.sweeper.run, SWEEPER),
+            Part(RECONCILER, self.reconciler.run, RECONCILER),
             Part(RETENTION, self._retention.run, RETENTION),
             *self.publishing.parts(),
             *(Part(f"sqs.{receiver.name}", receiver.run) for receiver in self.receivers),
@@ -362,8 +379,11 @@ class Hub:
     def _counters(self) -> Mapping[str, int]:
         outcomes = self._webhook.outcomes
         webhook = {f"webhook.{name}": getattr(outcomes, name) for name in outcomes.__struct_fields__}
-        failing = {"publisher.failing": len(self.publishing.publisher.failing)}
-        return {**webhook, **sqs.counters(self.receivers), **self.hydrator.counters(), **failing}
+        own = {
+            "publisher.failing": len(self.publishing.publisher.failing),
+            "reconciler.asked": self.reconciler.asked,
+        }
+        return {**webhook, **sqs.counters(self.receivers), **self.hydrator.counters(), **own}
 
     def _ready(self) -> tuple[bool, dict[str, object]]:
         failing = dict(self._background.failing)
