@@ -19,17 +19,15 @@ from functools import partial
 from random import Random
 
 import structlog
-from pydantic import SecretStr
 
-from milepost import __version__, sql
+from milepost import __version__, credentials, sql
 from milepost.buywithprime.client import BuyWithPrimeClient
 from milepost.config import Config
 from milepost.domain.condition import Policy, policy_from
-from milepost.domain.errors import Misconfigured, StoreUnavailable
+from milepost.domain.errors import StoreUnavailable
 from milepost.domain.instant import Instant
 from milepost.domain.message import render
 from milepost.domain.retention import check_retention
-from milepost.domain.tracking_token import SHORTEST_SECRET
 from milepost.pipeline import hydrator as hydration
 from milepost.pipeline import projector
 from milepost.pipeline.background import Background, Part
@@ -52,11 +50,11 @@ from milepost.store import Store
 from milepost.transports import sqs
 from milepost.transports.asgi import Receive, Scope, Send
 from milepost.transports.egress import may_name, networks
-from milepost.transports.oauth import Client, TokenEndpoint, Tokens
+from milepost.transports.oauth import TokenEndpoint, Tokens
 from milepost.transports.senders import Senders
 from milepost.transports.server import Limits, serve
 from milepost.transports.signature import SignatureVerifier
-from milepost.transports.webhook import Authenticator, Credential, WebhookEndpoint
+from milepost.transports.webhook import Authenticator, WebhookEndpoint
 from milepost.web.app import create_app
 from milepost.web.context import Context
 
@@ -167,18 +165,23 @@ class Hub:
         config, clock = self.config, self._clock
         policy = policy_of(config)
         check_retention(config.retention_days, policy)
-        tokens = Tokens(_oauth_clients(config), clock=clock)
+        tokens = Tokens(credentials.oauth_clients(config), clock=clock)
         verifier = None
         if config.signature_jwks_url is not None:
             verifier = SignatureVerifier(config.signature_jwks_url, clock=clock)
         authenticator = Authenticator(
-            _credentials(config), tokens, verifier, insecure=config.insecure, closed=config.has_queue
+            credentials.webhook_credentials(config),
+            tokens,
+            verifier,
+            insecure=config.insecure,
+            closed=config.has_queue,
         )
         if config.api_key is None and not config.insecure:
             log.warning(
                 "hub.no_api_key", hint="set MILEPOST_API_KEY: without a key nobody can read or operate"
             )
-        api_clients = self._api_clients()
+        api_clients = credentials.api_clients(config, clock)
+        self._clients = list(api_clients.values())
         self._senders = Senders(clock, allow=config.egress_allow)
         self.store = await open_database(config, "milepost serve", clock, self._database_wait_s)
         party = party_of(config, "milepost serve")
@@ -241,7 +244,7 @@ class Hub:
             counters=self._counters,
             ready=self._ready,
             leases=self._background.held,
-            tracking_secrets=_tracking_secrets(config),
+            tracking_secrets=credentials.tracking_secrets(config),
             published=self.publishing.notify,
             may_reach=partial(may_name, allow=networks(config.egress_allow)),
             disable_after_days=config.disable_after_days,
@@ -350,32 +353,6 @@ class Hub:
             *(Part(f"sqs.{receiver.name}", receiver.run) for receiver in self.receivers),
         )
 
-    def _api_clients(self) -> dict[str, BuyWithPrimeClient]:
-        """Clients by business product; the one under the empty name serves those that have none of their own."""
-        config, clients = self.config, dict[str, BuyWithPrimeClient]()
-        if config.bwp_client_id is not None and config.bwp_client_secret is not None:
-            clients[""] = BuyWithPrimeClient(
-                config.bwp_api_url,
-                config.bwp_client_id,
-                config.bwp_client_secret.get_secret_value(),
-                config.bwp_target_id,
-                clock=self._clock,
-            )
-        elif (config.bwp_client_id is None) != (config.bwp_client_secret is None):
-            raise Misconfigured("MILEPOST_BWP_CLIENT_ID and MILEPOST_BWP_CLIENT_SECRET go together")
-        for one in config.api_clients:
-            if one.business_product in clients:
-                raise Misconfigured(f"[[api_clients]] names business product {one.business_product} twice")
-            clients[one.business_product] = BuyWithPrimeClient(
-                one.api_url or config.bwp_api_url,
-                one.client_id,
-                one.client_secret.get_secret_value(),
-                one.target_id or one.business_product,
-                clock=self._clock,
-            )
-        self._clients = list(clients.values())
-        return clients
-
     def _counters(self) -> Mapping[str, int]:
         outcomes = self._webhook.outcomes
         webhook = {f"webhook.{name}": getattr(outcomes, name) for name in outcomes.__struct_fields__}
@@ -401,59 +378,3 @@ class Hub:
         if queues:
             shown["queues"] = queues
         return not (failing or broken), shown
-
-
-def _credentials(config: Config) -> list[Credential]:
-    credentials = [
-        Credential.basic(one.username, one.password.get_secret_value(), one.business_products)
-        for one in config.webhook_credentials
-    ]
-    if config.webhook_username is not None and config.webhook_password is not None:
-        password = config.webhook_password.get_secret_value()
-        credentials.append(Credential.basic(config.webhook_username, password))
-    elif (config.webhook_username is None) != (config.webhook_password is None):
-        raise Misconfigured("MILEPOST_WEBHOOK_USERNAME and MILEPOST_WEBHOOK_PASSWORD go together")
-    for listed in config.webhook_api_keys:
-        keys = [key.get_secret_value() for key in listed.keys]
-        credentials += [Credential.api_key(listed.header, key, listed.business_products) for key in keys]
-    if config.webhook_api_key is not None:
-        credentials += [
-            Credential.api_key(config.webhook_api_key_header, key)
-            for key in _overlapping("webhook_api_key", config.webhook_api_key)
-        ]
-    return credentials
-
-
-def _overlapping(setting: str, given: SecretStr) -> tuple[str, ...]:
-    """A secret, or two separated by a comma while one takes the other's place. Raises `Misconfigured` for none."""
-    found = tuple(filter(None, map(str.strip, given.get_secret_value().split(","))))
-    if not found:
-        raise Misconfigured(f"MILEPOST_{setting.upper()} holds blanks and commas only", setting=setting)
-    return found
-
-
-def _tracking_secrets(config: Config) -> tuple[str, ...]:
-    """What signs links to an order's status. Raises `Misconfigured` for one that could be guessed."""
-    if config.tracking_secret is None:
-        return ()
-    found = _overlapping("tracking_secret", config.tracking_secret)
-    if any(len(secret) < SHORTEST_SECRET for secret in found):
-        raise Misconfigured(f"MILEPOST_TRACKING_SECRET must have {SHORTEST_SECRET} characters or more")
-    return found
-
-
-def _oauth_clients(config: Config) -> list[Client]:
-    clients = [
-        Client(
-            one.client_id,
-            tuple(secret.get_secret_value() for secret in one.client_secrets),
-            one.business_products,
-        )
-        for one in config.oauth_clients
-    ]
-    if config.oauth_client_id is not None and config.oauth_client_secret is not None:
-        both = _overlapping("oauth_client_secret", config.oauth_client_secret)
-        clients.append(Client(config.oauth_client_id, both))
-    elif (config.oauth_client_id is None) != (config.oauth_client_secret is None):
-        raise Misconfigured("MILEPOST_OAUTH_CLIENT_ID and MILEPOST_OAUTH_CLIENT_SECRET go together")
-    return clients
