@@ -21,6 +21,7 @@ from tests.e2e.running import (
     Client,
     Document,
     event,
+    milestone,
     order,
     over_eventbridge,
     package,
@@ -167,3 +168,65 @@ async def test_a_system_that_comes_late_gets_all_of_history_once_and_goes_on_liv
             assert [one for one in came if one in set(mine)] == mine, (
                 f"order {n} is out of order (seed {seed})"
             )
+
+
+class Systems:
+    """The merchant's systems, each a path of one receiver."""
+
+    def __init__(self, client: Client, receiver: Receiver) -> None:
+        self._client = client
+        self._receiver = receiver
+
+    async def subscribe(self, name: str, *types: str) -> None:
+        await subscribe(
+            self._client, name=name, url=f"{self._receiver.url}/{name}", eventTypes=list(types), ordered=True
+        )
+
+    async def told(self, name: str) -> list[Document]:
+        """What one of them has heard, once everything is said."""
+        await self._client.settled()
+        await silence(self._client)
+        mine = (r for r in self._receiver.received if r.path == f"/{name}")
+        return [msgspec.json.decode(received.body) for received in mine]
+
+
+async def test_each_system_that_the_event_pages_name_learns_what_it_needs(tmp_path: Path) -> None:
+    label = milestone("INFO_RECEIVED", "2025-01-20T08:00:00Z")
+    scan = milestone("IN_TRANSIT", "2025-01-20T12:00:00Z")
+    there = milestone("DELIVERED", "2025-01-21T12:00:00Z")
+    of_tracker = "businessProduct/bp-1/carrier/USPS/tracker/9400"
+    async with running(tmp_path, egress_allow="127.0.0.0/8") as client, Receiver() as receiver:
+        systems = Systems(client, receiver)
+        await systems.subscribe("notifications", "tracker.updated")
+        await systems.subscribe("payment", "capture.ready")
+        await systems.subscribe("management", "order.updated", "delivery.shipped", "delivery.delivered")
+
+        async def parcel(state: str, *milestones: Document) -> None:
+            one = package("box-1", state, {"line-1": 2}, tracker("USPS", "9400", *milestones))
+            await client.put_order("bp-1", order("order-1", one))
+
+        await parcel("PENDING", label)
+        await client.send(event("PACKAGE_TRACKER_MILESTONE_CHANGED", of_tracker, "label"))
+        (heard,) = await systems.told("notifications")
+        assert (heard["type"], heard["data"]["stage"]) == ("tracker.updated", "INFO_RECEIVED")
+        assert await systems.told("payment") == [], "a label is no shipment"
+
+        await parcel("IN_TRANSIT", scan, label)
+        shipped = event("PACKAGE_DELIVERY_IN_TRANSIT", DELIVERY, "shipped", eventTime="2025-01-20T12:05:00Z")
+        await client.send(shipped)
+        (ready,) = await systems.told("payment")
+        assert (ready["data"]["deliveryId"], ready["data"]["lineItems"][0]["id"]) == ("box-1", "line-1")
+        moved = [said["type"] for said in await systems.told("management")]
+        assert moved.count("delivery.shipped") == 1
+        assert "order.updated" in moved
+
+        await parcel("DELIVERED", there, scan, label)
+        await client.send(event("PACKAGE_DELIVERED", DELIVERY, "there", eventTime="2025-01-21T12:10:00Z"))
+        said = await systems.told("management")
+        assert [one["type"] for one in said].count("delivery.delivered") == 1
+        assert len(await systems.told("payment")) == 1, "a delivered parcel is not paid twice"
+        status = await client.get("/v1/orders/order-1/status")
+        assert status["state"] == "DELIVERED"
+        times = [one["data"]["state"] for one in said if one["type"] == "order.updated"]
+        assert times[-1] == "DELIVERED"
+        assert times == sorted(times, key=["PENDING", "IN_TRANSIT", "DELIVERED"].index)
