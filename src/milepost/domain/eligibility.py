@@ -61,7 +61,8 @@ def _inferred(delivery: Document, first: Document) -> bool:
 
 def _evidence(delivery: Document, first: Document) -> Iterator[dict[str, Any]]:
     """The ship evidence, then what else shows it: the ship event, and each carrier's first possession. The local
-    date is the one that decides a tax period."""
+    date is the one that decides a tax period. No tracking number: what stays in the ledger for ever leads to nobody's
+    door."""
     yield {
         "kind": first["kind"],
         "type": first["type"],
@@ -75,5 +76,4 @@ def _evidence(delivery: Document, first: Document) -> Iterator[dict[str, Any]]:
         yield {"kind": "event", "type": "PACKAGE_DELIVERY_IN_TRANSIT", "at": shipped}
     for tracker in delivery["trackers"]:
         if tracker["shippedAt"] is not None and tracker["shippedAt"] != first["at"]:
-            where = {"carrierCode": tracker["carrierCode"], "trackingNumber": tracker["trackingNumber"]}
-            yield {"kind": "milestone", "type": "", "at": tracker["shippedAt"], **where}
+            yield {"kind": "milestone", "at": tracker["shippedAt"], "carrierCode": tracker["carrierCode"]}

@@ -137,6 +137,12 @@ def noted_subject(subject: str) -> str:
     return f"noted/{subject}"
 
 
+def told_or_noted(subject: str) -> str | None:
+    """The order or tracker that intents or notes under this subject are about; None for any other subject."""
+    kind, _, about = subject.partition("/")
+    return about if kind in ("told", "noted") else None
+
+
 def order_subject(order_id: str) -> str:
     return f"order/{order_id}"
 

@@ -141,14 +141,16 @@ class _Batch:
             index[record.position] = (record.business_product_id, subjects)
             for subject in subjects:
                 self._fresh.setdefault((record.business_product_id, subject), []).append(record)
-        touched_trackers = {key for key in self._fresh if key[1].startswith("tracker/")}
-        touched_orders = {key for key in self._fresh if key[1].startswith("order/")}
+        # In the order in which the journal names them: so are intents journalled.
+        touched_trackers = [key for key in self._fresh if key[1].startswith("tracker/")]
+        touched_orders = dict.fromkeys(key for key in self._fresh if key[1].startswith("order/"))
         trackers: dict[Key, Tracker] = {}
         self._telling.expect(self._fresh, touched_trackers)
         for some in _groups(touched_trackers):
             self._load(some)
             for key in some:
-                touched_orders |= {(key[0], order_subject(o)) for o in orders_of(self._loaded[key])}
+                joined = sorted(orders_of(self._loaded[key]))
+                touched_orders |= dict.fromkeys((key[0], order_subject(o)) for o in joined)
                 self._fold_tracker(key, trackers)
             self._loaded.clear()
         self._telling.expect(self._fresh, touched_orders)
