@@ -208,17 +208,7 @@ class Hub:
         )
         self._retention = Retention(self._fenced(RETENTION), policy, clock, config.retention_days)
         folding = projector_handler(config, self._fenced(projector.NAME), clock)
-        self.publishing = Publishing(
-            self._fenced(PUBLISHER),
-            self._senders.by_kind,
-            clock,
-            wants=Matching().wants,
-            render=render,
-            ledger=CaptureLedger(),
-            random=Random().random,  # noqa: S311 - jitter, not a secret
-            patience_days=config.disable_after_days,
-            probe=self._probe,
-        )
+        self.publishing = self._publishing()
         self._consumers = [
             self._consumer(projector.NAME, folding),
             self._consumer(hydration.NAME, self.hydrator.prepare),
@@ -337,6 +327,20 @@ class Hub:
 
     def _consumer(self, name: str, prepare: Prepare) -> Consumer:
         return Consumer(self._fenced(name), name, prepare, self._clock, probe=self._probe)
+
+    def _publishing(self) -> Publishing:
+        """What tells subscribers: what each of them wants, in its form, by the senders of its kind."""
+        return Publishing(
+            self._fenced(PUBLISHER),
+            self._senders.by_kind,
+            self._clock,
+            wants=Matching().wants,
+            render=render,
+            ledger=CaptureLedger(),
+            random=Random().random,  # noqa: S311 - jitter, not a secret
+            patience_days=self.config.disable_after_days,
+            probe=self._probe,
+        )
 
     def _parts(self) -> Sequence[Part]:
         """Everything that runs behind the endpoints: its name, what runs, and under which lease of `LEASES`. What

@@ -1,5 +1,7 @@
 """Which record is for whom: forms, types, business products, carriers, CEL."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -144,3 +146,16 @@ def test_what_is_beyond_a_filter_stops_nothing() -> None:
     for _ in range(90):
         deep = {"a": deep}
     assert not Matching().wants(subscriber(expression="data.b == 1"), intent(data=deep))
+
+
+def test_the_expressions_of_the_page_hold() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "subscribers.md").read_text("utf-8")
+    (block,) = re.findall(r"^```text\n(.*?)^```", page, re.M | re.S)
+    order = intent(data={"deliveries": [{"state": "PENDING"}, {"state": "IN_TRANSIT"}]})
+    capture = intent("capture.ready", data={"suggestion": {"amount": "120.50"}})
+    for expression, fits in zip(block.splitlines(), (order, capture), strict=True):
+        compile_expression(expression, "milepost")
+        held = [Matching().wants(subscriber(expression=expression), record) for record in (order, capture)]
+        assert held == [fits is order, fits is capture], expression
+    none = intent("capture.ready", data={"suggestion": None})
+    assert not Matching().wants(subscriber(expression=expression), none)
