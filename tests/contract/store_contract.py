@@ -12,10 +12,12 @@ from tests.contract.books_contract import BooksContract
 from tests.contract.harness import Harness
 from tests.contract.journal_contract import JournalContract
 from tests.contract.leases_contract import LeasesContract
+from tests.contract.ledger_contract import LedgerContract
 from tests.contract.retention_contract import RetentionContract
 from tests.contract.roads_contract import RoadsContract
 from tests.contract.sequences_contract import SequencesContract
 from tests.contract.views_contract import ViewsContract
+from tests.contract.volumes_contract import VolumesContract
 from tests.contract.work_contract import WorkContract
 
 from milepost.store import Store
@@ -30,7 +32,9 @@ class StoreContract(
     AttemptsContract,
     SequencesContract,
     LeasesContract,
+    LedgerContract,
     RetentionContract,
+    VolumesContract,
 ):
     @pytest.fixture
     async def store(self, harness: Harness) -> AsyncIterator[Store]:

@@ -76,7 +76,7 @@ class ConditionChange(Struct, frozen=True, rename="camel"):
     """The body of a condition record: `code` was raised or cleared for `subject` at `at`, seen from `evidence`."""
 
     subject: str
-    """delivery/{deliveryId} or tracker/{carrierCode}/{trackingNumber}."""
+    """order/{orderId}, delivery/{deliveryId} or tracker/{carrierCode}/{trackingNumber}."""
     code: str
     raised: bool
     at: Instant
@@ -118,6 +118,15 @@ class Authorization(Struct, frozen=True, rename="camel"):
     authorized_at: Instant | None = None
 
 
+class _About(Struct):
+    """What every body that Milepost writes itself says of what it is about."""
+
+    about: tuple[str, ...] = ()
+
+
+_decode_about = msgspec.json.Decoder(_About).decode
+
+
 def told_subject(subject: str) -> str:
     """Where the intents about an order or a tracker stand: not among its facts."""
     return f"told/{subject}"
@@ -126,6 +135,12 @@ def told_subject(subject: str) -> str:
 def noted_subject(subject: str) -> str:
     """Where the notes about an order stand: not among its facts."""
     return f"noted/{subject}"
+
+
+def told_or_noted(subject: str) -> str | None:
+    """The order or tracker that intents or notes under this subject are about; None for any other subject."""
+    kind, _, about = subject.partition("/")
+    return about if kind in ("told", "noted") else None
 
 
 def order_subject(order_id: str) -> str:
@@ -188,8 +203,7 @@ def subjects_of(record: Record) -> tuple[str, ...]:
     elif record.kind == "snapshot":
         _snapshot_subjects(found, record)
     else:
-        body = msgspec.json.decode(record.body)
-        found.update(dict.fromkeys(body.get("about", ())))
+        found.update(dict.fromkeys(_decode_about(record.body).about))
     return tuple(found)
 
 

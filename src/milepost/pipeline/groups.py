@@ -3,7 +3,8 @@
 What a fold reads is every record of a subject, so a record that is about two subjects ties them: an order answer
 ties its order to its trackers, a tracker's condition ties it to its orders. Beyond records, views tie what they
 name (a tracker's orders, an order's trackers, the order that owns a delivery's view), and so do the notes that the
-projector makes of a delivery that two orders show. Two records with one idempotencyKey are not tied by it: that
+projector makes of a delivery that two orders show. Intents and notes hang on the orders and trackers that they are
+about, though no fold reads them. Two records with one idempotencyKey are not tied by it: that
 key reuse is a flag, which is set right when one of them goes (`retention`).
 
 Here groups are found, on one state of the store, in bounded memory. Whether one may go is `domain.retention`'s.
@@ -18,7 +19,15 @@ import structlog
 from msgspec import Struct
 
 from milepost.domain.instant import Instant
-from milepost.domain.record import Record, order_subject, subjects_of, tracker_subject
+from milepost.domain.record import (
+    Record,
+    noted_subject,
+    order_subject,
+    subjects_of,
+    told_or_noted,
+    told_subject,
+    tracker_subject,
+)
 from milepost.domain.retention import Document, Group, returns_under_way
 from milepost.store import Transaction, View, ViewKind
 
@@ -58,6 +67,12 @@ class Found(Struct):
         """The highest position among its records."""
         return max(self.records, default=0)
 
+    @property
+    def newest(self) -> int:
+        """The highest position among its facts: intents and notes left aside."""
+        facts = (p for p, (_, subjects) in self.records.items() if any(s.startswith(TYING) for s in subjects))
+        return max(facts, default=0)
+
     def named(self, prefix: str) -> list[tuple[str, str]]:
         """(business product, id) of the subjects that begin so."""
         return [(bp, subject.removeprefix(prefix)) for bp, subject in self.keys if subject.startswith(prefix)]
@@ -70,7 +85,8 @@ class Found(Struct):
 def tying_subjects(record: Record) -> tuple[list[Key], tuple[str, ...]]:
     """(the subjects that tie a record, every subject of it). Raises what a broken body raises."""
     subjects = subjects_of(record)
-    return [(record.business_product_id, s) for s in subjects if s.startswith(TYING)], subjects
+    about = (told_or_noted(s) or s for s in subjects)
+    return [(record.business_product_id, s) for s in about if s.startswith(TYING)], subjects
 
 
 def gather(tx: Transaction, starts: Collection[Key], most: int) -> list[Found]:
@@ -116,9 +132,10 @@ class _Search:
     def _read_records(self, keys: list[Key], named: list[tuple[Key, Key]]) -> None:
         # A record is listed under each of its subjects.
         limit = self._most * 4
-        listed = self._tx.journal.positions_of(keys, limit)
+        asked = {of: key for key in keys for of in _standing_under(key)}
+        listed = self._tx.journal.positions_of(list(asked), limit)
         wanted: dict[int, Key] = {}
-        for key, positions in listed.items():
+        for key, positions in ((asked[of], positions) for of, positions in listed.items()):
             for position in positions:
                 if position in self._records:
                     named.append((key, self._of_record[position]))
@@ -226,6 +243,14 @@ class _Search:
     def _keys_of(self, position: int) -> Iterator[Key]:
         bp, subjects = self._records[position]
         return ((bp, subject) for subject in subjects)
+
+
+def _standing_under(key: Key) -> Iterator[Key]:
+    """Where the records about a subject stand: facts under itself, intents and notes under subjects of their own."""
+    product, subject = key
+    yield key
+    yield product, told_subject(subject)
+    yield product, noted_subject(subject)
 
 
 def view_key(key: Key) -> ViewKey | None:

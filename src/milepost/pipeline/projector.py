@@ -4,9 +4,9 @@ For each batch it finds the orders and trackers that the records are about, load
 anew and writes the views with the checkpoint. A view is a function of a set of facts alone, so a rebuild from
 position 0 gives the same views byte for byte, whatever the batches were.
 
-The joins: an order's facts name its trackers (order answers, `data`); a tracker's facts name its orders. So a
-milestone event that comes before anything named its tracker waits as an orphan under the tracker's subject and
-is adopted when an order answer joins them: both are indexed under that subject.
+Which orders and trackers facts join is `joins`'. So a milestone event that comes before anything named its tracker
+waits as an orphan under the tracker's subject and is adopted when an order answer joins them: both are indexed under
+that subject. What follows for subscribers is `telling`'s, committed with the views.
 
 Reading one order or tracker with its facts (`load_order`, `load_tracker`) lives here too, since `explain`,
 `asOf` and the timeline read exactly what the projector folds. The folds themselves are `domain`'s.
@@ -21,12 +21,14 @@ from msgspec import Struct
 
 from milepost.domain.condition import Policy, check_at
 from milepost.domain.delivery import Delivery
-from milepost.domain.fact import EventFact, Fact, SnapshotFact, about, fact_of
+from milepost.domain.fact import Fact, about, fact_of
 from milepost.domain.instant import Instant
 from milepost.domain.order import Order, fold_order
 from milepost.domain.record import Record, order_subject, subjects_of, tracker_subject
 from milepost.domain.tracker import Tracker, fold_tracker
 from milepost.pipeline.consumer import Effects
+from milepost.pipeline.joins import deliveries_of, first_position, orders_of, tracker_identity, trackers_of
+from milepost.pipeline.telling import Telling
 from milepost.store import FailedFold, Store, Transaction, View, ViewKind
 
 NAME = "projector"
@@ -128,6 +130,7 @@ class _Batch:
         self._fresh: dict[Key, list[Record]] = {}
         self._loaded: dict[Key, list[Fact]] = {}
         self._views: list[View] = []
+        self._telling = Telling(tx, records, now)
         self._gone: set[tuple[str, str, str]] = set()
         """(business product, delivery id, order id): deliveries that an order names and no longer shows."""
 
@@ -138,19 +141,23 @@ class _Batch:
             index[record.position] = (record.business_product_id, subjects)
             for subject in subjects:
                 self._fresh.setdefault((record.business_product_id, subject), []).append(record)
-        touched_trackers = {key for key in self._fresh if key[1].startswith("tracker/")}
-        touched_orders = {key for key in self._fresh if key[1].startswith("order/")}
+        # In the order in which the journal names them: so are intents journalled.
+        touched_trackers = [key for key in self._fresh if key[1].startswith("tracker/")]
+        touched_orders = dict.fromkeys(key for key in self._fresh if key[1].startswith("order/"))
         trackers: dict[Key, Tracker] = {}
+        self._telling.expect(self._fresh, touched_trackers)
         for some in _groups(touched_trackers):
             self._load(some)
             for key in some:
-                touched_orders |= {(key[0], order_subject(o)) for o in _orders_of(self._loaded[key])}
+                joined = sorted(orders_of(self._loaded[key]))
+                touched_orders |= dict.fromkeys((key[0], order_subject(o)) for o in joined)
                 self._fold_tracker(key, trackers)
             self._loaded.clear()
+        self._telling.expect(self._fresh, touched_orders)
         for some in _groups(touched_orders):
             self._load(some)
             # An order that only a tracker's facts name has none of its own, and no view.
-            order_trackers = {key: _trackers_of(self._loaded[key]) for key in some if self._loaded[key]}
+            order_trackers = {key: trackers_of(self._loaded[key]) for key in some if self._loaded[key]}
             self._load(
                 {(key[0], s) for key, named in order_trackers.items() for s in named} - trackers.keys()
             )
@@ -159,7 +166,8 @@ class _Batch:
             self._loaded.clear()
         flags = self._flags()
         views, gone, shared = self._one_owner_a_delivery()
-        failures = self._failures
+        failures, telling = self._failures, self._telling
+        telling.settle()
 
         def effects(tx: Transaction) -> None:
             tx.views.index(index)
@@ -168,6 +176,7 @@ class _Batch:
             tx.views.share(shared)
             tx.views.flag(flags)
             tx.views.fail(failures)
+            telling.write(tx)
 
         return effects
 
@@ -199,13 +208,14 @@ class _Batch:
 
     def _fold_tracker(self, key: Key, trackers: dict[Key, Tracker]) -> None:
         facts = self._loaded[key]
-        carrier, number = _tracker_identity(key[1], facts)
+        carrier, number = tracker_identity(key[1], facts)
         try:
             tracker = fold_tracker(key[0], carrier, number, facts)
             trackers[key] = tracker
             self._add_view("tracker", key[0], key[1].removeprefix("tracker/"), tracker, tracker.stage)
+            self._telling.tracker(key, tracker.document)
         except Exception as e:
-            self._fail(_first_position(facts), key[0], key[1], e)
+            self._fail(first_position(facts), key[0], key[1], e)
 
     def _fold_order(self, key: Key, named: Mapping[str, Key], trackers: dict[Key, Tracker]) -> None:
         bp, subject = key
@@ -222,10 +232,11 @@ class _Batch:
             self._add_view("order", bp, order_id, order, order.state)
             for delivery in order.deliveries:
                 self._add_view("delivery", bp, delivery.id, delivery, delivery.state, order_id)
-            left = _deliveries_of(facts) - {delivery.id for delivery in order.deliveries}
+            left = deliveries_of(facts) - {delivery.id for delivery in order.deliveries}
             self._gone |= {(bp, delivery_id, order_id) for delivery_id in left}
+            self._telling.order(key, order.document)
         except Exception as e:
-            self._fail(_first_position(facts), bp, subject, e)
+            self._fail(first_position(facts), bp, subject, e)
 
     def _one_owner_a_delivery(self) -> tuple[list[View], set[ViewKey], set[tuple[str, str, str]]]:
         """The views to write, those to remove, and (business product, delivery id, order id) of deliveries that
@@ -267,7 +278,7 @@ class _Batch:
         parent: str | None = None,
     ) -> None:
         due = None
-        if kind == "delivery" or kind == "tracker":
+        if kind == "order" or kind == "delivery" or kind == "tracker":
             due = check_at(folded.document, kind, self._policy)
         self._views.append(
             View(
@@ -325,7 +336,7 @@ def load_tracker(
     facts = _load_facts(tx, [(business_product_id, subject)], as_of)[business_product_id, subject]
     if not facts:
         return None
-    carrier, number = _tracker_identity(subject, facts)
+    carrier, number = tracker_identity(subject, facts)
     tracker = fold_tracker(business_product_id, carrier, number, facts, explain)
     return LoadedTracker(tracker, facts)
 
@@ -343,7 +354,7 @@ def load_order(
     facts = _load_facts(tx, [key], as_of)[key]
     if not facts:
         return None
-    named = _trackers_of(facts)
+    named = trackers_of(facts)
     loaded = _load_facts(tx, [(business_product_id, subject) for subject in named], as_of)
     tracker_facts = {subject: loaded[business_product_id, subject] for subject in named}
     trackers = {
@@ -367,72 +378,3 @@ def _load_facts(tx: Transaction, keys: Sequence[Key], as_of: Instant | None) -> 
                     # Listed as a failed fold when the projector met it; a reader goes on without it.
                     log.warning("projector.unreadable_fact", position=record.position, error=type(e).__name__)
     return loaded
-
-
-def _orders_of(facts: Iterable[Fact]) -> set[str]:
-    """Orders that a tracker's facts join it to. The order of an event's `data` may be another of its orders
-    than the first."""
-    orders: set[str] = set()
-    for fact in facts:
-        if isinstance(fact, EventFact | SnapshotFact) and fact.order_id is not None:
-            orders.add(fact.order_id)
-        if isinstance(fact, EventFact) and fact.answer is not None:
-            orders.add(fact.answer.order_id)
-    return orders
-
-
-def _trackers_of(facts: Iterable[Fact]) -> dict[str, tuple[str, str]]:
-    """Trackers that an order's facts join it to: subject -> (carrierCode, trackingNumber)."""
-    named: dict[str, set[tuple[str, str]]] = {}
-    for fact in facts:
-        identities: list[tuple[str, str]] = []
-        answer = None
-        if isinstance(fact, EventFact):
-            identities.extend(fact.trackers)
-            answer = fact.answer
-        elif isinstance(fact, SnapshotFact):
-            answer = fact.order
-        if answer is not None:
-            identities.extend(
-                (package.tracker.carrier_code, package.tracker.tracking_number)
-                for package in answer.packages
-                if package.tracker is not None
-            )
-        for identity in identities:
-            named.setdefault(tracker_subject(*identity), set()).add(identity)
-    return {subject: min(named[subject]) for subject in sorted(named)}
-
-
-def _deliveries_of(facts: Iterable[Fact]) -> set[str]:
-    """Every delivery id that an order's facts ever named."""
-    named: set[str] = set()
-    for fact in facts:
-        answer = None
-        if isinstance(fact, EventFact):
-            named.update(fact.delivery_ids)
-            answer = fact.answer
-        elif isinstance(fact, SnapshotFact):
-            answer = fact.order
-        if answer is not None:
-            named.update(package.delivery_id for package in answer.packages)
-    return named
-
-
-def _tracker_identity(subject: str, facts: Iterable[Fact]) -> tuple[str, str]:
-    """(carrierCode, trackingNumber) as the facts write them; of several spellings always the same one."""
-    spellings: set[tuple[str, str]] = set()
-    for fact in facts:
-        if isinstance(fact, EventFact):
-            spellings.update(fact.trackers)
-        elif isinstance(fact, SnapshotFact) and fact.carrier_code and fact.tracking_number:
-            spellings.add((fact.carrier_code, fact.tracking_number))
-    spellings.update(_trackers_of(facts).values())
-    fitting = [spelling for spelling in spellings if tracker_subject(*spelling) == subject]
-    if fitting:
-        return min(fitting)
-    _, carrier, number = subject.split("/", 2)
-    return carrier, number
-
-
-def _first_position(facts: Sequence[Fact]) -> int:
-    return min((fact.position for fact in facts), default=0)

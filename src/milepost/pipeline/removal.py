@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 import structlog
 
-from milepost.domain.record import Record, key_subject, subjects_of
+from milepost.domain.record import Record, key_subject, subjects_of, told_or_noted
 from milepost.domain.retention import Reason
 from milepost.pipeline.groups import Found, Key
 from milepost.pipeline.projector import KEY_REUSE
@@ -59,7 +59,8 @@ def untouched(ready: Sequence[Found], fresh: Sequence[Record]) -> list[Found]:
     about: set[Key] = set()
     for record in fresh:
         try:
-            about.update((record.business_product_id, subject) for subject in subjects_of(record))
+            for subject in subjects_of(record):
+                about.add((record.business_product_id, told_or_noted(subject) or subject))
         except Exception as e:  # noqa: BLE001 - nothing is folded from it either
             log.warning("retention.unreadable_record", position=record.position, error=type(e).__name__)
     bodies = [record.body for record in fresh]
@@ -85,6 +86,8 @@ def _remove(tx: Transaction, gone: Sequence[Found]) -> None:
     tx.views.unindex(records)
     tx.views.remove([key for found in gone for key in found.view_keys])
     tx.views.unshare([order for found in gone for order in found.named("order/")])
+    # What was told of them goes; captures stay, so that what comes later makes no second one.
+    tx.ledger.tell({key: b"" for found in gone for key in found.keys})
     tx.work.done([key for found in gone for key in found.keys])
     tx.attempts.forget(records)
     _unflag(tx, {records[position] for position in reused})

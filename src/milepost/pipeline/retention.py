@@ -243,11 +243,11 @@ class Retention:
 def _count(plan: Plan, look: Look) -> None:
     """Add a look to a plan. A group is met once for each of its orders and trackers: it counts the last time."""
     for found in look.ready:
-        if found.last in look.newest:
+        if found.newest in look.newest:
             plan.removable.add(found)
             plan.oldest = min(plan.oldest or found.group.last_at, found.group.last_at)
     for kept, reason in look.kept:
-        if reason != "recent" and (kept is None or kept.last in look.newest):
+        if reason != "recent" and (kept is None or kept.newest in look.newest):
             plan.kept[reason] = plan.kept.get(reason, 0) + 1
 
 

@@ -78,6 +78,16 @@ async def end(place: Place, days: float = DAYS) -> None:
     await place.settle()
 
 
+async def left(place: Place) -> list[str]:
+    """The types of what is left in the journal."""
+    return [r.type for r in await place.store.read(lambda tx: tx.journal.after(0, 100_000))]
+
+
+def orders(removed: Tally) -> tuple[int, int]:
+    """(orders, deliveries) of what was removed: how many records tell of them is not every test's concern."""
+    return removed.orders, removed.deliveries
+
+
 async def kept(place: Place) -> dict[str, int]:
     plan = await place.retention.plan()
     assert plan.removable == NOTHING
@@ -105,7 +115,16 @@ async def test_a_closed_order_goes_with_everything_of_it(place: Place) -> None:
     await place.store.write(message)
     words = (ORDER, BOX, UPS[1], "delivered-", "shipped", "scanned", "m-of-order")
     tables = {table for table, _ in place.rows_with(*words)}
-    assert tables >= {"records", "record_subjects", "views", "search_terms", "asks", "messages", "arrivals"}
+    assert tables >= {
+        "records",
+        "record_subjects",
+        "views",
+        "search_terms",
+        "asks",
+        "messages",
+        "arrivals",
+        "told",
+    }
     place.later(DAYS)
     await unrelated(place)
     await place.projector.catch_up()
@@ -120,7 +139,9 @@ async def test_a_closed_order_goes_with_everything_of_it(place: Place) -> None:
     )
     assert plan.oldest is not None
     assert (plan.kept, plan.next) == ({}, None)
-    assert place.rows_with(*words) == []
+    rows = place.rows_with(*words)
+    assert {table for table, _ in rows} == {"captures"}, "the ledger stays"
+    assert {word for _, word in rows} == {ORDER, BOX, "shipped"}, "and leads to nobody's door"
     after = await place.counts()
     assert (after.removed, after.events, after.duplicates) == (
         removed.records,
@@ -139,7 +160,7 @@ async def test_an_order_stays_until_the_last_thing_about_it_is_old(place: Place)
     await end(place, DAYS - 1)
     assert (await place.retention.remove()).removed == NOTHING, "a duplicate is news of its sender"
     await end(place, 1)
-    assert (await place.retention.remove()).removed == Tally(orders=1, deliveries=1, records=1)
+    assert orders((await place.retention.remove()).removed) == (1, 1)
 
 
 async def test_orders_that_share_a_tracker_go_together_or_stay(place: Place) -> None:
@@ -167,9 +188,9 @@ async def test_orders_that_name_one_delivery_go_together_or_stay(place: Place, l
     await end(place, 10)
     assert (await place.retention.remove()).removed == NOTHING
     await end(place)
-    assert (await place.retention.remove()).removed == Tally(orders=2, deliveries=2, records=3)
+    assert orders((await place.retention.remove()).removed) == (2, 2)
     assert await place.differences() == []
-    assert place.rows_with(ORDER, OTHER, BOX) == []
+    assert {table for table, _ in place.rows_with(ORDER, OTHER, BOX)} == {"captures"}
 
 
 async def test_an_orphan_goes_when_it_is_silent(place: Place) -> None:
@@ -231,21 +252,22 @@ async def test_an_order_that_is_removed_begins_anew_with_a_later_event(place: Pl
     await end(place)
     assert (await place.retention.look()).orders == 1
     (receipt,) = await place.come(delivered())
-    assert (receipt.status, receipt.position) == ("accepted", 5)
+    assert receipt.status == "accepted"
     await place.settle()
     view = await place.store.read(lambda tx: tx.views.find("order", ORDER, None))
-    assert [each.position for each in view] == [5]
+    assert [each.position for each in view] == [receipt.position]
     assert await place.differences() == []
 
 
 async def test_a_key_that_is_no_longer_reused_is_no_longer_flagged(place: Place) -> None:
     await place.come(delivered(key="one-key"))
     await end(place)
-    await place.come(delivered(OTHER, "other-box", key="one-key"))
+    (receipt,) = await place.come(delivered(OTHER, "other-box", key="one-key"))
+    reused = receipt.position
     await place.settle()
-    assert await place.store.read(lambda tx: tx.views.flags([3])) == {3: ("keyReuse",)}
+    assert await place.store.read(lambda tx: tx.views.flags([reused])) == {reused: ("keyReuse",)}
     assert (await place.retention.look()).orders == 1
-    assert await place.store.read(lambda tx: tx.views.flags([3])) == {}
+    assert await place.store.read(lambda tx: tx.views.flags([reused])) == {}
     assert await place.differences() == []
 
 
@@ -293,7 +315,7 @@ async def test_news_between_finding_and_removing_keeps_the_order(place: Place) -
 
     late: Any = Interrupting()
     removing = Retention(late, Policy(), place.clock, DAYS, pause_s=0)
-    assert (await removing.remove()).removed == Tally(orders=1, deliveries=1, records=1)
+    assert orders((await removing.remove()).removed) == (1, 1)
     await place.settle()
     assert await place.differences() == []
     assert place.rows_with(OTHER) != []
@@ -318,8 +340,8 @@ async def test_the_journals_last_record_stays(place: Place) -> None:
     await place.come(delivered(), delivered(OTHER, "other-box"))
     await place.settle()
     place.later(DAYS)
-    assert (await place.retention.remove()).removed == Tally(orders=1, deliveries=1, records=1)
-    assert await place.positions() == [2]
+    assert orders((await place.retention.remove()).removed) == (1, 1)
+    assert (await place.counts()).last_position == max(await place.positions())
     assert await kept(place) == {"unprocessed": 1}
 
 
@@ -347,10 +369,10 @@ async def test_a_crash_between_two_transactions_does_no_harm(
             await place.retention.look()
         await place.close()
         await place.open()
-        assert (await place.counts()).removed == gone
+        assert len(await place.store.read(lambda tx: tx.views.page("order", None, 99, None))) == 10 - gone
         assert await place.differences() == []
     assert (await place.retention.look()).orders == 4
-    assert await place.positions() == [11]
+    assert await left(place) == ["BUYABILITY_CHANGED"]
     await place.close()
 
 
@@ -373,8 +395,8 @@ async def test_a_round_begins_again_for_what_was_kept(place: Place) -> None:
 async def test_a_group_that_is_too_large_stays_and_holds_nothing_up(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ageing, "LARGEST", 4)
-    await place.come(*(event(DELIVERED, f"2025-03-01T10:00:0{n}Z", id=f"e-{n}") for n in range(5)))
+    monkeypatch.setattr(ageing, "LARGEST", 8)
+    await place.come(*(event(DELIVERED, f"2025-03-01T10:00:0{n}Z", id=f"e-{n}") for n in range(9)))
     await place.come(*(delivered(f"order-{n}", f"box-{n}") for n in range(7)))
     await end(place)
     plan = await place.retention.plan()
@@ -437,7 +459,7 @@ async def test_it_runs_by_itself_until_it_is_stopped(tmp_path: Path) -> None:
     await asyncio.wait_for(gone.wait(), 30)
     stop.set()
     await running
-    assert (await place.counts()).removed == 1
+    assert await left(place) == ["BUYABILITY_CHANGED"]
     await place.close()
 
 
@@ -459,4 +481,4 @@ async def test_two_thousand_orders_stream_in_bounded_memory(
         tracemalloc.stop()
     assert removed.orders == 2_000
     assert peak < 12_000_000, f"{peak} bytes at once for {2_000 * 4_000} bytes of bodies"
-    assert await place.positions() == [2_001]
+    assert await left(place) == ["BUYABILITY_CHANGED"]

@@ -1,0 +1,244 @@
+"""Moving captures: what people, subscribers and the publisher do to them, each in one write transaction.
+
+The state table is `domain.capture`'s; here a move is written together with what it means for the messages that tell
+the capture: held ones are kept back, void and acknowledged ones dropped, released ones go on. Captures are made by
+the projector (`telling`), never here.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+from msgspec.structs import replace
+
+from milepost.domain.apportion import Priced, suggest
+from milepost.domain.capture import (
+    ASKED,
+    PROJECTOR,
+    Action,
+    Capture,
+    acknowledges,
+    held_by,
+    move,
+    sendable,
+)
+from milepost.domain.errors import Conflict, Invalid, NotFound
+from milepost.domain.instant import Instant, parse_instant
+from milepost.domain.intent import CAPTURE_READY, Intent, decode
+from milepost.domain.record import Record, order_subject, told_subject
+from milepost.domain.telling import Birth, Hold
+from milepost.pipeline.sending import Ruling, Told
+from milepost.store import CaptureKey, NewRecord, Transaction
+
+ROAD = "projector"
+"""Of intents: no road of events."""
+MOST_MESSAGES = 500
+"""Messages of one capture that a resend looks at."""
+
+PUBLISHER = "publisher"
+
+_encode = msgspec.json.Encoder().encode
+
+
+def transition(tx: Transaction, capture_id: str, action: str, by: str, reason: str, now: Instant) -> Capture:
+    """Do what somebody asks for: acknowledge, fail, hold, release or void. Again is harmless.
+
+    Raises `NotFound`, `Invalid` for another word, and `Conflict` where the capture's state does not allow it."""
+    if action not in ASKED:
+        raise Invalid(f"{action!r} is nothing that can be done to a capture: {', '.join(ASKED)}")
+    return moved(tx, _found(tx, capture_id), action, by, reason, now)  # type: ignore[arg-type]
+
+
+def resend(tx: Transaction, capture_id: str, now: Instant) -> Capture:
+    """Send its message again, under the same id, to every subscriber that has not taken it.
+
+    Raises `NotFound`, and `Conflict` when it must not be sent, was never told, or every subscriber took it."""
+    capture = _found(tx, capture_id)
+    if capture.state in ("ACKED", "VOID", "HELD"):
+        raise Conflict(f"capture {capture_id} is {capture.state}, so it is not sent", state=capture.state)
+    messages = tx.attempts.messages(None, MOST_MESSAGES, position=capture.position)
+    untaken = [m for m in messages if m.state in ("pending", "failed")]
+    if not untaken:
+        detail = "no subscriber is left that did not take it" if messages else "no subscriber wanted it"
+        raise Conflict(f"capture {capture_id} is not sent again: {detail}", state=capture.state)
+    for message in untaken:
+        tx.attempts.resend(message.id, now)
+    return capture
+
+
+def moved(tx: Transaction, capture: Capture, action: Action, by: str, reason: str, now: Instant) -> Capture:
+    """Move a capture and settle its messages. Raises `Conflict` where the table refuses it."""
+    after = move(capture, action, by, reason, now)
+    if after is capture:
+        return capture
+    _settle_messages(tx, after, capture)
+    if after.state == "READY" and not after.position:
+        # Last of all: it takes the journal's end.
+        (position,) = tx.journal.add([ready_record(after, now)])
+        after = replace(after, position=position)
+    tx.ledger.put_captures([after])
+    return after
+
+
+class CaptureLedger:
+    """The publisher's `Ledgering`: asked before the message of a capture is sent, and told when it was."""
+
+    def concerns(self, record: Record) -> bool:
+        return record.type == CAPTURE_READY and record.kind == "intent"
+
+    def may_send(self, tx: Transaction, records: Sequence[Record]) -> Ruling:
+        asked = {_key_of(record): record.position for record in records if self.concerns(record)}
+        found = {asked[key]: sendable(c) for key, c in tx.ledger.captures(asked.keys()).items()}
+        hold = [position for position, verdict in found.items() if verdict == "hold"]
+        drop = [position for position, verdict in found.items() if verdict == "drop"]
+        return Ruling(hold, drop, "the capture is acknowledged or void")
+
+    def sent(self, tx: Transaction, record: Record, destination_id: str, outcome: Told) -> None:
+        """Taken by a subscriber, whose answer may say that it collected; or given up by the last one."""
+        key = _key_of(record)
+        capture = tx.ledger.captures((key,)).get(key)
+        if capture is None:
+            return
+        attempt = outcome.attempt
+        now = Instant(attempt.started_at + attempt.duration_ms)
+        if attempt.outcome == "delivered":
+            capture = moved(tx, capture, "take", destination_id, "", now)
+            if acknowledges(attempt.response):
+                moved(tx, capture, "acknowledge", destination_id, "its answer says so", now)
+        elif outcome.message.state == "failed" and _given_up(tx, record.position):
+            moved(tx, capture, "give_up", PUBLISHER, "no subscriber took it", now)
+
+
+def _key_of(record: Record) -> CaptureKey:
+    """The capture that an intent tells of."""
+    intent = decode(record.body)
+    return record.business_product_id, intent.order_id or "", intent.delivery_id or ""
+
+
+def _given_up(tx: Transaction, position: int) -> bool:
+    """Whether every subscriber's message about it failed for good."""
+    messages = tx.attempts.messages(None, MOST_MESSAGES, position=position)
+    return len(messages) < MOST_MESSAGES and {m.state for m in messages} <= {"failed", "dropped"}
+
+
+def fold_captures(
+    tx: Transaction,
+    births: Sequence[Birth],
+    holds: Sequence[Hold],
+    intents: Sequence[NewRecord],
+    now: Instant,
+) -> None:
+    """What a fold says of captures, written: those that are due are made, once and for all; contradictions hold
+    them, and their end releases what nobody else holds. Then everything is journalled, the `intents` too.
+
+    A capture that is there already was told of: its delivery is not told to have shipped again."""
+    if not births and not holds:
+        tx.journal.add(intents)
+        return
+    orders = {(b.capture.business_product_id, b.capture.order_id) for b in births} | {h.order for h in holds}
+    of_orders = tx.ledger.captures_of_orders(orders)
+    known = {c.id: c for captures in of_orders.values() for c in captures}
+    changed: dict[str, Capture] = {}
+    records: list[NewRecord] = []
+    announced: dict[str, int] = {}
+    for birth in births:
+        if birth.capture.id not in known:
+            after = _with_suggestion(birth.capture, birth.priced, known)
+            known[after.id] = changed[after.id] = after
+            records.append(intent_record(after.business_product_id, birth.shipped, now))
+    for hold in holds:
+        before = known.get(hold.id)
+        if before is not None and (after := _refolded(before, hold, known, now)) is not before:
+            known[after.id] = changed[after.id] = after
+            _settle_messages(tx, after, before)
+    for capture in changed.values():
+        if capture.state == "READY" and not capture.position:
+            announced[capture.id] = len(records)
+            records.append(ready_record(capture, now))
+    positions = tx.journal.add([*records, *intents])
+    for capture_id, index in announced.items():
+        changed[capture_id] = replace(changed[capture_id], position=positions[index])
+    tx.ledger.put_captures(list(changed.values()))
+
+
+def _refolded(before: Capture, hold: Hold, known: Mapping[str, Capture], now: Instant) -> Capture:
+    """A capture after a fold that holds it, or no longer does."""
+    if before.state in ("ACKED", "VOID"):
+        return before
+    if hold.reason:
+        mine = before.state != "HELD" or held_by(before) == PROJECTOR
+        return move(before, "hold", PROJECTOR, hold.reason, now) if mine else before
+    after, made = before, hold.capture
+    if not before.position and made is not None:
+        # Nobody was told yet: it is told with what is known by now.
+        after = replace(
+            before,
+            evidence=made.evidence,
+            line_items=made.line_items,
+            inferred=made.inferred,
+            carrier_codes=made.carrier_codes,
+        )
+        after = _with_suggestion(after, hold.priced, known)
+    return move(after, "release", PROJECTOR, "", now) if held_by(after) == PROJECTOR else after
+
+
+def _with_suggestion(capture: Capture, of: Priced | None, known: Mapping[str, Capture]) -> Capture:
+    if of is None:
+        return capture
+    mine = (capture.business_product_id, capture.order_id)
+    earlier = [c for c in known.values() if (c.business_product_id, c.order_id) == mine]
+    return replace(capture, suggestion=suggest(of, capture.delivery_id, earlier))
+
+
+def _settle_messages(tx: Transaction, after: Capture, before: Capture) -> None:
+    """What a move means for the messages that tell of it, if there are any."""
+    if after.state == before.state or not before.position:
+        return
+    positions = (before.position,)
+    if after.state == "HELD":
+        tx.attempts.hold(positions)
+    elif after.state in ("ACKED", "VOID"):
+        tx.attempts.drop(positions, f"capture {after.state}")
+    elif before.state == "HELD":
+        tx.attempts.unhold(positions)
+
+
+def ready_record(capture: Capture, now: Instant) -> NewRecord:
+    """The intent that tells subscribers of a capture."""
+    shipped_at = capture.evidence[0]["at"] if capture.evidence else None
+    intent = Intent(
+        CAPTURE_READY,
+        capture.ready_at if shipped_at is None else parse_instant(shipped_at),
+        "new",
+        ready_data(capture),
+        (told_subject(order_subject(capture.order_id)),),
+        capture.order_id,
+        capture.delivery_id,
+        capture.carrier_codes,
+    )
+    return intent_record(capture.business_product_id, intent, now)
+
+
+def intent_record(business_product_id: str, intent: Intent, now: Instant) -> NewRecord:
+    """An intent, as it is journalled."""
+    body = _encode(intent)
+    return NewRecord("intent", business_product_id, intent.type, now, intent.at, ROAD, body)
+
+
+def ready_data(capture: Capture) -> dict[str, object]:
+    """What the message says of it."""
+    return {
+        "captureId": capture.id,
+        "orderId": capture.order_id,
+        "deliveryId": capture.delivery_id,
+        "lineItems": list(capture.line_items),
+        "evidence": list(capture.evidence),
+        "inferred": capture.inferred,
+        "suggestion": capture.suggestion,
+    }
+
+
+def _found(tx: Transaction, capture_id: str) -> Capture:
+    capture = tx.ledger.capture(capture_id)
+    if capture is None:
+        raise NotFound(f"there is no capture {capture_id}")
+    return capture
