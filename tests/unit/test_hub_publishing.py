@@ -18,7 +18,8 @@ LOOPBACK = ("127.0.0.0/8",)
 
 
 async def subscribe(store: Store, url: str, id: str = "sub_1") -> None:
-    made = Destination(id, "webhook", msgspec.json.encode(WebhookSettings(url)), endpoint=url)
+    settings = msgspec.json.encode(WebhookSettings(url))
+    made = Destination(id, "webhook", settings, endpoint=url, form="amazon", filter=b"{}")
     await store.write(lambda tx: tx.attempts.put_destination(made))
 
 
