@@ -7,11 +7,15 @@ from typer.core import TyperGroup
 
 from milepost import __version__
 from milepost.cli import (
+    attempts,
     bench,
+    captures,
     database,
     doctor,
     explanation,
     listen,
+    missing,
+    notes,
     operate,
     receive,
     retention,
@@ -19,6 +23,7 @@ from milepost.cli import (
     sandbox,
     serve,
     show,
+    subscribers,
 )
 from milepost.cli.client import errors
 from milepost.domain.errors import MilepostError
@@ -67,7 +72,12 @@ for module in (
     operate,
     show,
     explanation,
+    captures,
+    notes,
     roads,
+    subscribers,
+    attempts,
+    missing,
     retention,
     database,
     doctor,

@@ -290,7 +290,7 @@ class _Batch:
         parent: str | None = None,
     ) -> None:
         due = None
-        if kind == "delivery" or kind == "tracker":
+        if kind == "order" or kind == "delivery" or kind == "tracker":
             due = check_at(folded.document, kind, self._policy)
         self._views.append(
             View(
