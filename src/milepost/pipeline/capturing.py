@@ -6,6 +6,7 @@ the projector (`telling`), never here.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -24,6 +25,7 @@ from milepost.domain.capture import (
 from milepost.domain.errors import Conflict, Invalid, NotFound
 from milepost.domain.instant import Instant, parse_instant
 from milepost.domain.intent import CAPTURE_READY, Intent, decode
+from milepost.domain.intent_data import fitted
 from milepost.domain.record import Record, order_subject, told_subject
 from milepost.domain.telling import Birth, Hold
 from milepost.pipeline.sending import Ruling, Told
@@ -239,9 +241,9 @@ def intent_record(business_product_id: str, intent: Intent, now: Instant) -> New
     return NewRecord("intent", business_product_id, intent.type, now, intent.at, ROAD, body)
 
 
-def ready_data(capture: Capture) -> dict[str, object]:
+def ready_data(capture: Capture) -> dict[str, Any]:
     """What the message says of it."""
-    return {
+    data = {
         "captureId": capture.id,
         "orderId": capture.order_id,
         "deliveryId": capture.delivery_id,
@@ -250,6 +252,7 @@ def ready_data(capture: Capture) -> dict[str, object]:
         "inferred": capture.inferred,
         "suggestion": capture.suggestion,
     }
+    return fitted(data)
 
 
 def _found(tx: Transaction, capture_id: str) -> Capture:

@@ -1,5 +1,6 @@
 """Captures and the messages that tell them: what is asked for, what is held, what is sent, and never again."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -20,7 +21,9 @@ from tests.unit.domain.history import (
 from tests.unit.pipeline.telling import World
 
 from milepost.domain.capture import Capture
+from milepost.domain.envelope import parse_event
 from milepost.domain.errors import Conflict, Invalid, NotFound
+from milepost.store import Arrival
 
 KNOWN = order_answer("2025-03-01T11:00:00Z", package(BOX, "PENDING", tracker=UPS, items=[("item", "1")]))
 SHIP = event(SHIPPED, "2025-03-02T10:00:00Z")
@@ -195,6 +198,38 @@ async def test_whatever_comes_after_an_acknowledgement_moves_nothing(world: Worl
     await world.publish(times=2)
     assert await world.capture(ORDER, BOX) == before
     assert world.receiver.sent == [("s1", capture.id)]
+
+
+async def test_a_thousand_copies_over_two_roads_are_one_of_everything(world: World) -> None:
+    """One record, one view change, one message a subscriber and one capture, folded while they come."""
+    await world.subscribe("s2", "s3")
+    await world.come(KNOWN)
+    before = await world.store.read(lambda tx: tx.views.find("order", ORDER, None))
+    bridged = event(SHIPPED, "2025-03-02T10:00:00Z", road="eventbridge")
+
+    async def come(number: int) -> str:
+        copy = (SHIP, bridged)[number % 2]
+        road = ("webhook", "sqs")[number % 2]
+        given = Arrival(parse_event(copy.body), copy.body, world.now, road)
+        (receipt,) = await world.store.append([given])
+        if number % 100 == 0:
+            await world.projector.catch_up()
+        return receipt.status
+
+    statuses = await asyncio.gather(*map(come, range(1_000)))
+    await world.projector.catch_up()
+    await world.publish(times=2)
+    assert (statuses.count("accepted"), statuses.count("duplicate")) == (1, 999)
+    records = await world.store.read(lambda tx: tx.journal.after(0, 100))
+    assert [r.kind for r in records].count("event") == 1
+    assert [r.kind for r in records].count("conflict") == 0
+    after = await world.store.read(lambda tx: tx.views.find("order", ORDER, None))
+    assert (len(before), len(after)) == (1, 1)
+    (capture,) = await world.captures()
+    assert [r.position for r in records if r.type == "capture.ready"] == [capture.position]
+    assert sorted(world.receiver.sent) == [(subscriber, capture.id) for subscriber in ("s1", "s2", "s3")]
+    assert len(set(world.receiver.ids)) == 3
+    assert [step.state for step in capture.history] == ["READY", "SENT"]
 
 
 async def test_what_is_asked_for_wrongly_says_so(world: World) -> None:
