@@ -193,7 +193,7 @@ class Hub:
             can_ask=self.hydrator.can_ask,
             nudge=self.hydrator.nudge,
         )
-        self._retention = Retention(self._fenced(RETENTION), policy, clock, config.retention_days)
+        self._retention = self._retaining(self._fenced(RETENTION), policy)
         folding = projector_handler(config, self._fenced(projector.NAME), clock)
         self.publishing = self._publishing()
         self._consumers = [
@@ -316,7 +316,7 @@ class Hub:
             version=__version__,
             hydrator=self.hydrator,
             # Whoever asks may ask any hub, also one that has no lease: what may go is looked at where it is removed.
-            retention=Retention(self.store, policy, self._clock, config.retention_days),
+            retention=self._retaining(self.store, policy),
             policy=policy,
             admin_key=config.api_key.get_secret_value() if config.api_key else None,
             insecure=config.insecure,
@@ -334,6 +334,11 @@ class Hub:
 
     def _consumer(self, name: str, prepare: Prepare) -> Consumer:
         return Consumer(self._fenced(name), name, prepare, self._clock, probe=self._probe)
+
+    def _retaining(self, store: Store, policy: Policy) -> Retention:
+        """Nothing goes that a consumer has still to read: what is not fanned out yet would reach nobody."""
+        readers = (projector.NAME, hydration.NAME, PUBLISHER)
+        return Retention(store, policy, self._clock, self.config.retention_days, consumers=readers)
 
     def _publishing(self) -> Publishing:
         """What tells subscribers: what each of them wants, in its form, by the senders of its kind."""
