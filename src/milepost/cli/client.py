@@ -88,7 +88,8 @@ class HubClient:
             yield from page["items"]
             left -= len(page["items"])
             cursor = page["next"]
-            if cursor is None or not page["items"]:
+            # A page of what is filtered may be empty and yet not the last.
+            if cursor is None:
                 return
 
     def stream(self, path: str, **parameters: object) -> Iterator[dict[str, str]]:
