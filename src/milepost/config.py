@@ -105,6 +105,12 @@ class Config(BaseSettings):
         None, description="An API key with scope admin for all business products."
     )
 
+    tracking_secret: SecretStr | None = Field(
+        None,
+        description="Signs links to an order's status (32 characters or more); when not set, there are none."
+        " Two separated by a comma overlap, the newest first.",
+    )
+
     bwp_api_url: str = Field(
         "https://api.buywithprime.amazon.com",
         description="Base of the Buy with Prime API; /token and /graphql are added.",

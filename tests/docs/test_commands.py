@@ -27,6 +27,8 @@ PAGES = (
     "docs/api.md",
     "docs/eventbridge.md",
     "docs/retention.md",
+    "docs/captures.md",
+    "docs/timeline.md",
     "examples/README.md",
     "docs/sandbox.md",
 )
@@ -64,6 +66,7 @@ BY_EVENTBRIDGE = """mutation { createEventSubscription(input: {
     region: "us-east-1" partnerEventSource: { account: "123456789012" name: "of-the-pages" }
   } }
 }) { subscriptionId } }"""
+JSON = {"content-type": "application/json"}
 KEY_WANTED = '{"name": "of the test", "scope": "admin"}'
 
 
@@ -139,8 +142,8 @@ def post(url: str, body: bytes, headers: dict[str, str] | None = None) -> Any:
 def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
     folder = tmp_path_factory.mktemp("pages")
     (folder / ".curlrc").write_text(f"fail\nmax-time = {WAIT_S:g}\n", "utf-8")
-    oauth = {"OAUTH_CLIENT_ID": "ID", "OAUTH_CLIENT_SECRET": "SECRET"}
-    with place(folder, login=("sandbox", "sandbox"), key=None, INSECURE="true", **oauth) as here:
+    settings = {"OAUTH_CLIENT_ID": "ID", "OAUTH_CLIENT_SECRET": "SECRET", "TRACKING_SECRET": "s" * 32}
+    with place(folder, login=("sandbox", "sandbox"), key=None, INSECURE="true", **settings) as here:
         order = here.deliver()
         assert here.send(b'{"eventId": 1}') == 400
         delivery = next(d for d in order["deliveries"] if d["state"] == "DELIVERED")
@@ -155,10 +158,13 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
             "CUSTOMER": order["customer"]["email"] or shlex.quote(order["customer"]["name"]),
             "ORDER_ID": order["id"],
             "DELIVERY_ID": delivery["id"],
+            "CAPTURE_ID": delivery["capture"]["id"],
             "EVENT_ID": here.get("/v1/events")["items"][0]["eventId"],
             "ENTRY": str(here.get("/v1/quarantine")["items"][0]["id"]),
             "TIME": "2999-01-01T00:00:00Z",
         }
+        link = post(f"{here.hub_url}/v1/orders/{order['id']}/tracking-link", b"{}", JSON)
+        words["TRACKING_PATH"] = link["path"]
         words |= sandbox_words(here, words["EVENT_ID"])
         made = subprocess.run(
             [*f"curl -s {here.hub_url}/v1/keys -H Content-Type:application/json -d".split(), KEY_WANTED],

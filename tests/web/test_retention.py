@@ -12,6 +12,9 @@ from milepost.pipeline.retention import Retention
 from milepost.store import Store
 
 DAYS = 120
+TOLD = 3
+"""Intents of an order of one delivered parcel: it shipped, it was delivered, how the order stands."""
+PER_ORDER = 1 + TOLD
 
 
 def world_of(store: Store, days: int) -> World:
@@ -35,13 +38,14 @@ async def closed(world: World, orders: int = 1) -> None:
     """Orders that were delivered long ago, and one thing from today."""
     for number in range(orders):
         await world.event(event("PACKAGE_DELIVERED", number, f"order/order-{number}/delivery/box-{number}"))
+        await world.project()
     world.now = Instant(world.now + DAYS * DAY + SECOND)
     await world.event(event("BUYABILITY_CHANGED", 1_000, "items/item-1"))
     await world.project()
 
 
 def tally(orders: int) -> dict[str, int]:
-    return {"orders": orders, "deliveries": orders, "trackers": 0, "records": orders}
+    return {"orders": orders, "deliveries": orders, "trackers": 0, "records": orders * PER_ORDER}
 
 
 async def test_a_dry_run_then_the_removal(world: World) -> None:
@@ -62,11 +66,11 @@ async def test_a_dry_run_then_the_removal(world: World) -> None:
     for path in ("/v1/orders/order-0", "/v1/deliveries/box-0", "/v1/events/event-0"):
         assert (await world.get(path)).status_code == 404
     events = (await world.get("/v1/events")).json()["items"]
-    assert [item["position"] for item in events] == [2]
+    assert [item["position"] for item in events] == [1 + PER_ORDER]
     assert (await world.get("/v1/search", q="order-0")).json()["items"] == []
     shown = (await world.get("/v1/retention")).json()
-    assert (shown["removedRecords"], shown["plan"]["removable"]) == (1, tally(0))
-    assert "milepost_removed_total 1.0" in (await world.get("/metrics")).text
+    assert (shown["removedRecords"], shown["plan"]["removable"]) == (PER_ORDER, tally(0))
+    assert f"milepost_removed_total {PER_ORDER}.0" in (await world.get("/metrics")).text
 
 
 async def test_what_stays_is_counted_by_reason(world: World) -> None:
@@ -79,13 +83,13 @@ async def test_what_stays_is_counted_by_reason(world: World) -> None:
 
 
 async def test_a_long_way_is_gone_in_steps(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ageing, "PAGE", 2)
+    monkeypatch.setattr(ageing, "PAGE", 2 * PER_ORDER)
     monkeypatch.setattr(Retention.plan, "__defaults__", (None, 0, 2))
     monkeypatch.setattr(Retention.remove, "__defaults__", (0, 2))
     await closed(world, 5)
     plan = (await world.get("/v1/retention")).json()["plan"]
-    assert (plan["removable"], plan["next"]) == (tally(2), 2)
-    plan = (await world.get("/v1/retention", after=4)).json()["plan"]
+    assert (plan["removable"], plan["next"]) == (tally(2), 2 * PER_ORDER)
+    plan = (await world.get("/v1/retention", after=4 * PER_ORDER)).json()["plan"]
     assert (plan["removable"], plan["next"]) == (tally(1), None)
     seen: list[dict[str, Any]] = []
     after = 0

@@ -11,6 +11,7 @@ import httpx
 import msgspec
 from litestar import Litestar
 
+from milepost.domain.capture import Capture, Transition, capture_id
 from milepost.domain.condition import Policy
 from milepost.domain.instant import Instant, format_instant, parse_instant
 from milepost.domain.record import Snapshot
@@ -47,6 +48,26 @@ class World:
         headers = {} if key is None else {"authorization": f"Bearer {key}"}
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)  # type: ignore[arg-type]
         return httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8480", headers=headers)
+
+    async def put(self, path: str, body: object = None, key: str | None = ADMIN_KEY) -> httpx.Response:
+        async with self.client(key) as client:
+            return await client.put(path, json=body)
+
+    async def capture(self, delivery_id: str = "delivery-1", **fields: Any) -> Capture:
+        """A capture in the ledger: READY now, or as `fields` say."""
+        given: dict[str, Any] = {"product": "bp-1", "order_id": "order-1", "state": "READY"} | fields
+        product, order_id, state = given.pop("product"), given.pop("order_id"), given.pop("state")
+        evidence = {"kind": "event", "at": format_instant(given.get("ready_at", self.now)), "position": 1}
+        made: dict[str, Any] = {
+            "ready_at": self.now,
+            "evidence": (evidence,),
+            "line_items": ({"id": "item-1", "quantity": "1", "unit": "unit"},),
+            "history": (Transition(self.now, state, "projector"),),
+        } | given
+        name = capture_id(product, order_id, delivery_id)
+        capture = Capture(name, product, order_id, delivery_id, state, **made)
+        await self.store.write(lambda tx: tx.ledger.put_captures([capture]))
+        return capture
 
     async def get(self, path: str, key: str | None = ADMIN_KEY, **parameters: Any) -> httpx.Response:
         async with self.client(key) as client:
@@ -96,7 +117,8 @@ def _app(context: Context) -> Litestar:
     if not _APPS:
         _APPS.append(create_app(context))
     _APPS[0].state.context = context
-    _APPS[0].state.pop("store_state", None)
+    for known in ("store_state", "missing"):
+        _APPS[0].state.pop(known, None)
     return _APPS[0]
 
 

@@ -69,6 +69,10 @@ class HubClient:
         """POST JSON, get JSON."""
         return self._json("POST", path, params=_given(parameters), json=body)
 
+    def put(self, path: str, body: object = None, **parameters: object) -> Any:
+        """PUT JSON, get JSON."""
+        return self._json("PUT", path, params=_given(parameters), json=body)
+
     def delete(self, path: str, **parameters: object) -> Any:
         """DELETE, and get JSON."""
         return self._json("DELETE", path, params=_given(parameters))

@@ -1,4 +1,4 @@
-"""Hub conditions: what is true of a delivery or a tracker because time passed (tracking.md 9.7, D3, T7, T12).
+"""Hub conditions: what is true of an order, a delivery or a tracker because time passed (tracking.md 9.7, 10, D3).
 
 | code                                  | of       | holds from                                                    |
 |---------------------------------------|----------|---------------------------------------------------------------|
@@ -14,10 +14,12 @@
 | CONTRADICTION delivered_without_…     | delivery | 24 h delivered, and no tracker of it shows that               |
 | CONTRADICTION tracker_without_…       | delivery | 6 h after a tracker's DELIVERED, and it isn't delivered       |
 | CONTRADICTION moving_without_ship_…   | delivery | 6 h after a tracker's first movement, without a ship event    |
+| AUTHORIZATION_EXPIRING, …_EXPIRED     | order    | `authorization`: 48 h before the deadline, and from it on     |
 
 The order system's word and the promise are the delivery's, scans are the tracker's. The promise is the first
 estimate seen. Only the worst of a family is shown: TRACKING_EXPIRED, STALLED, NEVER_SCANNED; LATE,
-WILL_BE_LATE; the contradictions. A parcel that waits to be picked up is not late, an outcome ends every wait.
+WILL_BE_LATE; the contradictions; the authorization's. A parcel that waits to be picked up is not late, an outcome
+ends every wait.
 
 Everything is computed from the view document alone, as instants from which a condition holds: between two of
 them nothing changes, so that the answer at one instant is the answer until `next_check_at`. What carriers
@@ -32,12 +34,13 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
+from milepost.domain.authorization import AUTHORIZATION_EXPIRED, AUTHORIZATION_EXPIRING, deadlines
 from milepost.domain.business_calendar import LAST_INSTANT, BusinessCalendar
 from milepost.domain.errors import Misconfigured
 from milepost.domain.instant import DAY, HOUR, Instant, format_instant, parse_instant, parse_stamp
 from milepost.domain.record import ConditionChange, delivery_subject, order_subject, tracker_subject
 
-SubjectKind = Literal["delivery", "tracker"]
+SubjectKind = Literal["order", "delivery", "tracker"]
 Document = Mapping[str, Any]
 Evidence = dict[str, Any]
 Key = tuple[str, str | None]
@@ -59,6 +62,10 @@ ALWAYS = Instant(0)
 """What holds from here holds whatever the time."""
 
 _RANKS: dict[SubjectKind, dict[Key, tuple[str, int]]] = {
+    "order": {
+        (AUTHORIZATION_EXPIRING, None): ("authorization", 0),
+        (AUTHORIZATION_EXPIRED, None): ("authorization", 1),
+    },
     "delivery": {
         (NEVER_SCANNED, None): ("silence", 0),
         (WILL_BE_LATE, None): ("promise", 0),
@@ -99,6 +106,7 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True):
     delivered_without_tracker_hours: int = 24
     tracker_without_delivered_hours: int = 6
     moving_without_ship_event_hours: int = 6
+    authorization_warning_hours: int = 48
     timezone: str = "UTC"
     holidays: tuple[date, ...] = ()
     carriers: dict[str, dict[str, int | tuple[int, ...]]] = {}
@@ -160,7 +168,7 @@ class _Timed(Struct, frozen=True):
 
 
 def evaluate(document: Document, kind: SubjectKind, now: Instant, policy: Policy) -> Evaluation:
-    """Which hub conditions hold of a delivery or tracker view document at `now`.
+    """Which hub conditions hold of a view document at `now`.
 
     Evaluating the same document at any instant from `now` to before `next_check_at` gives the same `holding`.
     """
@@ -226,7 +234,7 @@ def changes(
     for key, count in open.items():
         if key not in wanted or (wanted[key] or 0) < (count or 0):
             evidence = {"kind": key[1]} if key[1] else {}
-            seen = {"state": document["state"]} if kind == "delivery" else {"stage": document["stage"]}
+            seen = {"stage": document["stage"]} if kind == "tracker" else {"state": document["state"]}
             found.append(ConditionChange(subject, key[0], False, now, about, {**evidence, **seen}))
     for key, count in wanted.items():
         known = open.get(key)
@@ -237,6 +245,8 @@ def changes(
 
 def subject_of(document: Document, kind: SubjectKind) -> str:
     """The subject that a condition of this document is raised for."""
+    if kind == "order":
+        return order_subject(document["id"])
     if kind == "delivery":
         return delivery_subject(document["id"])
     return tracker_subject(document["carrierCode"], document["trackingNumber"])
@@ -245,12 +255,17 @@ def subject_of(document: Document, kind: SubjectKind) -> str:
 def _about(document: Document, kind: SubjectKind) -> tuple[str, ...]:
     """Whose facts a change is: the subject's own, and those of the orders that show it."""
     subject = subject_of(document, kind)
+    if kind == "order":
+        return (subject,)
     if kind == "delivery":
         return order_subject(document["orderId"]), subject
     return subject, *dict.fromkeys(order_subject(o["orderId"]) for o in document["orders"])
 
 
 def _timed(document: Document, kind: SubjectKind, policy: Policy) -> Iterator[_Timed]:
+    if kind == "order":
+        yield from (_Timed(*each) for each in deadlines(document, policy.authorization_warning_hours))
+        return
     if kind == "tracker":
         policy = policy.for_carrier(document["carrierCode"])
         yield from _tracker_timed(document, policy)
@@ -337,12 +352,12 @@ def _promise(delivery: Document, policy: Policy) -> Iterator[_Timed]:
     evidence = {"promised": promised, "expected": expected}
     if expected is not None and expected > promised:
         yield _Timed(WILL_BE_LATE, ALWAYS, evidence)
-    end = _end_of_promise(original["latest"] or original["earliest"], promised, policy.calendar)
+    end = end_of_promise(original["latest"] or original["earliest"], promised, policy.calendar)
     late_from = Instant(end + policy.late_grace_hours * HOUR)
     yield _Timed(LATE, late_from, {**evidence, "since": format_instant(min(end, LAST_INSTANT))})
 
 
-def _end_of_promise(text: str | None, promised: str, calendar: BusinessCalendar) -> Instant:
+def end_of_promise(text: str | None, promised: str, calendar: BusinessCalendar) -> Instant:
     """The end of the promised day where the promise was written; in the hub's zone if it doesn't say where."""
     zone = None
     if text is not None and parse_stamp(text).zone == "offset-explicit":

@@ -280,7 +280,7 @@ def _conditions(
     """The delivery's own, then its trackers' (their evidence then names the tracker)."""
     found = [contradiction] if contradiction is not None else []
     if evidence.conditions:
-        found += _raised(evidence.conditions)
+        found += raised(evidence.conditions)
     for parcel in parcels:
         if parcel.tracker is not None and parcel.current:
             where = {"carrierCode": parcel.tracker.carrier_code, "trackingNumber": parcel.tracking_number}
@@ -289,7 +289,7 @@ def _conditions(
     return found
 
 
-def _raised(facts: Sequence[ConditionFact]) -> list[dict[str, Any]]:
+def raised(facts: Sequence[ConditionFact]) -> list[dict[str, Any]]:
     """What the sweeper raised and cleared: the last raising of each; a higher count is the same one, worse."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for change in sorted(

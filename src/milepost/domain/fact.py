@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from milepost.domain.instant import Instant, Stamp, parse_stamp
 from milepost.domain.record import (
+    Authorization,
     ConditionChange,
     Record,
     Settlement,
@@ -133,7 +134,15 @@ class SettlementFact(Struct, frozen=True):
     settlement: Settlement
 
 
-Fact = EventFact | SnapshotFact | ConditionFact | SettlementFact
+class AuthorizationFact(Struct, frozen=True):
+    """Somebody told until when payment of an order may be collected."""
+
+    position: int
+    received_at: Instant
+    authorization: Authorization
+
+
+Fact = EventFact | SnapshotFact | ConditionFact | SettlementFact | AuthorizationFact
 
 
 def fact_of(record: Record) -> Fact:
@@ -145,6 +154,11 @@ def fact_of(record: Record) -> Fact:
     if record.kind == "condition":
         change = msgspec.json.decode(record.body, type=ConditionChange)
         return ConditionFact(record.position, record.received_at, change)
+    if record.kind == "authorization":
+        authorization = msgspec.json.decode(record.body, type=Authorization)
+        return AuthorizationFact(record.position, record.received_at, authorization)
+    if record.kind != "settlement":
+        raise ValueError(f"a record of kind {record.kind} is no fact")
     settlement = msgspec.json.decode(record.body, type=Settlement)
     return SettlementFact(record.position, record.received_at, settlement)
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from milepost.domain.fact import (
+    AuthorizationFact,
     ConditionFact,
     EventFact,
     Fact,
@@ -146,6 +147,8 @@ def _told_at(fact: Fact) -> Instant:
         return fact.published_at
     if isinstance(fact, SnapshotFact):
         return fact.observed_at
+    if isinstance(fact, AuthorizationFact):
+        return fact.authorization.at
     return fact.change.at if isinstance(fact, ConditionFact) else fact.settlement.at
 
 

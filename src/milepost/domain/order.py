@@ -1,4 +1,5 @@
-"""The order fold: the order's deliveries, Amazon's summary of them, and what answers say of the order itself.
+"""The order fold: the order's deliveries, Amazon's summary of them, what answers say of the order itself, until when
+its payment may be collected, and the conditions of the order as a whole.
 
 Fields come from order answers (snapshots, and `data` of any event), the newest first, each field by itself: a
 null never stands over something known (T8 in the small). The summary's state is Amazon's rule to the letter
@@ -16,7 +17,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from milepost.domain.delivery import Delivery, fold_delivery
+from milepost.domain.authorization import fold_authorization
+from milepost.domain.delivery import Delivery, fold_delivery, raised
 from milepost.domain.evidence import (
     CANCELLED,
     DELIVERED,
@@ -28,15 +30,25 @@ from milepost.domain.evidence import (
     gather,
     read_answers,
 )
-from milepost.domain.fact import ConditionFact, EventFact, Fact, SettlementFact, SnapshotFact
+from milepost.domain.fact import (
+    AuthorizationFact,
+    ConditionFact,
+    EventFact,
+    Fact,
+    SettlementFact,
+    SnapshotFact,
+)
 from milepost.domain.instant import Instant, format_instant, parse_instant
+from milepost.domain.record import order_subject
 from milepost.domain.trace import TraceEntry
 from milepost.domain.tracker import Tracker
 
 SEVERITY = (
     "CONTRADICTION",
+    "AUTHORIZATION_EXPIRED",
     "CUSTOMER_ACTION",
     "EXCEPTION",
+    "AUTHORIZATION_EXPIRING",
     "TRACKING_EXPIRED",
     "NEVER_SCANNED",
     "STALLED",
@@ -91,18 +103,22 @@ def fold_order(
         deliveries = [d for d in deliveries if d.id not in superseded]
     position = max([*known, *(d.position for d in deliveries)], default=0)
     state = roll_up([d.state for d in deliveries])
+    own = order_subject(order_id)
+    conditions = raised([f for f in facts if isinstance(f, ConditionFact) and f.change.subject == own])
     document = {
         "id": order_id,
         "businessProductId": business_product_id,
         "aliases": _aliases(answers),
         "state": state,
-        "summary": _summary(state, deliveries),
+        "summary": _summary(state, deliveries, conditions),
         "customer": _customer(answers),
         "payment": _payment(answers),
+        "authorization": fold_authorization(facts),
         "createdAt": _created_at(answers),
         "totalPrice": _money(answers, "totalPrice", "value"),
         "lineItems": _line_items(answers, deliveries),
         "deliveries": [d.document for d in deliveries],
+        "conditions": conditions,
         "position": position,
     }
     trace = tuple(_trace(order_id, facts, answers, superseded)) if explain else ()
@@ -142,7 +158,9 @@ def _superseded(
     return found
 
 
-def _summary(state: str, deliveries: Sequence[Delivery]) -> dict[str, Any]:
+def _summary(
+    state: str, deliveries: Sequence[Delivery], conditions: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
     states = [d.state for d in deliveries]
     return {
         "state": state,
@@ -151,11 +169,11 @@ def _summary(state: str, deliveries: Sequence[Delivery]) -> dict[str, Any]:
         "inTransit": states.count(IN_TRANSIT),
         "delivered": states.count(DELIVERED),
         "cancelled": states.count(CANCELLED),
-        "worstCondition": _worst_condition(deliveries),
+        "worstCondition": _worst_condition(deliveries, conditions),
     }
 
 
-def _worst_condition(deliveries: Sequence[Delivery]) -> str | None:
+def _worst_condition(deliveries: Sequence[Delivery], conditions: Sequence[Mapping[str, Any]]) -> str | None:
     codes: set[str] = {
         condition["code"]
         for delivery in deliveries
@@ -163,6 +181,7 @@ def _worst_condition(deliveries: Sequence[Delivery]) -> str | None:
         if condition["clearedAt"] is None
         and (delivery.state in (PENDING, IN_TRANSIT) or condition["code"] in _LASTING)
     }
+    codes |= {condition["code"] for condition in conditions if condition["clearedAt"] is None}
     if not codes:
         return None
     return min(codes, key=lambda c: (SEVERITY.index(c) if c in SEVERITY else len(SEVERITY), c))
@@ -297,6 +316,12 @@ def _trace(
             verb = "raised" if change.raised else "cleared"
             text = f"{change.code} was {verb} for {change.subject}."
             yield TraceEntry(fact.position, "condition", change.code, True, "design 5", text)
+        elif isinstance(fact, AuthorizationFact):
+            before = format_instant(fact.authorization.capture_before)
+            text = (
+                f"It was told that payment may be collected until {before}; the newest that was told holds."
+            )
+            yield TraceEntry(fact.position, "authorization", "authorization", True, "authorization", text)
         elif isinstance(fact, SettlementFact):
             settlement = fact.settlement
             text = f"Asking for position {settlement.position} ended after {settlement.tries}: {settlement.reason}."

@@ -76,7 +76,7 @@ class ConditionChange(Struct, frozen=True, rename="camel"):
     """The body of a condition record: `code` was raised or cleared for `subject` at `at`, seen from `evidence`."""
 
     subject: str
-    """delivery/{deliveryId} or tracker/{carrierCode}/{trackingNumber}."""
+    """order/{orderId}, delivery/{deliveryId} or tracker/{carrierCode}/{trackingNumber}."""
     code: str
     raised: bool
     at: Instant

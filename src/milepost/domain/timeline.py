@@ -2,83 +2,39 @@
 
 Built from the order's facts, its trackers' facts and their folds. Each milestone stands once, however many
 answers showed it; each condition stands where it was raised and where it was cleared; events that no fold reads
-(returns, refunds, types nobody has documented) stand here too. Bad news is said as it is. Nothing is decided
-here: views are `order`'s, `delivery`'s and `tracker`'s.
+(returns, refunds, types nobody has documented) stand here too. Captures, authorizations and notes are merged in: each
+step of a capture's life is an entry. Bad news is said as it is. Nothing is decided here: views are `order`'s,
+`delivery`'s and `tracker`'s, captures are the ledger's; the sentences are `wording`'s.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from msgspec import Struct
+
+from milepost.domain.capture import Capture
 from milepost.domain.delivery import Delivery
 from milepost.domain.evidence import PENDING
-from milepost.domain.fact import ConditionFact, EventFact, Fact, SettlementFact, SnapshotFact
+from milepost.domain.fact import (
+    AuthorizationFact,
+    ConditionFact,
+    EventFact,
+    Fact,
+    SettlementFact,
+    SnapshotFact,
+)
 from milepost.domain.instant import Instant, format_instant, parse_instant
-from milepost.domain.record import tracker_subject
+from milepost.domain.record import Note, tracker_subject
 from milepost.domain.tracker import Tracker
+from milepost.domain.wording import (
+    SETTLEMENT_TEXTS,
+    capture_text,
+    condition_text,
+    event_text,
+    milestone_text,
+)
 
 Entry = dict[str, Any]
-
-EVENT_TEXTS = {
-    "PACKAGE_DELIVERY_IN_TRANSIT": "The delivery was shipped.",
-    "PACKAGE_DELIVERED": "The delivery was delivered.",
-    "PACKAGE_DELIVERY_CANCELLED": "The delivery was cancelled. A refund request follows.",
-    "PACKAGE_TRACKER_MILESTONE_CHANGED": "The carrier reported something new about the parcel.",
-    "REFUND_REQUESTED": "A refund was requested; the merchant must process it.",
-    "REFUND_COMPLETED": "The refund was completed.",
-    "RETURN_STARTED": "The shopper started a return.",
-    "RETURN_COMPLETED": "The return was completed.",
-    "RETURN_ITEM_GRADED": "A returned item was graded.",
-    "RETURN_PACKAGE_IN_TRANSIT": "The return parcel is on its way.",
-    "RETURN_PACKAGE_DELIVERED": "The return parcel arrived.",
-    "RETURN_PACKAGE_DELIVERY_FAILED": "The return parcel could not be delivered.",
-}
-
-MILESTONE_TEXTS = {
-    "PENDING": "The carrier has no tracking information yet.",
-    "INFO_RECEIVED": "The carrier was told of the parcel but does not have it yet.",
-    "IN_TRANSIT": "The carrier has the parcel and it is on its way.",
-    "DELAYED": "The carrier says that the parcel is delayed.",
-    "OUT_FOR_DELIVERY": "The parcel is out for delivery.",
-    "AVAILABLE_FOR_PICKUP": "The parcel is ready to be picked up.",
-    "DELIVERY_ATTEMPTED": "The carrier tried to deliver and failed.",
-    "DELIVERED": "The parcel was delivered.",
-    "EXCEPTION": "Something went wrong with the parcel at the carrier.",
-    "LOST": "The carrier says that the parcel is lost.",
-    "UNDELIVERABLE": "The carrier says that the parcel cannot be delivered.",
-    "RETURN_TO_SENDER": "The parcel is going back to the sender.",
-    "CUSTOMER_ACTION": "The carrier waits for the recipient to do something.",
-}
-"""The 13 codes of PackageMilestoneStatus (buy-with-prime.md 5.2)."""
-
-CONDITION_TEXTS = {
-    "LATE": "The promised day has passed and the delivery is not there.",
-    "WILL_BE_LATE": "The delivery is expected after the promised day.",
-    "NEVER_SCANNED": "Shipped days ago, and no carrier has scanned it.",
-    "STALLED": "No scan for days while the parcel should be moving.",
-    "PICKUP_AGING": "The parcel has been waiting to be picked up for days.",
-    "TRACKING_EXPIRED": "Nothing new for 90 days: tracking has ended, the last state stays.",
-    "RETURN_UNCONFIRMED": "The parcel was on its way back; nobody has confirmed that it arrived.",
-    "CONTRADICTION": "The sources contradict each other.",
-    "UNMAPPED_CODE": "The carrier reported a code that Milepost does not know.",
-    "ORPHAN": "No order is known for this parcel.",
-    "DELAYED": "The carrier says that the parcel is delayed.",
-    "EXCEPTION": "Something went wrong with the parcel at the carrier.",
-    "CUSTOMER_ACTION": "The carrier waits for the recipient to do something.",
-    "ATTEMPT_FAILED": "The carrier tried to deliver and failed.",
-}
-
-CONTRADICTION_TEXTS = {
-    "cancelled_but_moving": "The delivery was cancelled, yet it was moving.",
-    "delivered_retracted": "The parcel was reported delivered, yet the carrier scanned it again later.",
-    "delivered_without_tracker": "The order says delivered; the carrier has not said so.",
-    "tracker_without_delivered": "The carrier says delivered; no event of the order has said so.",
-    "moving_without_ship_event": "The carrier moves the parcel; no event of the order has said that it shipped.",
-}
-
-SETTLEMENT_TEXTS = {
-    "noNewMilestone": "Asking the carrier's tracker again showed nothing new; the event is settled as it is.",
-    "gaveUp": "Milepost gave up asking Buy with Prime about this event.",
-}
 
 _STANDING_TEXTS = {
     "historyFill": "Reported late.",
@@ -87,8 +43,31 @@ _STANDING_TEXTS = {
     "corrected": "Corrected by a later answer.",
 }
 
-_RANKS = {"milestone": 0, "event": 1, "conflict": 2, "snapshot": 3, "condition": 4, "settlement": 5}
+_RANKS = {
+    "milestone": 0,
+    "event": 1,
+    "conflict": 2,
+    "snapshot": 3,
+    "condition": 4,
+    "settlement": 5,
+    "authorization": 6,
+    "capture": 7,
+    "note": 8,
+}
 """The order of entries of one time."""
+
+SortKey = tuple[int, int, str, str, str, str, int]
+
+_OURS = frozenset({"projector", "publisher"})
+"""Who moves captures by itself: not worth a word."""
+
+
+class Noted(Struct, frozen=True):
+    """A note, with where and when it was journalled."""
+
+    position: int
+    received_at: Instant
+    note: Note
 
 
 def timeline(
@@ -96,14 +75,17 @@ def timeline(
     trackers: Mapping[str, Tracker],
     tracker_facts: Mapping[str, Sequence[Fact]] | None = None,
     deliveries: Sequence[Delivery] = (),
+    captures: Sequence[Capture] = (),
+    notes: Sequence[Noted] = (),
 ) -> list[Entry]:
     """The entries of an order, by the time they occurred, else were published.
 
     `trackers` and `tracker_facts` are by `record.tracker_subject`; `deliveries` are the order's, folded. A
     tracker's events and scans about another order (a recycled number) are not this order's. Each entry is
     `{occurredAt, publishedAt, receivedAt, kind, code, deliveryId, carrierCode, trackingNumber, text, position}`,
-    kind one of event, conflict, milestone, snapshot, condition, settlement. A snapshot stands only where it is
-    the first to show a delivery or another state of it.
+    kind one of event, conflict, milestone, snapshot, condition, settlement, authorization, capture, note. A snapshot
+    stands only where it is the first to show a delivery or another state of it. The position of a capture's entry is
+    that of its first evidence.
     """
     facts = {fact.position: fact for fact in order_facts}
     orders = {f.order_id for f in order_facts if isinstance(f, EventFact | SnapshotFact) and f.order_id}
@@ -126,41 +108,26 @@ def timeline(
         *_milestone_entries(trackers.values(), orders, joined),
         *_condition_entries(by_position, trackers.values(), orders, deliveries, joined),
         *_settlement_entries(by_position, facts),
+        *_authorization_entries(by_position),
+        *_capture_entries(captures),
+        *_note_entries(notes),
     ]
-    return [
-        entry for _, entry in sorted(((_sort_key(entry), entry) for entry in entries), key=lambda e: e[0])
-    ]
+    return sorted(entries, key=sort_key)
 
 
-def event_text(type: str) -> str:
-    """A plain sentence for an event type, known or not."""
-    return EVENT_TEXTS.get(type, f"Buy with Prime published {type}.")
-
-
-def milestone_text(code: str, raw_code: str | None = None) -> str:
-    """A plain sentence for a milestone code, known or not."""
-    unknown = f"The carrier reported {raw_code or code}, a code that Milepost does not know; the stage stays."
-    return MILESTONE_TEXTS.get(code, unknown)
-
-
-def condition_text(code: str, kind: str | None = None) -> str:
-    """A plain sentence for a condition; `kind` is a contradiction's."""
-    if kind is not None and kind in CONTRADICTION_TEXTS:
-        return CONTRADICTION_TEXTS[kind]
-    return CONDITION_TEXTS.get(code, f"The condition {code} holds.")
-
-
-def _sort_key(entry: Entry) -> tuple[Instant, int, str, str, str, str, int]:
+def sort_key(entry: Entry) -> SortKey:
+    """What entries stand by. Steps of one capture at one time have equal keys: they stay in the order they had."""
+    stepwise = entry["kind"] == "capture"
     when = entry["occurredAt"] or entry["publishedAt"] or entry["receivedAt"]
     at = parse_instant(when) if when else Instant(0)
     return (
         at,
         _RANKS[entry["kind"]],
-        entry["code"],
+        "" if stepwise else entry["code"],
         entry["deliveryId"] or "",
         entry["trackingNumber"] or "",
-        entry["text"],
-        entry["position"],
+        "" if stepwise else entry["text"],
+        entry["position"] or 0,
     )
 
 
@@ -168,7 +135,7 @@ def _entry(
     kind: str,
     code: str,
     text: str,
-    position: int,
+    position: int | None,
     *,
     occurred: str | None = None,
     published: str | None = None,
@@ -349,3 +316,51 @@ def _settlement_entries(facts: Iterable[Fact], known: Mapping[int, Fact]) -> Ite
                 delivery_id=event.delivery_ids[0] if event and event.delivery_ids else None,
                 tracker=event.trackers[0] if event and event.trackers else None,
             )
+
+
+def _authorization_entries(facts: Iterable[Fact]) -> Iterator[Entry]:
+    for fact in facts:
+        if isinstance(fact, AuthorizationFact):
+            told = fact.authorization
+            before = format_instant(told.capture_before)
+            yield _entry(
+                "authorization",
+                "authorization",
+                f"Payment was authorised; it may be collected until {before}.",
+                fact.position,
+                occurred=format_instant(told.at),
+                received=format_instant(fact.received_at),
+            )
+
+
+def _capture_entries(captures: Iterable[Capture]) -> Iterator[Entry]:
+    for capture in captures:
+        position = next((e["position"] for e in capture.evidence if e.get("position") is not None), None)
+        for step in capture.history:
+            sentences = [capture_text(step.state)]
+            if step.by not in _OURS:
+                sentences.append(f"By {step.by}.")
+            if step.reason:
+                sentences.append(f"Reason: {step.reason.rstrip('.')}.")
+            yield _entry(
+                "capture",
+                step.state,
+                " ".join(sentences),
+                position,
+                occurred=format_instant(step.at),
+                delivery_id=capture.delivery_id,
+            )
+
+
+def _note_entries(notes: Iterable[Noted]) -> Iterator[Entry]:
+    for noted in notes:
+        note = noted.note
+        yield _entry(
+            "note",
+            "note",
+            f"{note.author}: {note.text}",
+            noted.position,
+            occurred=format_instant(note.at),
+            received=format_instant(noted.received_at),
+            delivery_id=note.delivery_id,
+        )

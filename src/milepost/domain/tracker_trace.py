@@ -49,7 +49,7 @@ def explain_tracker(gathered: Gathered, scans: Scans, carrier_code: str) -> tupl
             found += _snapshot(gathered, scans, fact, told, carrier_code)
         elif isinstance(fact, ConditionFact):
             found.append(_condition(fact, newest_change))
-        else:
+        elif isinstance(fact, SettlementFact):
             found.append(_settlement(fact))
     return tuple(found)
 

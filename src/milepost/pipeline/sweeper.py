@@ -155,7 +155,7 @@ class Sweeper:
 
     def _look(self, view: View, now: Instant) -> _Look:
         """Evaluate one view. One whose document cannot be read stops nothing: it is looked at in an hour."""
-        if view.kind not in ("delivery", "tracker"):
+        if view.kind not in ("delivery", "tracker", "order"):
             return _Look(view, None, [], {}, {})
         try:
             document = msgspec.json.decode(view.document)

@@ -13,10 +13,14 @@ from litestar.types import Message, Scope
 
 from milepost.web import (
     attempts,
+    authorizations,
+    captures,
     events,
     explanations,
     health,
     keys,
+    missing,
+    notes,
     operations,
     problems,
     replays,
@@ -24,9 +28,12 @@ from milepost.web import (
     roads,
     schemas,
     search,
+    status,
     stream,
     subscriber_actions,
     subscribers,
+    timeline,
+    tracking,
     views,
 )
 from milepost.web.authentication import Principal, authorize
@@ -49,8 +56,15 @@ HEADERS = {
 ROUTES = [
     *views.HANDLERS,
     *explanations.HANDLERS,
+    *timeline.HANDLERS,
+    *status.HANDLERS,
+    *notes.HANDLERS,
+    *authorizations.HANDLERS,
+    *captures.HANDLERS,
+    *tracking.HANDLERS,
     *events.HANDLERS,
     *roads.HANDLERS,
+    *missing.HANDLERS,
     *search.HANDLERS,
     *stream.HANDLERS,
     *subscribers.HANDLERS,

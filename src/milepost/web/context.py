@@ -11,6 +11,7 @@ from typing import Protocol
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
+from milepost.domain.condition import Policy
 from milepost.domain.instant import Instant
 from milepost.pipeline.retention import Retention
 from milepost.store import Receipt, Store
@@ -66,6 +67,8 @@ class Context:
     """None when no Buy with Prime API is configured."""
     retention: Retention | None = None
     """Over the plain store; None in a program that removes nothing."""
+    policy: Policy = field(default_factory=Policy)
+    """The limits of the conditions."""
     admin_key: str | None = None
     """The setting API_KEY: scope admin, every business product."""
     insecure: bool = False
@@ -80,6 +83,8 @@ class Context:
     """Whether a URL may be sent to, by what it says of its address."""
     disable_after_days: float = 5.0
     """Days of nothing but failures after which a subscriber is disabled; 0: never."""
+    tracking_secrets: tuple[str, ...] = ()
+    """What signs links to an order's status, the newest first; empty: there are no such links."""
     published: Callable[[], None] = _nothing
     """To be called after a write that changed destinations, messages or replays, so that the publisher looks now."""
     closing: asyncio.Event = field(default_factory=asyncio.Event)

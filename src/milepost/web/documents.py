@@ -150,6 +150,19 @@ class ShipEvidence(Document):
     inferred: bool
 
 
+class CaptureSummary(Document):
+    """Whether payment for a delivery may be collected, and how far that is; `/v1/captures/{id}` has all of it."""
+
+    id: str
+    """The same for life: the key under which to collect once."""
+    state: str
+    """NOT_READY until it shipped; then READY, SENT, ACKED, FAILED, HELD or VOID."""
+    reason: str | None
+    """Why it is held, void or failed."""
+    ready_at: str | None
+    sent_at: str | None
+
+
 class DeliveryEvents(Document):
     """When the events of the delivery were published; null for those that never came."""
 
@@ -182,7 +195,7 @@ class DeliveryDocument(Document):
     line_items: list[DeliveryLineItem]
     trackers: list[DeliveryTracker]
     conditions: list[ConditionDocument]
-    capture: dict[str, Any] | None
+    capture: CaptureSummary | None
     position: int
     hydration: Hydration | None = None
 
@@ -205,6 +218,14 @@ class Summary(Document):
 class Customer(Document):
     name: str | None
     email: str | None
+
+
+class AuthorizationDocument(Document):
+    """Until when payment of an order may be collected, as somebody told."""
+
+    authorized_at: str | None
+    capture_before: str
+    told_at: str
 
 
 class LineItemDelivery(Document):
@@ -231,10 +252,13 @@ class OrderDocument(Document):
     summary: Summary
     customer: Customer | None
     payment: dict[str, Any] | None
+    authorization: AuthorizationDocument | None
     created_at: str | None
     total_price: Any
     line_items: list[OrderLineItem]
     deliveries: list[DeliveryDocument]
+    conditions: list[ConditionDocument]
+    """Of the order as a whole; a delivery's stand with the delivery."""
     position: int
     hydration: Hydration | None = None
 
@@ -251,7 +275,8 @@ class TimelineDocument(Document):
     carrier_code: str | None
     tracking_number: str | None
     text: str
-    position: int
+    position: int | None
+    """Of its record; of a capture's entry the first evidence's, null where that is no record."""
 
 
 class ExplainedFact(Document):

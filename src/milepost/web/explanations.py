@@ -1,4 +1,4 @@
-"""`…/explain` and `…/timeline`: why a view is as it is, and what happened when.
+"""`…/explain`: why a view is as it is.
 
 An explanation lists every fact with what its fold made of it: used, or set aside by which rule. It is folded
 when asked for (views hold no traces), of the facts received by `asOf`.
@@ -10,10 +10,9 @@ from typing import Any
 from litestar import Response, get
 
 from milepost.domain.delivery import Delivery
-from milepost.domain.fact import ConditionFact, EventFact, Fact, SnapshotFact
+from milepost.domain.fact import AuthorizationFact, ConditionFact, EventFact, Fact, SnapshotFact
 from milepost.domain.instant import Instant, format_instant
 from milepost.domain.record import delivery_subject, order_subject, tracker_subject
-from milepost.domain.timeline import timeline
 from milepost.domain.trace import TraceEntry
 from milepost.pipeline.projector import LoadedOrder, LoadedTracker
 from milepost.store import Transaction
@@ -22,10 +21,8 @@ from milepost.web.context import Hub
 from milepost.web.documents import (
     DeliveryExplanation,
     OrderExplanation,
-    TimelineDocument,
     TrackerExplanation,
 )
-from milepost.web.paging import Page
 from milepost.web.problems import problems
 from milepost.web.reading import (
     AsOf,
@@ -77,7 +74,7 @@ async def explain_order(
         for subject, tracker in loaded.trackers.items():
             traced = [(subject, entry) for entry in tracker.trace]
             lines += _with_unread(traced, subject, loaded.tracker_facts[subject])
-        join_orders(tx if at is None else None, [loaded.order.document])
+        join_orders(tx, [loaded.order.document], at)
         facts = [*loaded.facts, *(fact for known in loaded.tracker_facts.values() for fact in known)]
         return _explanation(tx, loaded.order.document, lines, facts, at, why_order(loaded.order.document))
 
@@ -104,7 +101,7 @@ async def explain_delivery(
         loaded = order_then(tx, find_view(tx, "delivery", delivery_id, reach), at, explain=True)
         delivery = delivery_then(loaded, delivery_id, at)
         lines, facts = _delivery_lines(loaded, delivery)
-        join_deliveries(tx if at is None else None, [delivery.document])
+        join_deliveries(tx, [delivery.document], at)
         return _explanation(tx, delivery.document, lines, facts, at, why_delivery(delivery.document))
 
     return respond(await context.store.read(read))
@@ -146,33 +143,8 @@ async def explain_tracker(
         subject = f"tracker/{view.id}"
         lines = _with_unread([(subject, entry) for entry in loaded.tracker.trace], subject, loaded.facts)
         document = loaded.tracker.document
-        join_trackers(tx if at is None else None, [document])
+        join_trackers(tx, [document], at)
         return _explanation(tx, document, lines, loaded.facts, at, why_tracker(document))
-
-    return respond(await context.store.read(read))
-
-
-@get(
-    "/v1/orders/{order_id:str}/timeline",
-    summary="Show an order's timeline",
-    tags=["Orders"],
-    responses=problems(404, 409),
-)
-async def get_timeline(
-    context: Hub,
-    caller: Caller,
-    order_id: OrderId,
-    business_product_id: BusinessProduct = None,
-    as_of: AsOf = None,
-) -> Response[Page[TimelineDocument]]:
-    """Everything that is known to have happened to the order and its packages, oldest first, in one page."""
-    reach, at = caller.reach(business_product_id), parse_as_of(as_of)
-
-    def read(tx: Transaction) -> Page[Any]:
-        loaded = order_then(tx, find_view(tx, "order", order_id, reach), at)
-        order = loaded.order
-        entries = timeline(loaded.facts, loaded.trackers, loaded.tracker_facts, order.deliveries)
-        return Page(entries, None)
 
     return respond(await context.store.read(read))
 
@@ -225,6 +197,8 @@ def _kind(fact: Fact) -> str:
         return "conflict" if fact.conflict else "event"
     if isinstance(fact, SnapshotFact):
         return "snapshot"
+    if isinstance(fact, AuthorizationFact):
+        return "authorization"
     return "condition" if isinstance(fact, ConditionFact) else "settlement"
 
 
@@ -233,6 +207,8 @@ def _type(fact: Fact) -> str:
         return fact.type
     if isinstance(fact, SnapshotFact):
         return fact.query
+    if isinstance(fact, AuthorizationFact):
+        return "authorization"
     return fact.change.code if isinstance(fact, ConditionFact) else fact.settlement.outcome
 
 
@@ -242,6 +218,8 @@ def _said_at(fact: Fact) -> Instant:
         return fact.published_at
     if isinstance(fact, SnapshotFact):
         return fact.observed_at
+    if isinstance(fact, AuthorizationFact):
+        return fact.authorization.at
     return fact.change.at if isinstance(fact, ConditionFact) else fact.settlement.at
 
 
@@ -301,4 +279,4 @@ def why_tracker(tracker: dict[str, Any]) -> str:
     return f"The tracker is {tracker['stage']} because {scan} is the latest milestone that counts."
 
 
-HANDLERS = [explain_order, explain_delivery, explain_tracker, get_timeline]
+HANDLERS = [explain_order, explain_delivery, explain_tracker]

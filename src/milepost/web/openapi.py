@@ -29,6 +29,7 @@ TAGS = {
     "Orders": "Orders with their deliveries and trackers, as they stand.",
     "Deliveries": "One delivery is one parcel of an order.",
     "Trackers": "One tracking number of one carrier.",
+    "Captures": "Whether payment for a delivery may be collected, and whether it was.",
     "Events": "What came in, as it came in.",
     "Subscribers": "Systems that are told, and what is sent to them.",
     "Search": "One box for ids, tracking numbers, email addresses and names.",

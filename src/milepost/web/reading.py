@@ -1,22 +1,25 @@
 """Reading views: finding the one that an id means, as it stands or as it stood, and joining what views leave out.
 
 An id is looked up within the caller's business products. `asOf` folds anew from the facts received by then, so
-that the answer is what a page would have shown (tracking.md 12.2). Hydration status belongs to the present only.
+that the answer is what a page would have shown (tracking.md 12.2), captures as their history has them. Hydration
+status belongs to the present only.
 """
 
-from collections.abc import Callable, Collection
-from typing import Annotated, Any
+from collections.abc import Collection
+from typing import Annotated, Any, Protocol
 
 import msgspec
 from litestar import Response
 from litestar.params import PathParameter, QueryParameter
+from msgspec.structs import replace
 
+from milepost.domain.capture import Capture, capture_id
 from milepost.domain.delivery import Delivery
 from milepost.domain.errors import Ambiguous, Invalid, NotFound
 from milepost.domain.instant import Instant, format_instant, parse_instant
 from milepost.domain.record import order_subject, tracker_subject
 from milepost.pipeline.projector import LoadedOrder, LoadedTracker, load_order, load_tracker
-from milepost.store import Ask, Transaction, View, ViewKind
+from milepost.store import Ask, CaptureKey, Transaction, View, ViewKind
 
 BusinessProduct = Annotated[
     str | None,
@@ -114,37 +117,48 @@ def decoded(view: View) -> dict[str, Any]:
     return document
 
 
-Join = Callable[[Transaction | None, list[dict[str, Any]]], None]
-"""Adds to documents what views leave out; without a transaction (a view of the past) all of it is null."""
+class Join(Protocol):
+    """Adds to documents what views leave out."""
+
+    def __call__(
+        self, tx: Transaction, documents: list[dict[str, Any]], as_of: Instant | None = None, /
+    ) -> None: ...
 
 
-def join_orders(tx: Transaction | None, orders: list[dict[str, Any]]) -> None:
-    """`hydration` of the orders, their deliveries and their trackers."""
+def join_orders(tx: Transaction, orders: list[dict[str, Any]], as_of: Instant | None = None) -> None:
+    """`hydration` of the orders, their deliveries and their trackers; the captures of their deliveries."""
     deliveries = [delivery for order in orders for delivery in order["deliveries"]]
     targets = {(order["businessProductId"], order_subject(order["id"])) for order in orders}
-    asks = _asks(tx, targets | _delivery_targets(deliveries))
+    asks = _asks(tx, targets | _delivery_targets(deliveries), as_of)
     for order in orders:
         order["hydration"] = _hydration(asks.get((order["businessProductId"], order_subject(order["id"]))))
+        # Views that were folded before there were any have none.
+        order.setdefault("authorization", None)
+        order.setdefault("conditions", [])
     _join_deliveries(asks, deliveries)
+    _join_captures(tx, deliveries, as_of)
 
 
-def join_deliveries(tx: Transaction | None, deliveries: list[dict[str, Any]]) -> None:
-    """`hydration` of the deliveries (their orders') and of their trackers."""
-    _join_deliveries(_asks(tx, _delivery_targets(deliveries)), deliveries)
+def join_deliveries(tx: Transaction, deliveries: list[dict[str, Any]], as_of: Instant | None = None) -> None:
+    """`hydration` of the deliveries (their orders') and of their trackers; their captures."""
+    _join_deliveries(_asks(tx, _delivery_targets(deliveries), as_of), deliveries)
+    _join_captures(tx, deliveries, as_of)
 
 
-def join_trackers(tx: Transaction | None, trackers: list[dict[str, Any]]) -> None:
+def join_trackers(tx: Transaction, trackers: list[dict[str, Any]], as_of: Instant | None = None) -> None:
     """`hydration` of the trackers."""
     keys = [
         (t["businessProductId"], tracker_subject(t["carrierCode"], t["trackingNumber"])) for t in trackers
     ]
-    asks = _asks(tx, set(keys))
+    asks = _asks(tx, set(keys), as_of)
     for key, tracker in zip(keys, trackers, strict=True):
         tracker["hydration"] = _hydration(asks.get(key))
 
 
-def _asks(tx: Transaction | None, targets: set[tuple[str, str]]) -> dict[tuple[str, str], Ask]:
-    return {} if tx is None else tx.work.get(targets)
+def _asks(
+    tx: Transaction, targets: set[tuple[str, str]], as_of: Instant | None
+) -> dict[tuple[str, str], Ask]:
+    return {} if as_of is not None else tx.work.get(targets)
 
 
 def _delivery_targets(deliveries: list[dict[str, Any]]) -> set[tuple[str, str]]:
@@ -164,6 +178,47 @@ def _join_deliveries(asks: dict[tuple[str, str], Ask], deliveries: list[dict[str
         for tracker in delivery["trackers"]:
             subject = tracker_subject(tracker["carrierCode"], tracker["trackingNumber"])
             tracker["hydration"] = _hydration(asks.get((product, subject)))
+
+
+def _join_captures(tx: Transaction, deliveries: list[dict[str, Any]], as_of: Instant | None) -> None:
+    """The capture of each; one that the ledger has not is NOT_READY."""
+    found = tx.ledger.captures({_capture_key(delivery) for delivery in deliveries})
+    for delivery in deliveries:
+        key = _capture_key(delivery)
+        capture = found.get(key)
+        if capture is not None and as_of is not None:
+            capture = capture_then(capture, as_of)
+        delivery["capture"] = _capture_summary(capture, *key)
+
+
+def _capture_key(delivery: dict[str, Any]) -> CaptureKey:
+    return delivery["businessProductId"], delivery["orderId"], delivery["id"]
+
+
+def capture_then(capture: Capture, as_of: Instant) -> Capture | None:
+    """A capture as its history has it by then; None before it was one."""
+    steps = tuple(step for step in capture.history if step.at <= as_of)
+    if not steps:
+        return None
+    sent_at = capture.sent_at if capture.sent_at is not None and capture.sent_at <= as_of else None
+    reason = steps[-1].reason if steps[-1].state in ("HELD", "VOID", "FAILED") else ""
+    return replace(capture, state=steps[-1].state, history=steps, sent_at=sent_at, reason=reason)
+
+
+def _capture_summary(
+    capture: Capture | None, business_product_id: str, order_id: str, delivery_id: str
+) -> dict[str, Any]:
+    """How far the capture of a delivery is."""
+    if capture is None:
+        future = capture_id(business_product_id, order_id, delivery_id)
+        return {"id": future, "state": "NOT_READY", "reason": None, "readyAt": None, "sentAt": None}
+    return {
+        "id": capture.id,
+        "state": capture.state,
+        "reason": capture.reason or None,
+        "readyAt": format_instant(capture.ready_at),
+        "sentAt": None if capture.sent_at is None else format_instant(capture.sent_at),
+    }
 
 
 def _hydration(ask: Ask | None) -> dict[str, Any] | None:

@@ -1,9 +1,9 @@
 """`/v1/stream`: records as they are journalled and views as they change, as server-sent events.
 
-A message is named after its record's kind (`event`, `conflict`, `snapshot`, `condition`, `settlement`); its `id`
-is the position, so a client that lost the connection goes on with `Last-Event-ID` and misses no record. `view`
-messages say which views the projector has rewritten since; they carry no id, and after a reconnect a client
-reads again what it shows. A comment comes when there is nothing to say.
+A message is named after its record's kind (`event`, `conflict`, `snapshot`, `condition`, `settlement`,
+`intent`, `note`, `authorization`); its `id` is the position, so a client that lost the connection goes on with
+`Last-Event-ID` and misses no record. `view` messages say which views the projector has rewritten since; they carry
+no id, and after a reconnect a client reads again what it shows. A comment comes when there is nothing to say.
 
 The journal wakes a stream; nothing is buffered for a slow client, whose next batch is read when it took the last.
 """

@@ -1,6 +1,6 @@
 """`/v1/orders`, `/v1/deliveries`, `/v1/trackers`: lists of views, and one of them now or as it stood.
 
-Explanations and the timeline are `explanations`'.
+Explanations are `explanations`', an order's timeline is `timeline`'s.
 """
 
 from typing import Annotated, Any
@@ -92,7 +92,7 @@ async def get_order(
     def read(tx: Transaction) -> dict[str, Any]:
         view = find_view(tx, "order", order_id, reach)
         document = decoded(view) if at is None else order_then(tx, view, at).order.document
-        join_orders(tx if at is None else None, [document])
+        join_orders(tx, [document], at)
         return document
 
     return respond(await context.store.read(read))
@@ -132,7 +132,7 @@ async def get_delivery(
         document = (
             decoded(view) if at is None else delivery_then(order_then(tx, view, at), delivery_id, at).document
         )
-        join_deliveries(tx if at is None else None, [document])
+        join_deliveries(tx, [document], at)
         return document
 
     return respond(await context.store.read(read))
@@ -171,7 +171,7 @@ async def get_tracker(
     def read(tx: Transaction) -> dict[str, Any]:
         view = find_view(tx, "tracker", tracker_id(carrier_code, tracking_number), reach)
         document = decoded(view) if at is None else tracker_then(tx, view, at).tracker.document
-        join_trackers(tx if at is None else None, [document])
+        join_trackers(tx, [document], at)
         return document
 
     return respond(await context.store.read(read))

@@ -1,9 +1,12 @@
 """The timeline: what happened, once each, in plain words, oldest first."""
 
+from typing import get_args
+
 import msgspec
 import pytest
 from tests.unit.domain.history import (
     BOX,
+    BP,
     CANCELLED,
     DELIVERED,
     MILESTONE,
@@ -22,16 +25,19 @@ from tests.unit.domain.history import (
     tracker_answer,
 )
 
+from milepost.domain.capture import Capture, CaptureState, Transition
 from milepost.domain.event import CATALOGUE
 from milepost.domain.fact import fact_of
-from milepost.domain.record import Settlement, Snapshot, order_subject, tracker_subject
-from milepost.domain.timeline import (
+from milepost.domain.instant import parse_instant
+from milepost.domain.record import Authorization, Note, Settlement, Snapshot, order_subject, tracker_subject
+from milepost.domain.timeline import Noted, timeline
+from milepost.domain.wording import (
     EVENT_TEXTS,
     MILESTONE_TEXTS,
+    capture_text,
     condition_text,
     event_text,
     milestone_text,
-    timeline,
 )
 
 T08, T09, T10, T12 = (f"2025-01-20T{h}:00:00Z" for h in ("08", "09", "10", "12"))
@@ -251,3 +257,70 @@ def test_a_recycled_numbers_other_parcel_is_not_this_orders():
     places = [e["text"] for e in entries(own, later, scans) if e["kind"] == "milestone"]
     assert len(places) == 2
     assert all("Reno" in text for text in places)
+
+
+# ── Captures, authorizations, notes ────────────────────────────────────────────────────────────────────────
+
+
+def capture(*steps, at=T09):
+    """A capture with these steps: (time, state, by, reason)."""
+    history = tuple(Transition(parse_instant(when), *rest) for when, *rest in steps)
+    evidence = ({"kind": "event", "at": at, "position": 1},)
+    return Capture("cap_1", BP, ORDER, BOX, steps[-1][1], parse_instant(at), evidence, (), history)
+
+
+def merged(*arrivals, captures=(), notes=()):
+    folded = fold(*arrivals)
+    deliveries = folded.order.deliveries
+    return timeline(folded.facts, folded.trackers, folded.tracker_facts, deliveries, captures, notes)
+
+
+def test_each_step_of_a_capture_stands_where_it_was_taken():
+    made = capture(
+        (T09, "READY", "projector", ""),
+        (T09, "HELD", "key_1", "fraud check"),
+        (T09, "READY", "key_1", ""),
+        (T10, "ACKED", "sub_1", "its answer says so"),
+    )
+    found = merged(event(SHIPPED, T08), event(DELIVERED, NEXT_DAY), captures=[made])
+    assert [e["code"] for e in found] == [SHIPPED, "READY", "HELD", "READY", "ACKED", DELIVERED]
+    held, acked = found[2], found[4]
+    assert held["text"] == "Payment is held back for now. By key_1. Reason: fraud check."
+    assert (acked["deliveryId"], acked["position"], list(acked)) == (BOX, 1, KEYS)
+    assert found[1]["text"] == "It shipped: payment may be collected."
+
+
+def test_a_note_and_an_authorization_stand_where_they_were_told():
+    told = Authorization(
+        ORDER, parse_instant(NEXT_DAY), parse_instant(T10), (order_subject(ORDER),), parse_instant(T08)
+    )
+    arrived = Arrived("authorization", "authorization", told.at, msgspec.json.encode(told), "api")
+    note = Note(ORDER, "The shopper called.", "ada", parse_instant(T12), (), BOX)
+    found = merged(event(SHIPPED, T08), arrived, notes=[Noted(9, parse_instant(T12), note)])
+    assert [(e["kind"], e["occurredAt"] or e["publishedAt"]) for e in found] == [
+        ("event", T08),
+        ("authorization", T10),
+        ("note", T12),
+    ]
+    assert found[1]["text"] == f"Payment was authorised; it may be collected until {NEXT_DAY}."
+    assert (found[2]["text"], found[2]["deliveryId"], found[2]["position"]) == (
+        "ada: The shopper called.",
+        BOX,
+        9,
+    )
+
+
+@pytest.mark.parametrize("state", get_args(CaptureState))
+def test_every_state_of_a_capture_has_a_sentence(state):
+    assert capture_text(state).endswith(".")
+
+
+def test_conditions_of_the_order_itself_stand_with_no_delivery():
+    raised = condition("AUTHORIZATION_EXPIRED", True, T10, order_subject(ORDER), captureBefore=T10)
+    (entry,) = [e for e in entries(event(SHIPPED, T08), raised) if e["kind"] == "condition"]
+    assert (entry["code"], entry["deliveryId"], entry["trackingNumber"]) == (
+        "AUTHORIZATION_EXPIRED",
+        None,
+        None,
+    )
+    assert entry["text"] == "Payment can no longer be collected, and something has not shipped."

@@ -74,7 +74,7 @@ async def test_a_subscribers_answer_acknowledges(world: World, answer: str) -> N
 
 async def test_what_was_acknowledged_meanwhile_is_not_sent(world: World) -> None:
     capture = await ship(world)
-    world.receiver.status["s1"] = 500
+    world.receiver.statuses["s1"] = 500
     await world.publish()
     assert await messages(world) == ["pending"]
     await world.do(capture, "acknowledge")
@@ -85,7 +85,7 @@ async def test_what_was_acknowledged_meanwhile_is_not_sent(world: World) -> None
 
 async def test_it_fails_when_the_last_subscriber_gives_up_and_can_be_sent_again(world: World) -> None:
     await world.subscribe("s2")
-    world.receiver.status = {"s1": 500, "s2": 500}
+    world.receiver.statuses = {"s1": 500, "s2": 500}
     capture = await ship(world)
     await world.publish(times=1)
     assert await state(world) == "READY"
@@ -93,7 +93,7 @@ async def test_it_fails_when_the_last_subscriber_gives_up_and_can_be_sent_again(
     failed = await world.capture(ORDER, BOX)
     assert (failed.state, failed.reason) == ("FAILED", "no subscriber took it")
     assert [step.state for step in failed.history] == ["READY", "FAILED"], "told once, not by each"
-    world.receiver.status = {}
+    world.receiver.statuses = {}
     await world.send_again(capture)
     await world.publish()
     assert await state(world) == "SENT"
@@ -103,7 +103,7 @@ async def test_it_fails_when_the_last_subscriber_gives_up_and_can_be_sent_again(
 
 async def test_one_that_took_it_is_enough_and_is_not_sent_it_again(world: World) -> None:
     await world.subscribe("s2")
-    world.receiver.status = {"s2": 500}
+    world.receiver.statuses = {"s2": 500}
     capture = await ship(world)
     await world.publish(times=2)
     assert await state(world) == "SENT"
@@ -111,7 +111,7 @@ async def test_one_that_took_it_is_enough_and_is_not_sent_it_again(world: World)
     await world.publish()
     sent = [destination for destination, _ in world.receiver.sent]
     assert (sent.count("s1"), sent.count("s2")) == (1, 3)
-    world.receiver.status = {}
+    world.receiver.statuses = {}
     await world.send_again(capture)
     await world.publish()
     with pytest.raises(Conflict, match="not sent again"):
@@ -133,13 +133,13 @@ async def test_held_before_it_was_enqueued_it_waits_for_the_release(world: World
 
 
 async def test_held_between_two_attempts(world: World) -> None:
-    world.receiver.status = {"s1": 500}
+    world.receiver.statuses = {"s1": 500}
     capture = await ship(world)
     await world.publish()
     await world.do(capture, "hold")
     await world.publish(times=3)
     assert len(world.receiver.sent) == 1
-    world.receiver.status = {}
+    world.receiver.statuses = {}
     await world.do(capture, "release")
     await world.publish()
     assert len(world.receiver.sent) == 2

@@ -1,0 +1,101 @@
+"""`/v1/orders/{orderId}/timeline`: everything that happened to an order, as a merchant shows it in its order history.
+
+Merged over the order, its deliveries and trackers, its captures, conditions and notes. It is put together when asked
+for, from the same facts that the folds read; the entries and their sentences are `domain.timeline`'s.
+"""
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+import msgspec
+from litestar import Response, get
+
+from milepost.domain.instant import Instant
+from milepost.domain.record import Note, noted_subject, order_subject
+from milepost.domain.timeline import Entry, Noted, SortKey, sort_key, timeline
+from milepost.store import Transaction, View
+from milepost.web.authentication import Caller
+from milepost.web.context import Hub
+from milepost.web.documents import TimelineDocument
+from milepost.web.paging import MAX_LIMIT, After, Limit, Page, cut, decode_cursor, page_size
+from milepost.web.problems import problems
+from milepost.web.reading import (
+    AsOf,
+    BusinessProduct,
+    OrderId,
+    capture_then,
+    find_view,
+    order_then,
+    parse_as_of,
+    respond,
+)
+
+Cursor = tuple[SortKey, int]
+"""Where a page ended: what its last entry stands by, and which it was of those that stand by the same."""
+
+
+@get(
+    "/v1/orders/{order_id:str}/timeline",
+    summary="Show an order's timeline",
+    tags=["Orders"],
+    responses=problems(404, 409),
+)
+async def get_timeline(
+    context: Hub,
+    caller: Caller,
+    order_id: OrderId,
+    business_product_id: BusinessProduct = None,
+    as_of: AsOf = None,
+    after: After = None,
+    limit: Limit = MAX_LIMIT,
+) -> Response[Page[TimelineDocument]]:
+    """Everything that is known to have happened to the order, its packages and its payment, oldest first; notes too.
+    Nearly every order's fits one page."""
+    reach, at = caller.reach(business_product_id), parse_as_of(as_of)
+    size = page_size(limit)
+    start = None if after is None else decode_cursor("timeline", after, tuple[SortKey, int])
+
+    def read(tx: Transaction) -> Page[Any]:
+        entries = _numbered(_timeline(tx, find_view(tx, "order", order_id, reach), at))
+        rest = [entry for entry in entries if start is None or entry[0] > start]
+        return cut("timeline", rest[: size + 1], size, lambda entry: entry[0], lambda entry: entry[1])
+
+    return respond(await context.store.read(read))
+
+
+def _timeline(tx: Transaction, view: View, as_of: Instant | None) -> list[Entry]:
+    loaded = order_then(tx, view, as_of)
+    key = (view.business_product_id, view.id)
+    captures = tx.ledger.captures_of_orders([key]).get(key, [])
+    return timeline(
+        loaded.facts,
+        loaded.trackers,
+        loaded.tracker_facts,
+        loaded.order.deliveries,
+        captures if as_of is None else [c for each in captures if (c := capture_then(each, as_of))],
+        notes_of(tx, *key, as_of),
+    )
+
+
+def notes_of(
+    tx: Transaction, business_product_id: str, order_id: str, as_of: Instant | None = None
+) -> list[Noted]:
+    """The notes about an order that were journalled by then, oldest first."""
+    key = (business_product_id, noted_subject(order_subject(order_id)))
+    return [
+        Noted(record.position, record.received_at, msgspec.json.decode(record.body, type=Note))
+        for record in tx.journal.of_subjects([key]).get(key, ())
+        if as_of is None or record.received_at <= as_of
+    ]
+
+
+def _numbered(entries: Sequence[Entry]) -> list[tuple[Cursor, Entry]]:
+    return [
+        ((key, number), entry)
+        for key, equal in groupby(entries, sort_key)
+        for number, entry in enumerate(equal)
+    ]
+
+
+HANDLERS = [get_timeline]

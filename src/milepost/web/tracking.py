@@ -1,0 +1,134 @@
+"""Signed links to an order's status: made for a merchant, followed by anybody who has one.
+
+`POST /v1/orders/{orderId}/tracking-link` makes one; `/track/{token}.json` needs no key, and answers pages of any
+site (CORS). Without MILEPOST_TRACKING_SECRET no link is made and none is good. What a link shows is
+`domain.status`'s, what a token is `domain.tracking_token`'s.
+"""
+
+from typing import Annotated, Any
+
+import structlog
+from litestar import Request, Response, get, post
+from litestar.datastructures import ResponseHeader
+from litestar.exceptions import HTTPException
+from litestar.params import JSONBody, PathParameter
+from msgspec import Meta
+
+from milepost.domain.errors import Conflict, MilepostError, NotFound
+from milepost.domain.instant import DAY, SECOND, Instant, format_instant
+from milepost.domain.status import status_of
+from milepost.domain.tracking_token import Link, make_token, read_token
+from milepost.store import Transaction
+from milepost.web import problems as wire
+from milepost.web.authentication import OPERATE, PUBLIC, Caller
+from milepost.web.context import Hub
+from milepost.web.documents import Document
+from milepost.web.problems import BODY_HANDLERS, problems
+from milepost.web.reading import BusinessProduct, OrderId, decoded, find_view, respond
+from milepost.web.status import StatusDocument
+
+SUFFIX = ".json"
+USUAL_DAYS, MOST_DAYS = 90, 366
+"""90: so long a carrier keeps a number."""
+
+OPEN = {
+    "Access-Control-Allow-Origin": "*",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+    "X-Robots-Tag": "noindex",
+}
+"""What any site's page needs to read the answer. There is no cookie and no key that it could misuse."""
+
+log = structlog.get_logger()
+
+
+class TrackingLinkRequest(Document, forbid_unknown_fields=True):
+    """For how long the link is good."""
+
+    days: Annotated[int, Meta(ge=1, le=MOST_DAYS)] = USUAL_DAYS
+
+
+class TrackingLink(Document):
+    """A link for one order's shopper. Whoever has it sees the status until it expires."""
+
+    token: str
+    path: str
+    """On this hub; put your own address of it in front."""
+    expires_at: str
+
+
+@post(
+    "/v1/orders/{order_id:str}/tracking-link",
+    summary="Make a link to an order's status",
+    tags=["Orders"],
+    opt=OPERATE,
+    exception_handlers=BODY_HANDLERS,
+    responses=problems(403, 404, 409),
+)
+async def make_link(
+    context: Hub,
+    caller: Caller,
+    order_id: OrderId,
+    data: JSONBody[TrackingLinkRequest | None] = None,
+    business_product_id: BusinessProduct = None,
+) -> TrackingLink:
+    """Good for 90 days unless `days` says otherwise. Nothing is stored: a link ends when it expires, or when the
+    secret that signed it is taken away. 409 `conflict` while no secret is set."""
+    reach, secrets = caller.reach(business_product_id), context.tracking_secrets
+    view = await context.store.read(lambda tx: find_view(tx, "order", order_id, reach))
+    if not secrets:
+        raise Conflict(
+            "Tracking links are switched off. Set MILEPOST_TRACKING_SECRET to 32 characters or more."
+        )
+    days = USUAL_DAYS if data is None else data.days
+    expires_at = Instant((context.clock() // SECOND) * SECOND + days * DAY)
+    token = make_token(secrets[0], Link(view.business_product_id, order_id, expires_at))
+    log.info("tracking.link_made", by=caller.id, days=days)
+    return TrackingLink(token, f"/track/{token}{SUFFIX}", format_instant(expires_at))
+
+
+def _open(answer: Response[Any]) -> Response[Any]:
+    """An error, readable by the page that asked."""
+    answer.headers.update(OPEN)
+    return answer
+
+
+def _milepost_error(request: Request[Any, Any, Any], error: MilepostError) -> Response[Any]:
+    return _open(wire.of_milepost(request, error))
+
+
+def _framework_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
+    return _open(wire.of_framework(request, error))
+
+
+@get(
+    "/track/{token:str}",
+    summary="Show an order to whoever has its link",
+    tags=["Orders"],
+    opt=PUBLIC,
+    exception_handlers={MilepostError: _milepost_error, HTTPException: _framework_error},
+    response_headers=[ResponseHeader(name=name, value=value) for name, value in OPEN.items()],
+    responses=problems(404),
+)
+async def track(
+    context: Hub,
+    token: Annotated[
+        str, PathParameter(description="The link's token, and `.json` behind it.", max_length=4_096)
+    ],
+) -> Response[StatusDocument]:
+    """The order's status, as `/v1/orders/{orderId}/status` shows it. 404 for a link that is not good, not good any
+    more, or of an order that is gone: which of them is not told."""
+    if not token.endswith(SUFFIX):
+        raise NotFound("There is nothing at this path.")
+    link = read_token(context.tracking_secrets, token.removesuffix(SUFFIX), context.clock())
+
+    def read(tx: Transaction) -> dict[str, Any]:
+        view = find_view(tx, "order", link.order_id, frozenset({link.business_product_id}))
+        return status_of(decoded(view))
+
+    try:
+        return respond(await context.store.read(read))
+    except NotFound as e:
+        raise NotFound("This tracking link is not valid, or not any more.") from e
+
+
+HANDLERS = [make_link, track]
