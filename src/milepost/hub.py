@@ -27,7 +27,6 @@ from milepost.domain.condition import Policy, policy_from
 from milepost.domain.errors import Misconfigured, StoreUnavailable
 from milepost.domain.instant import Instant
 from milepost.domain.retention import check_retention
-from milepost.domain.tracking_token import SHORTEST_SECRET
 from milepost.pipeline import hydrator as hydration
 from milepost.pipeline import projector
 from milepost.pipeline.background import Background, Part
@@ -222,7 +221,7 @@ class Hub:
             counters=self._counters,
             ready=self._ready,
             leases=self._background.held,
-            tracking_secrets=_tracking_secrets(config),
+            tracking_secrets=config.tracking_secrets,
             published=self.publishing.notify,
         )
         self._web = create_app(self._context)
@@ -399,16 +398,6 @@ def _overlapping(setting: str, given: SecretStr) -> tuple[str, ...]:
     found = tuple(filter(None, map(str.strip, given.get_secret_value().split(","))))
     if not found:
         raise Misconfigured(f"MILEPOST_{setting.upper()} holds blanks and commas only", setting=setting)
-    return found
-
-
-def _tracking_secrets(config: Config) -> tuple[str, ...]:
-    """What signs links to an order's status. Raises `Misconfigured` for one that could be guessed."""
-    if config.tracking_secret is None:
-        return ()
-    found = _overlapping("tracking_secret", config.tracking_secret)
-    if any(len(secret) < SHORTEST_SECRET for secret in found):
-        raise Misconfigured(f"MILEPOST_TRACKING_SECRET must have {SHORTEST_SECRET} characters or more")
     return found
 
 

@@ -97,6 +97,7 @@ class _Numbers(Struct):
     counts: Counts
     asks: dict[str, int]
     messages: dict[str, int]
+    captures: dict[str, int]
     roads: Measured
 
 
@@ -138,6 +139,7 @@ class _Collector(Collector):
             "hydration_asks", "Questions to the Buy with Prime API, by state.", self._numbers.asks
         )
         yield _by_state("messages", "Messages to destinations, by state.", self._numbers.messages)
+        yield _by_state("captures", "Payments that may be collected, by state.", self._numbers.captures)
         yield from _roads(self._numbers.roads.roads)
         process = CounterMetricFamily(
             "milepost_process", "Counts since this process started.", labels=["name"]
@@ -216,7 +218,8 @@ async def metrics(context: Hub, caller: Caller) -> Response[bytes]:
 
     def read(tx: Transaction) -> _Numbers:
         roads = look(tx, None, context.clock()).measured
-        return _Numbers(tx.journal.counts(PROJECTOR), tx.work.count(), tx.attempts.count(), roads)
+        captures = tx.ledger.count_captures()
+        return _Numbers(tx.journal.counts(PROJECTOR), tx.work.count(), tx.attempts.count(), captures, roads)
 
     numbers = await context.store.read(read)
     registry = CollectorRegistry(auto_describe=False)
