@@ -12,6 +12,7 @@ from tests.contract.books_contract import BooksContract
 from tests.contract.harness import Harness
 from tests.contract.journal_contract import JournalContract
 from tests.contract.leases_contract import LeasesContract
+from tests.contract.ledger_contract import LedgerContract
 from tests.contract.retention_contract import RetentionContract
 from tests.contract.roads_contract import RoadsContract
 from tests.contract.sequences_contract import SequencesContract
@@ -30,6 +31,7 @@ class StoreContract(
     AttemptsContract,
     SequencesContract,
     LeasesContract,
+    LedgerContract,
     RetentionContract,
 ):
     @pytest.fixture

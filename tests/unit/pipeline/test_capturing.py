@@ -1,0 +1,212 @@
+"""Captures and the messages that tell them: what is asked for, what is held, what is sent, and never again."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from tests.unit.domain.history import (
+    BOX,
+    CANCELLED,
+    DELIVERED,
+    ORDER,
+    SHIPPED,
+    UPS,
+    event,
+    order_answer,
+    package,
+    scan,
+    tracker_answer,
+)
+from tests.unit.pipeline.telling import World
+
+from milepost.domain.capture import Capture
+from milepost.domain.errors import Conflict, Invalid, NotFound
+
+KNOWN = order_answer("2025-03-01T11:00:00Z", package(BOX, "PENDING", tracker=UPS, items=[("item", "1")]))
+SHIP = event(SHIPPED, "2025-03-02T10:00:00Z")
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    made = await World(tmp_path).open()
+    await made.subscribe("s1")
+    yield made
+    await made.close()
+
+
+async def ship(world: World) -> Capture:
+    await world.come(KNOWN, SHIP)
+    return await world.capture(ORDER, BOX)
+
+
+async def state(world: World) -> str:
+    return (await world.capture(ORDER, BOX)).state
+
+
+async def messages(world: World) -> list[str]:
+    return [m.state for m in await world.store.read(lambda tx: tx.attempts.messages(None, 100))]
+
+
+async def test_it_is_sent_once_and_then_acknowledged(world: World) -> None:
+    capture = await ship(world)
+    await world.publish()
+    sent = await world.capture(ORDER, BOX)
+    assert (sent.state, sent.history[-1].by) == ("SENT", "s1")
+    assert sent.sent_at is not None
+    acknowledged = await world.do(capture, "acknowledge", "collected")
+    assert acknowledged.state == "ACKED"
+    assert await world.do(capture, "acknowledge") == acknowledged, "again is harmless"
+    with pytest.raises(Conflict, match="ACKED"):
+        await world.send_again(capture)
+    await world.publish()
+    assert world.receiver.sent == [("s1", capture.id)]
+
+
+@pytest.mark.parametrize("answer", ['{"status":"acknowledged"}', '{"status":"captured"}'])
+async def test_a_subscribers_answer_acknowledges(world: World, answer: str) -> None:
+    world.receiver.answer = answer
+    await ship(world)
+    await world.publish()
+    acknowledged = await world.capture(ORDER, BOX)
+    assert [step.state for step in acknowledged.history] == ["READY", "SENT", "ACKED"]
+    assert acknowledged.history[-1].by == "s1"
+
+
+async def test_what_was_acknowledged_meanwhile_is_not_sent(world: World) -> None:
+    capture = await ship(world)
+    world.receiver.status["s1"] = 500
+    await world.publish()
+    assert await messages(world) == ["pending"]
+    await world.do(capture, "acknowledge")
+    assert await messages(world) == ["dropped"]
+    await world.publish(times=2)
+    assert world.receiver.sent == [("s1", capture.id)]
+
+
+async def test_it_fails_when_the_last_subscriber_gives_up_and_can_be_sent_again(world: World) -> None:
+    await world.subscribe("s2")
+    world.receiver.status = {"s1": 500, "s2": 500}
+    capture = await ship(world)
+    await world.publish(times=1)
+    assert await state(world) == "READY"
+    await world.publish(times=1)
+    failed = await world.capture(ORDER, BOX)
+    assert (failed.state, failed.reason) == ("FAILED", "no subscriber took it")
+    assert [step.state for step in failed.history] == ["READY", "FAILED"], "told once, not by each"
+    world.receiver.status = {}
+    await world.send_again(capture)
+    await world.publish()
+    assert await state(world) == "SENT"
+    assert len(world.receiver.ids) == 6
+    assert len(set(world.receiver.ids)) == 2, "the same ids at every attempt"
+
+
+async def test_one_that_took_it_is_enough_and_is_not_sent_it_again(world: World) -> None:
+    await world.subscribe("s2")
+    world.receiver.status = {"s2": 500}
+    capture = await ship(world)
+    await world.publish(times=2)
+    assert await state(world) == "SENT"
+    await world.send_again(capture)
+    await world.publish()
+    sent = [destination for destination, _ in world.receiver.sent]
+    assert (sent.count("s1"), sent.count("s2")) == (1, 3)
+    world.receiver.status = {}
+    await world.send_again(capture)
+    await world.publish()
+    with pytest.raises(Conflict, match="not sent again"):
+        await world.send_again(capture)
+
+
+async def test_held_before_it_was_enqueued_it_waits_for_the_release(world: World) -> None:
+    capture = await ship(world)
+    await world.do(capture, "hold", "the address is odd")
+    await world.publish(times=3)
+    assert world.receiver.sent == []
+    assert await messages(world) == ["held"]
+    with pytest.raises(Conflict, match="HELD"):
+        await world.send_again(capture)
+    released = await world.do(capture, "release")
+    assert released.state == "READY"
+    await world.publish()
+    assert world.receiver.sent == [("s1", capture.id)]
+
+
+async def test_held_between_two_attempts(world: World) -> None:
+    world.receiver.status = {"s1": 500}
+    capture = await ship(world)
+    await world.publish()
+    await world.do(capture, "hold")
+    await world.publish(times=3)
+    assert len(world.receiver.sent) == 1
+    world.receiver.status = {}
+    await world.do(capture, "release")
+    await world.publish()
+    assert len(world.receiver.sent) == 2
+    assert await state(world) == "SENT"
+
+
+async def test_a_contradiction_holds_what_is_on_its_way(world: World) -> None:
+    capture = await ship(world)
+    await world.publishing.catch_up()
+    await world.come(event(CANCELLED, "2025-03-03T10:00:00Z"))
+    await world.publish(times=2)
+    assert world.receiver.sent == []
+    assert await state(world) == "HELD"
+    resolved = package(BOX, "CANCELLED", reason="UNDELIVERABLE", tracker=UPS, items=[("item", "1")])
+    await world.come(order_answer("2025-03-03T11:00:00Z", resolved))
+    await world.publish()
+    assert world.receiver.sent == [("s1", capture.id)]
+
+
+async def test_void_is_never_sent_but_what_was_collected_is_known(world: World) -> None:
+    capture = await ship(world)
+    void = await world.do(capture, "void", "fraud")
+    assert (void.state, void.reason) == ("VOID", "fraud")
+    await world.publish(times=2)
+    assert world.receiver.sent == []
+    for action in ("hold", "release", "fail"):
+        with pytest.raises(Conflict):
+            await world.do(capture, action)
+    assert (await world.do(capture, "acknowledge")).state == "ACKED"
+    with pytest.raises(Conflict):
+        await world.do(capture, "void")
+
+
+async def test_a_late_subscriber_is_told_only_of_what_is_not_collected(world: World) -> None:
+    capture = await ship(world)
+    await world.do(capture, "acknowledge")
+    await world.subscribe("late")
+    await world.store.write(lambda tx: tx.journal.set_checkpoint("publisher", 0))
+    await world.publish()
+    assert world.receiver.sent == []
+
+
+async def test_whatever_comes_after_an_acknowledgement_moves_nothing(world: World) -> None:
+    capture = await ship(world)
+    await world.publish()
+    await world.do(capture, "acknowledge")
+    before = await world.capture(ORDER, BOX)
+    await world.come(event(CANCELLED, "2025-03-03T10:00:00Z"), event(DELIVERED, "2025-03-04T10:00:00Z"))
+    await world.come(
+        tracker_answer("2025-03-05T00:00:00Z", UPS, scan("RETURN_TO_SENDER", "2025-03-04T12:00:00Z"))
+    )
+    await world.rebuild()
+    await world.publish(times=2)
+    assert await world.capture(ORDER, BOX) == before
+    assert world.receiver.sent == [("s1", capture.id)]
+
+
+async def test_what_is_asked_for_wrongly_says_so(world: World) -> None:
+    capture = await ship(world)
+    with pytest.raises(Invalid, match="acknowledge, fail, hold, release, void"):
+        await world.do(capture, "take")
+    with pytest.raises(Conflict, match="only a held one"):
+        await world.do(capture, "release")
+    with pytest.raises(Conflict, match="no subscriber wanted it"):
+        await world.send_again(capture)
+    missing = type(capture)("cap_missing", "", "", "", "READY", world.now, (), (), ())
+    with pytest.raises(NotFound):
+        await world.do(missing, "hold")
+    with pytest.raises(NotFound):
+        await world.send_again(missing)
