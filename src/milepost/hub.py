@@ -15,21 +15,23 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from random import Random
 
 import structlog
-from pydantic import SecretStr
 
-from milepost import __version__, sql
+from milepost import __version__, credentials, sql
 from milepost.buywithprime.client import BuyWithPrimeClient
 from milepost.config import Config
 from milepost.domain.condition import Policy, policy_from
-from milepost.domain.errors import Misconfigured, StoreUnavailable
+from milepost.domain.errors import StoreUnavailable
 from milepost.domain.instant import Instant
+from milepost.domain.message import render
 from milepost.domain.retention import check_retention
 from milepost.pipeline import hydrator as hydration
 from milepost.pipeline import projector
 from milepost.pipeline.background import Background, Part
+from milepost.pipeline.capturing import CaptureLedger
 from milepost.pipeline.consumer import Consumer, Prepare
 from milepost.pipeline.hydrator import Hydrator
 from milepost.pipeline.ingest import Ingest
@@ -37,18 +39,22 @@ from milepost.pipeline.lease import Fenced, LeaseHolder, Party
 from milepost.pipeline.projector import Projector
 from milepost.pipeline.publishing import NAME as PUBLISHER
 from milepost.pipeline.publishing import Publishing
+from milepost.pipeline.reconciler import NAME as RECONCILER
+from milepost.pipeline.reconciler import Reconciler
 from milepost.pipeline.retention import NAME as RETENTION
 from milepost.pipeline.retention import Retention
+from milepost.pipeline.subscribers import Matching
 from milepost.pipeline.sweeper import NAME as SWEEPER
 from milepost.pipeline.sweeper import Sweeper
 from milepost.store import Store
 from milepost.transports import sqs
 from milepost.transports.asgi import Receive, Scope, Send
-from milepost.transports.oauth import Client, TokenEndpoint, Tokens
+from milepost.transports.egress import may_name, networks
+from milepost.transports.oauth import TokenEndpoint, Tokens
+from milepost.transports.senders import Senders
 from milepost.transports.server import Limits, serve
 from milepost.transports.signature import SignatureVerifier
-from milepost.transports.webhook import Authenticator, Credential, WebhookEndpoint
-from milepost.transports.webhook_sender import WebhookSender
+from milepost.transports.webhook import Authenticator, WebhookEndpoint
 from milepost.web.app import create_app
 from milepost.web.context import Context
 
@@ -61,7 +67,7 @@ DATABASE_WAIT_S = 60.0
 supervises it sees that."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 4.0
 WEBHOOK, TOKEN = "/webhooks/buy-with-prime", "/oauth/token"
-LEASES = (projector.NAME, hydration.NAME, SWEEPER, RETENTION, PUBLISHER)
+LEASES = (projector.NAME, hydration.NAME, SWEEPER, RECONCILER, RETENTION, PUBLISHER)
 """What only one hub on a database does at a time. What hydrates goes together, and what publishes."""
 
 log = structlog.get_logger()
@@ -159,19 +165,24 @@ class Hub:
         config, clock = self.config, self._clock
         policy = policy_of(config)
         check_retention(config.retention_days, policy)
-        tokens = Tokens(_oauth_clients(config), clock=clock)
+        tokens = Tokens(credentials.oauth_clients(config), clock=clock)
         verifier = None
         if config.signature_jwks_url is not None:
             verifier = SignatureVerifier(config.signature_jwks_url, clock=clock)
         authenticator = Authenticator(
-            _credentials(config), tokens, verifier, insecure=config.insecure, closed=config.has_queue
+            credentials.webhook_credentials(config),
+            tokens,
+            verifier,
+            insecure=config.insecure,
+            closed=config.has_queue,
         )
         if config.api_key is None and not config.insecure:
             log.warning(
                 "hub.no_api_key", hint="set MILEPOST_API_KEY: without a key nobody can read or operate"
             )
-        api_clients = self._api_clients()
-        self._sender = WebhookSender(clock, allow=config.egress_allow)
+        api_clients = credentials.api_clients(config, clock)
+        self._clients = list(api_clients.values())
+        self._senders = Senders(clock, allow=config.egress_allow)
         self.store = await open_database(config, "milepost serve", clock, self._database_wait_s)
         party = party_of(config, "milepost serve")
         self._holders = {name: LeaseHolder(self.store, name, party, now) for name in LEASES}
@@ -187,16 +198,17 @@ class Hub:
         self.sweeper = Sweeper(
             self._fenced(SWEEPER), policy, clock, interval_ms=int(config.sweep_interval_s * 1000)
         )
-        self._retention = Retention(self._fenced(RETENTION), policy, clock, config.retention_days)
-        folding = projector_handler(config, self._fenced(projector.NAME), clock)
-        self.publishing = Publishing(
-            self._fenced(PUBLISHER),
-            {"webhook": self._sender},
+        self.reconciler = Reconciler(
+            self._fenced(RECONCILER),
+            policy,
             clock,
-            random=Random().random,  # noqa: S311 - jitter, not a secret
-            patience_days=config.disable_after_days,
-            probe=self._probe,
+            queries_per_minute=config.queries_per_minute,
+            can_ask=self.hydrator.can_ask,
+            nudge=self.hydrator.nudge,
         )
+        self._retention = self._retaining(self._fenced(RETENTION), policy)
+        folding = projector_handler(config, self._fenced(projector.NAME), clock)
+        self.publishing = self._publishing()
         self._consumers = [
             self._consumer(projector.NAME, folding),
             self._consumer(hydration.NAME, self.hydrator.prepare),
@@ -215,7 +227,8 @@ class Hub:
             version=__version__,
             hydrator=self.hydrator,
             # Whoever asks may ask any hub, also one that has no lease: what may go is looked at where it is removed.
-            retention=Retention(self.store, policy, clock, config.retention_days),
+            retention=self._retaining(self.store, policy),
+            policy=policy,
             admin_key=config.api_key.get_secret_value() if config.api_key else None,
             insecure=config.insecure,
             counters=self._counters,
@@ -223,9 +236,11 @@ class Hub:
             leases=self._background.held,
             tracking_secrets=config.tracking_secrets,
             published=self.publishing.notify,
+            may_reach=partial(may_name, allow=networks(config.egress_allow)),
+            disable_after_days=config.disable_after_days,
         )
         self._web = create_app(self._context)
-        await self._sender.open()
+        await self._senders.open()
 
     async def run(self, stop: asyncio.Event, ready: Callable[[int], None] = lambda port: None) -> None:
         """Serve until `stop` is set, then finish what is in flight. `ready` gets the port."""
@@ -261,7 +276,7 @@ class Hub:
     async def close(self) -> None:
         """Commit what was accepted, close clients and database, release the lock."""
         try:
-            await self._sender.close()
+            await self._senders.close()
             for client in self._clients:
                 await client.close()
         finally:
@@ -302,11 +317,35 @@ class Hub:
         async with self._holders[PUBLISHER].leading():
             return await self.publishing.publish()
 
+    async def reconcile(self) -> None:
+        """Ask about what is overdue, as far as the budget goes. Leases as for `settle`."""
+        async with self._holders[RECONCILER].leading():
+            await self.reconciler.reconcile()
+
     def _fenced(self, lease: str) -> Store:
         return Fenced(self.store, self._holders[lease])
 
     def _consumer(self, name: str, prepare: Prepare) -> Consumer:
         return Consumer(self._fenced(name), name, prepare, self._clock, probe=self._probe)
+
+    def _retaining(self, store: Store, policy: Policy) -> Retention:
+        """Nothing goes that a consumer has still to read: what is not fanned out yet would reach nobody."""
+        readers = (projector.NAME, hydration.NAME, PUBLISHER)
+        return Retention(store, policy, self._clock, self.config.retention_days, consumers=readers)
+
+    def _publishing(self) -> Publishing:
+        """What tells subscribers: what each of them wants, in its form, by the senders of its kind."""
+        return Publishing(
+            self._fenced(PUBLISHER),
+            self._senders.by_kind,
+            self._clock,
+            wants=Matching().wants,
+            render=render,
+            ledger=CaptureLedger(),
+            random=Random().random,  # noqa: S311 - jitter, not a secret
+            patience_days=self.config.disable_after_days,
+            probe=self._probe,
+        )
 
     def _parts(self) -> Sequence[Part]:
         """Everything that runs behind the endpoints: its name, what runs, and under which lease of `LEASES`. What
@@ -317,42 +356,20 @@ class Hub:
             Part(hydration.NAME, asking.run, hydration.NAME),
             Part("hydration", self.hydrator.run, hydration.NAME),
             Part(SWEEPER, self.sweeper.run, SWEEPER),
+            Part(RECONCILER, self.reconciler.run, RECONCILER),
             Part(RETENTION, self._retention.run, RETENTION),
             *self.publishing.parts(),
             *(Part(f"sqs.{receiver.name}", receiver.run) for receiver in self.receivers),
         )
 
-    def _api_clients(self) -> dict[str, BuyWithPrimeClient]:
-        """Clients by business product; the one under the empty name serves those that have none of their own."""
-        config, clients = self.config, dict[str, BuyWithPrimeClient]()
-        if config.bwp_client_id is not None and config.bwp_client_secret is not None:
-            clients[""] = BuyWithPrimeClient(
-                config.bwp_api_url,
-                config.bwp_client_id,
-                config.bwp_client_secret.get_secret_value(),
-                config.bwp_target_id,
-                clock=self._clock,
-            )
-        elif (config.bwp_client_id is None) != (config.bwp_client_secret is None):
-            raise Misconfigured("MILEPOST_BWP_CLIENT_ID and MILEPOST_BWP_CLIENT_SECRET go together")
-        for one in config.api_clients:
-            if one.business_product in clients:
-                raise Misconfigured(f"[[api_clients]] names business product {one.business_product} twice")
-            clients[one.business_product] = BuyWithPrimeClient(
-                one.api_url or config.bwp_api_url,
-                one.client_id,
-                one.client_secret.get_secret_value(),
-                one.target_id or one.business_product,
-                clock=self._clock,
-            )
-        self._clients = list(clients.values())
-        return clients
-
     def _counters(self) -> Mapping[str, int]:
         outcomes = self._webhook.outcomes
         webhook = {f"webhook.{name}": getattr(outcomes, name) for name in outcomes.__struct_fields__}
-        failing = {"publisher.failing": len(self.publishing.publisher.failing)}
-        return {**webhook, **sqs.counters(self.receivers), **self.hydrator.counters(), **failing}
+        own = {
+            "publisher.failing": len(self.publishing.publisher.failing),
+            "reconciler.asked": self.reconciler.asked,
+        }
+        return {**webhook, **sqs.counters(self.receivers), **self.hydrator.counters(), **own}
 
     def _ready(self) -> tuple[bool, dict[str, object]]:
         failing = dict(self._background.failing)
@@ -370,49 +387,3 @@ class Hub:
         if queues:
             shown["queues"] = queues
         return not (failing or broken), shown
-
-
-def _credentials(config: Config) -> list[Credential]:
-    credentials = [
-        Credential.basic(one.username, one.password.get_secret_value(), one.business_products)
-        for one in config.webhook_credentials
-    ]
-    if config.webhook_username is not None and config.webhook_password is not None:
-        password = config.webhook_password.get_secret_value()
-        credentials.append(Credential.basic(config.webhook_username, password))
-    elif (config.webhook_username is None) != (config.webhook_password is None):
-        raise Misconfigured("MILEPOST_WEBHOOK_USERNAME and MILEPOST_WEBHOOK_PASSWORD go together")
-    for listed in config.webhook_api_keys:
-        keys = [key.get_secret_value() for key in listed.keys]
-        credentials += [Credential.api_key(listed.header, key, listed.business_products) for key in keys]
-    if config.webhook_api_key is not None:
-        credentials += [
-            Credential.api_key(config.webhook_api_key_header, key)
-            for key in _overlapping("webhook_api_key", config.webhook_api_key)
-        ]
-    return credentials
-
-
-def _overlapping(setting: str, given: SecretStr) -> tuple[str, ...]:
-    """A secret, or two separated by a comma while one takes the other's place. Raises `Misconfigured` for none."""
-    found = tuple(filter(None, map(str.strip, given.get_secret_value().split(","))))
-    if not found:
-        raise Misconfigured(f"MILEPOST_{setting.upper()} holds blanks and commas only", setting=setting)
-    return found
-
-
-def _oauth_clients(config: Config) -> list[Client]:
-    clients = [
-        Client(
-            one.client_id,
-            tuple(secret.get_secret_value() for secret in one.client_secrets),
-            one.business_products,
-        )
-        for one in config.oauth_clients
-    ]
-    if config.oauth_client_id is not None and config.oauth_client_secret is not None:
-        both = _overlapping("oauth_client_secret", config.oauth_client_secret)
-        clients.append(Client(config.oauth_client_id, both))
-    elif (config.oauth_client_id is None) != (config.oauth_client_secret is None):
-        raise Misconfigured("MILEPOST_OAUTH_CLIENT_ID and MILEPOST_OAUTH_CLIENT_SECRET go together")
-    return clients

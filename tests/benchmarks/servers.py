@@ -12,7 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,10 +125,15 @@ http {{ access_log off; client_body_temp_path {folder}/body; proxy_temp_path {fo
 
 @contextmanager
 def hub(
-    folder: Path, *, consumers: bool, database: Path | None = None, postgres: Postgres | None = None
+    folder: Path,
+    *,
+    consumers: bool,
+    database: Path | None = None,
+    postgres: Postgres | None = None,
+    settings: Mapping[str, str] | None = None,
 ) -> Iterator[Server]:
     """Milepost with Basic authentication, on SQLite or a new database of `postgres`; `consumers` off: acknowledge
-    and journal only."""
+    and journal only. `settings` are environment variables beyond these."""
     folder.mkdir()
     kept: Path | str = database or folder / "hub.db"
     url = f"sqlite:///{kept}"
@@ -144,6 +149,7 @@ def hub(
         "MILEPOST_API_KEY": "bench-key",
         "MILEPOST_INGEST_ONLY": "false" if consumers else "true",
         "MILEPOST_LOG_LEVEL": "error",
+        **(settings or {}),
     }
     command = [sys.executable, "-m", "milepost.cli.main", "serve"]
     with running(command, environment, port, folder / "log") as process:

@@ -17,6 +17,7 @@ from tests.contract.retention_contract import RetentionContract
 from tests.contract.roads_contract import RoadsContract
 from tests.contract.sequences_contract import SequencesContract
 from tests.contract.views_contract import ViewsContract
+from tests.contract.volumes_contract import VolumesContract
 from tests.contract.work_contract import WorkContract
 
 from milepost.store import Store
@@ -33,6 +34,7 @@ class StoreContract(
     LeasesContract,
     LedgerContract,
     RetentionContract,
+    VolumesContract,
 ):
     @pytest.fixture
     async def store(self, harness: Harness) -> AsyncIterator[Store]:

@@ -3,14 +3,17 @@
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from tests.web.world import ADMIN_KEY, World, one_delivery
 
+from milepost.domain.attempt import Attempt, Destination, Message, Replay
 from milepost.domain.capture import capture_id
 from milepost.domain.instant import Instant
-from milepost.store import Ask, Store
+from milepost.store import Ask, Store, Transaction
 from milepost.web.app import ROUTES
 
 PUBLIC = {"/healthz", "/readyz", "/track/{token:str}"}
+CAPTURE_VERBS = ("acknowledge", "fail", "hold", "release", "void", "resend")
 CAPTURE = f"/v1/captures/{capture_id('bp-1', 'order-1', 'delivery-1')}"
 
 SINGLE = {
@@ -37,17 +40,41 @@ LISTS = {
     "/v1/hydration",
     "/v1/failures",
     "/v1/captures",
+    "/v1/missing/overdue",
 }
-OPERATE = {
-    ("POST", "/v1/quarantine/1/release"),
-    ("POST", "/v1/hydration/retry"),
-    ("GET", "/v1/retention"),
-    ("POST", "/v1/orders/order-1/notes"),
-    ("PUT", "/v1/orders/order-1/authorization"),
-    ("POST", "/v1/orders/order-1/tracking-link"),
-    *(("POST", f"{CAPTURE}/{verb}") for verb in ("acknowledge", "fail", "hold", "release", "void", "resend")),
+SUBSCRIBERS = {
+    ("GET", "/v1/subscribers/sub_1"),
+    ("POST", "/v1/subscribers/sub_1/test"),
+    ("GET", "/v1/messages/1-sub_1"),
+    ("POST", "/v1/messages/1-sub_1/resend"),
+    ("POST", "/v1/replays"),
+    ("GET", "/v1/replays/rpl_1"),
+    ("POST", "/v1/replays/rpl_1/cancel"),
 }
-ADMIN = {
+SUBSCRIBERS_ADMIN = {
+    ("PATCH", "/v1/subscribers/sub_1"),
+    ("DELETE", "/v1/subscribers/sub_1"),
+    ("POST", "/v1/subscribers/sub_1/enable"),
+    ("POST", "/v1/subscribers/sub_1/disable"),
+    ("POST", "/v1/subscribers/sub_1/rotate"),
+}
+"""About a subscriber of bp-1: for a key of another there is none."""
+SUBSCRIBER_LISTS = {"/v1/subscribers", "/v1/replays", "/v1/messages", "/v1/attempts"}
+OPERATE = (
+    SUBSCRIBERS
+    | {("GET", path) for path in SUBSCRIBER_LISTS}
+    | {
+        ("POST", "/v1/quarantine/1/release"),
+        ("POST", "/v1/hydration/retry"),
+        ("GET", "/v1/retention"),
+        ("POST", "/v1/orders/order-1/notes"),
+        ("PUT", "/v1/orders/order-1/authorization"),
+        ("POST", "/v1/orders/order-1/tracking-link"),
+        *(("POST", f"{CAPTURE}/{verb}") for verb in CAPTURE_VERBS),
+    }
+)
+ADMIN = SUBSCRIBERS_ADMIN | {
+    ("POST", "/v1/subscribers"),
     ("GET", "/v1/keys"),
     ("POST", "/v1/keys"),
     ("DELETE", "/v1/keys/key_1"),
@@ -55,14 +82,19 @@ ADMIN = {
 }
 WHOLE = {"/metrics"}
 STREAM = {"/v1/stream"}
-SCOPED = {"/v1/roads"}
+SCOPED = {"/v1/roads", "/v1/missing"}
 """Numbers of what a key may see."""
-REST: set[tuple[str, str]] = {("GET", path) for path in SINGLE | LISTS | WHOLE | STREAM | SCOPED}
+SCHEMAS = {"/v1/schemas", "/v1/schemas/order.updated"}
+"""The same for everybody."""
+REST: set[tuple[str, str]] = {("GET", path) for path in SINGLE | LISTS | WHOLE | STREAM | SCOPED | SCHEMAS}
 EVERY = sorted(REST | OPERATE | ADMIN)
 
 BODIES: dict[str, dict[str, Any]] = {
     "/v1/hydration/retry": {"businessProductId": "bp-1", "target": "order/order-1"},
     "/v1/keys": {"name": "new"},
+    "/v1/subscribers": {"name": "new", "url": "https://oms.example/hook"},
+    "/v1/subscribers/sub_1/rotate": {},
+    "/v1/replays": {"subscriberId": "sub_1"},
     "/v1/orders/order-1/notes": {"text": "left at the door"},
     "/v1/orders/order-1/authorization": {"captureBefore": "2025-02-01T00:00:00Z"},
 }
@@ -96,12 +128,26 @@ async def filled(world: World) -> World:
     )
     ask = Ask("bp-1", "order/order-1", 0, Instant(world.now), 3, (1,), "gaveUp", "no answer")
     await world.store.write(lambda tx: tx.work.put([ask]))
+    await world.store.write(_subscriber)
     return world
+
+
+def _subscriber(tx: Transaction) -> None:
+    """One of bp-1, with a message, an attempt and a replay."""
+    settings = b'{"url":"https://oms.example/hook"}'
+    wanted = b'{"businessProductIds":["bp-1"]}'
+    tx.attempts.put_destination(Destination("sub_1", "webhook", settings, form="milepost", filter=wanted))
+    tx.attempts.put_replay(Replay("rpl_1", "sub_1", "replay", "running", 0, 1, Instant(0)))
+    tx.attempts.enqueue([Message("1-sub_1", "sub_1", 1, "pending", 0, Instant(0))])
+    (claimed,) = tx.attempts.claim(Instant(1), Instant(2), 1, share=1, room={}, paced={})
+    attempt = Attempt("1-sub_1", 1, Instant(1), 1, "failed")
+    tx.attempts.record([(attempt, replace(claimed, tries=1, lease_until=None))])
 
 
 async def _status(world: World, method: str, path: str, key: str | None) -> tuple[int, str]:
     async with world.client(key) as client:
-        answer = await client.request(method, path, json=None if method == "GET" else BODIES.get(path))
+        body = BODIES.get(path, {} if method in ("POST", "PATCH") else None)
+        answer = await client.request(method, path, json=None if method == "GET" else body)
     kind = answer.headers.get("content-type", "")
     return answer.status_code, answer.json()["code"] if "problem" in kind else ""
 
@@ -132,17 +178,19 @@ async def test_a_key_of_another_business_product_sees_nothing(filled: World) -> 
         asked = f"{path}?businessProductId=bp-1"
         if "quarantine" not in path and "captures" not in path:
             assert await _status(filled, "GET", asked, foreign) == (404, "not_found"), path
-    for path in sorted(LISTS):
+    for path in sorted(LISTS | SUBSCRIBER_LISTS):
         async with filled.client(foreign) as client:
             answer = (await client.get(path)).json()
             assert answer == {"items": [], "next": None}, path
     for path in sorted(SCOPED):
         answer = await filled.get(path, foreign)
         assert answer.status_code == 200, path
-        assert all(road["arrivals"] == 0 for road in answer.json()["roads"]), path
+        assert all(road["arrivals"] == 0 for road in answer.json().get("roads", [])), path
+        assert not answer.json().get("losses"), path
+    lists = {("GET", path) for path in SUBSCRIBER_LISTS}
     # An order may be told of before it is known: this one of theirs has nothing to do with ours.
-    theirs = ("PUT", "/v1/orders/order-1/authorization")
-    for method, path in OPERATE - {("GET", "/v1/retention"), theirs}:
+    theirs = {("GET", "/v1/retention"), ("PUT", "/v1/orders/order-1/authorization")}
+    for method, path in sorted((OPERATE | SUBSCRIBERS_ADMIN) - lists - theirs):
         assert await _status(filled, method, path, foreign) == (404, "not_found")
     for method, path in (("GET", "/metrics"), ("GET", "/v1/retention"), ("POST", "/v1/retention")):
         assert await _status(filled, method, path, foreign) == (403, "forbidden"), path
@@ -154,9 +202,17 @@ async def test_the_own_business_product_is_answered(filled: World) -> None:
     for path in sorted(SINGLE - {"/v1/quarantine/1"}):
         assert (await _status(filled, "GET", path, own))[0] == 200, path
     assert (await _status(filled, "GET", "/v1/quarantine/1", own))[0] == 200
-    for path in sorted(LISTS - {"/v1/failures"}):
+    for path in sorted(LISTS - {"/v1/failures", "/v1/missing/overdue"}):
         async with filled.client(own) as client:
             assert (await client.get(path)).json()["items"], path
+
+
+async def test_a_subscriber_of_the_own_business_product_is_there(filled: World) -> None:
+    own = await filled.key("admin", "bp-1")
+    for path in sorted(SUBSCRIBER_LISTS):
+        assert (await filled.get(path, own)).json()["items"], path
+    for method, path in sorted(SUBSCRIBERS | SUBSCRIBERS_ADMIN - {("DELETE", "/v1/subscribers/sub_1")}):
+        assert (await _status(filled, method, path, own))[0] in (200, 202), path
 
 
 async def test_a_body_that_may_be_anothers_is_not_shown(filled: World) -> None:

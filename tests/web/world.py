@@ -117,7 +117,8 @@ def _app(context: Context) -> Litestar:
     if not _APPS:
         _APPS.append(create_app(context))
     _APPS[0].state.context = context
-    _APPS[0].state.pop("store_state", None)
+    for known in ("store_state", "missing"):
+        _APPS[0].state.pop(known, None)
     return _APPS[0]
 
 

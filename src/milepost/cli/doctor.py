@@ -9,7 +9,7 @@ import os
 import platform
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import httpx
 import typer
@@ -21,7 +21,7 @@ from milepost.domain.finding import Finding
 from milepost.store import Counts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from milepost.config import Config
     from milepost.sql import Holder, Server
@@ -67,7 +67,10 @@ def doctor(
         findings.append(_authentication(config))
         findings.extend(asyncio.run(_database(config)))
         findings.extend(asyncio.run(_api(config)))
-    findings.append(_hub(url or os.environ.get("MILEPOST_URL") or DEFAULT_URL))
+    address = url or os.environ.get("MILEPOST_URL") or DEFAULT_URL
+    findings.append(_hub(address))
+    if findings[-1].ok:
+        findings.extend(_missing(address, config))
     if (aws or source is not None) and config is not None:
         from milepost.cli.doctor_aws import look_at_aws
 
@@ -242,3 +245,36 @@ def _hub(url: str) -> Finding:
         return Finding("hub", False, f"nothing answers at {url} ({e or type(e).__name__})", "milepost serve")
     mend = "see the hub's log; /readyz names what fails"
     return Finding("hub", response.status_code == 200, f"{url} answers {response.status_code}", mend)
+
+
+def _missing(url: str, config: "Config | None") -> list[Finding]:
+    """What the hub says did not come. Nothing, where it does not let us ask."""
+    key = os.environ.get("MILEPOST_API_KEY")
+    if key is None and config is not None and config.api_key is not None:
+        key = config.api_key.get_secret_value()
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+    try:
+        response = httpx.get(f"{url.rstrip('/')}/v1/missing", headers=headers, timeout=30.0)
+    except httpx.HTTPError as e:
+        return [Finding("missing events", False, f"not told ({e or type(e).__name__})", "see the hub's log")]
+    if response.status_code != 200:
+        return []
+    return list(missing_findings(response.json()))
+
+
+def missing_findings(answer: "Mapping[str, Any]") -> "Iterator[Finding]":
+    """What `/v1/missing` means: silence and a missing scope are wrong, a loss is told."""
+    mend = "look at the subscription with Buy with Prime; milepost missing shows what is asked meanwhile"
+    silent = [f"{one['type']} by {one['road']} since {one['since']}" for one in answer["silent"]]
+    yield Finding("silent subscriptions", not silent, "; ".join(silent) or "none", mend)
+    lacking = [f"{one['businessProductId']} gets no {one['missing']}" for one in answer["scopes"]]
+    permissions = {one["permission"] for one in answer["scopes"]}
+    mend = f"subscribe to it; credentials need {', '.join(sorted(permissions))}"
+    yield Finding("subscriptions", not lacking, "; ".join(lacking) or "none is missed", mend)
+    lost = [
+        f"{one['lost']} of {one['expected']} {one['type']} by {one['road']}"
+        for one in answer["losses"]
+        if one["lost"]
+    ]
+    found = "; ".join(lost) or ("none lost" if answer["losses"] else "nothing to measure yet")
+    yield Finding("losses", True, found)

@@ -7,12 +7,14 @@ from typer.core import TyperGroup
 
 from milepost import __version__
 from milepost.cli import (
+    attempts,
     bench,
     captures,
     database,
     doctor,
     explanation,
     listen,
+    missing,
     notes,
     operate,
     receive,
@@ -21,6 +23,7 @@ from milepost.cli import (
     sandbox,
     serve,
     show,
+    subscribers,
 )
 from milepost.cli.client import errors
 from milepost.domain.errors import MilepostError
@@ -72,6 +75,9 @@ for module in (
     captures,
     notes,
     roads,
+    subscribers,
+    attempts,
+    missing,
     retention,
     database,
     doctor,

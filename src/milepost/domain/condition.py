@@ -352,12 +352,12 @@ def _promise(delivery: Document, policy: Policy) -> Iterator[_Timed]:
     evidence = {"promised": promised, "expected": expected}
     if expected is not None and expected > promised:
         yield _Timed(WILL_BE_LATE, ALWAYS, evidence)
-    end = _end_of_promise(original["latest"] or original["earliest"], promised, policy.calendar)
+    end = end_of_promise(original["latest"] or original["earliest"], promised, policy.calendar)
     late_from = Instant(end + policy.late_grace_hours * HOUR)
     yield _Timed(LATE, late_from, {**evidence, "since": format_instant(min(end, LAST_INSTANT))})
 
 
-def _end_of_promise(text: str | None, promised: str, calendar: BusinessCalendar) -> Instant:
+def end_of_promise(text: str | None, promised: str, calendar: BusinessCalendar) -> Instant:
     """The end of the promised day where the promise was written; in the hub's zone if it doesn't say where."""
     zone = None
     if text is not None and parse_stamp(text).zone == "offset-explicit":

@@ -107,10 +107,19 @@ async def count(store: Store, replay: Replay, wants: Wants) -> int:
 
 def cancel(tx: Transaction, id: str, now: Instant) -> int | None:
     """Send nothing more of it; how many messages were still to be sent. A destination whose history was being sent
-    goes live without the rest of that. None: there is no such replay under way."""
+    goes live without the rest of that. A replay that is through the journal may still have messages to be sent.
+    None: there is no such replay under way."""
     replay = tx.attempts.replay(id)
-    if replay is None or replay.state != "running":
+    if replay is None or replay.state == "cancelled":
         return None
+    if replay.state == "done":
+        # What goes to a destination after its backfill is no longer of that.
+        left = (
+            0 if replay.kind == "backfill" else tx.attempts.drop_replay(replay, f"replay {id} was cancelled")
+        )
+        if left:
+            tx.attempts.put_replay(replace(replay, state="cancelled", ended_at=now))
+        return left or None
     tx.attempts.put_replay(replace(replay, state="cancelled", ended_at=now))
     dropped = tx.attempts.drop_replay(replay, f"replay {id} was cancelled")
     destination = tx.attempts.destination(replay.destination_id)

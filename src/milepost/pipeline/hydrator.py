@@ -88,6 +88,10 @@ class Hydrator:
         """Look again at what is due (a stepped clock moved, an ask was reopened)."""
         self._wake.set()
 
+    def can_ask(self, business_product_id: str) -> bool:
+        """Whether there are credentials to ask about this business product."""
+        return self._line(business_product_id) is not None
+
     # ── From events to asks ────────────────────────────────────────────────────────────────────────────────
 
     async def prepare(self, batch: Sequence[Record]) -> Effects:

@@ -2,7 +2,8 @@
 
 `Inquirer.ask` queries the API outside any transaction, judges the answer by `domain.hydration`'s rules, and in one
 write journals the snapshot, the settlements of events that ended without an answer, and the ask's new state. Which
-ask is due, and how many run at once, is `hydrator`'s.
+ask is due, and how many run at once, is `hydrator`'s. An ask that no event waits for is the reconciler's: it is asked
+once, and its answer is kept when it says something new.
 """
 
 import asyncio
@@ -111,6 +112,11 @@ class Job(Struct, frozen=True):
         return self.ask.business_product_id, self.ask.target
 
     @property
+    def is_check(self) -> bool:
+        """Whether no event waits: it is asked because nothing was heard (`reconciler`)."""
+        return not self.ask.waiting
+
+    @property
     def query(self) -> QueryName:
         return "order" if self.ask.target.startswith("order/") else "packageTracker"
 
@@ -172,7 +178,7 @@ class Inquirer:
     async def ask(self, job: Job) -> None:
         """Ask once. Raises `StoreUnavailable` when what came of it can't be written, and `LeaseLost` when it may
         not be: it will be asked again, by whoever does it then."""
-        if not job.waiting:
+        if not job.waiting and not job.is_check:
             await self._store.write(lambda tx: tx.work.done([job.key]))
             return
         # Never before an arrival that it is asked for: a clock set back must not undo what came first.
@@ -277,7 +283,9 @@ class Inquirer:
 
     def _count(self, job: Job, verdict: Verdict, *, null: bool, gave_up: int) -> None:
         outcome = "null" if null else "answered" if verdict.answered else "notYet"
-        self.counts["coalesced"] += len(job.waiting) - 1
+        if job.is_check:
+            outcome = "news" if verdict.keep else "noNews"
+        self.counts["coalesced"] += max(0, len(job.waiting) - 1)
         self.counts["answered"] += len(verdict.answered)
         self.counts["noNewMilestone"] += len(verdict.no_new_milestone)
         self.counts["gaveUp"] += gave_up
@@ -326,7 +334,11 @@ class Inquirer:
         self._log(job, outcome)
 
     def _later(self, tx: Transaction, job: Job, ask: Ask, trouble: Trouble, error: str) -> int:
-        """Put an ask off to its next try, or give it up; returns how many events were given up."""
+        """Put an ask off to its next try, or give it up; returns how many events were given up. What no event waits
+        for is asked again when the reconciler wants it."""
+        if not ask.waiting:
+            tx.work.done([job.key])
+            return 0
         now, tries = self._clock(), job.ask.tries + 1
         delay = next_delay(trouble, tries, self._random.random())
         if delay is not None:
@@ -362,7 +374,7 @@ class Inquirer:
             business_product=job.ask.business_product_id,
             outcome=outcome,
             events=len(job.waiting),
-            first_position=job.waiting[0].event.position,
+            first_position=job.waiting[0].event.position if job.waiting else None,
             tries=job.ask.tries + 1,
         )
 

@@ -167,6 +167,11 @@ class Publisher:
         self._wake.set()
         return found
 
+    async def next_due(self) -> Instant | None:
+        """When the next message can be sent, as far as the store and rates know; None: there is none."""
+        resting = self._pacing.resting(self._clock())
+        return await self._store.read(lambda tx: tx.attempts.next_due(resting))
+
     async def run(self, stop: asyncio.Event) -> None:
         """Send what is due until `stop` is set, then finish the attempts that are under way."""
         watcher = asyncio.create_task(self._wake_on(stop))
@@ -323,8 +328,7 @@ class Publisher:
     async def _look_at(self, now: Instant) -> Instant:
         """When to look again, having looked at `now`: the next due time, at the latest soon, and not at once for
         what is due and could not be had."""
-        resting = self._pacing.resting(now)
-        due = await self._store.read(lambda tx: tx.attempts.next_due(resting))
+        due = await self.next_due()
         latest = Instant(now + self._by_clock(self._look_again))
         return latest if due is None or due <= now else min(due, latest)
 

@@ -13,9 +13,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from milepost.sandbox.api_error import invalid
-from milepost.sandbox.events import SOURCE_PREFIX
-from milepost.transports.webhook_settings import (
+from milepost.domain.webhook_settings import (
     AuthConfig,
     BasicAuthConfig,
     ClientParameters,
@@ -23,6 +21,8 @@ from milepost.transports.webhook_settings import (
     OAuthConfig,
     Pair,
 )
+from milepost.sandbox.api_error import invalid
+from milepost.sandbox.events import SOURCE_PREFIX
 
 LONGEST_URL = 2_048
 LONGEST_VALUE = 4_096

@@ -13,6 +13,13 @@ from msgspec.structs import replace
 from milepost.domain.errors import Misconfigured
 from milepost.domain.event import CATALOGUE
 from milepost.domain.instant import Instant
+from milepost.domain.webhook_settings import (
+    AuthConfig,
+    BasicAuthConfig,
+    ClientParameters,
+    OAuthConfig,
+    WebhookSettings,
+)
 from milepost.sandbox import event_sources, subscriptions
 from milepost.sandbox.destinations import EventBridgeTarget, WebhookTarget
 from milepost.sandbox.events import API_VERSION
@@ -20,13 +27,6 @@ from milepost.sandbox.permissions import SANDBOX_TARGET
 from milepost.sandbox.subscriptions import Subscription
 from milepost.sandbox.world import dice, uuid_text
 from milepost.store import Transaction
-from milepost.transports.webhook_settings import (
-    AuthConfig,
-    BasicAuthConfig,
-    ClientParameters,
-    OAuthConfig,
-    WebhookSettings,
-)
 
 ACCOUNT, REGION = "000000000000", "us-east-1"
 FORMER = "hub"

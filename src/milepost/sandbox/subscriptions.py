@@ -24,6 +24,7 @@ from msgspec.structs import replace
 from milepost.domain.attempt import Destination
 from milepost.domain.event import canonical_type
 from milepost.domain.instant import Instant
+from milepost.domain.webhook_settings import AuthConfig, WebhookSettings
 from milepost.sandbox import event_sources
 from milepost.sandbox.api_error import CONFLICT, ApiError, access_denied, invalid
 from milepost.sandbox.destinations import EventBridgeTarget, Target, WebhookTarget, auth_of, target_of
@@ -31,7 +32,6 @@ from milepost.sandbox.event_sources import DestinationNameTaken
 from milepost.sandbox.permissions import SANDBOX_TARGET, Caller, event_type
 from milepost.sandbox.world import dice, uuid_text
 from milepost.store import Store, Transaction, View, ViewKind
-from milepost.transports.webhook_settings import AuthConfig, WebhookSettings
 
 KIND: ViewKind = "subscription"
 PROFILE: ViewKind = "authProfile"

@@ -14,6 +14,11 @@ _d, _m, _b, _r = schema.destinations.c, schema.messages.c, schema.breakers.c, sc
 _ALL = select(schema.destinations)
 _DISABLED = select(_d.id).where(_d.enabled == false())
 
+_NEWEST = select(func.max(_d.version))
+# Each by itself: together they would be counted through the whole table.
+_VERSION = select(
+    select(func.count()).select_from(schema.destinations).scalar_subquery(), _NEWEST.scalar_subquery()
+)
 _RECOVERED = (
     update(schema.destinations)
     .where(_d.id.in_(bindparam("ids", expanding=True)), _d.failing_since.is_not(None))
@@ -33,14 +38,11 @@ class SqlDestinations:
         self._connection = connection
 
     def destinations_version(self) -> tuple[int, int]:
-        statement = select(func.count(), func.coalesce(func.max(_d.version), 0)).select_from(
-            schema.destinations
-        )
-        count, newest = self._connection.execute(statement).one()
-        return count, newest
+        count, newest = self._connection.execute(_VERSION).one()
+        return count, newest or 0
 
     def _next_version(self) -> int:
-        return self.destinations_version()[1] + 1
+        return (self._connection.execute(_NEWEST).scalar() or 0) + 1
 
     def put_destination(self, destination: Destination) -> None:
         row = {

@@ -450,11 +450,11 @@ volumes = Table(
     "volumes",
     metadata,
     Column("business_product_id", Text, nullable=False),
-    Column("family", Text, nullable=False),
+    Column("type", Text, nullable=False),
     Column("road", Text, nullable=False),
     Column("hour", BigInteger, nullable=False),
     Column("events", BigInteger, nullable=False),
-    PrimaryKeyConstraint("business_product_id", "family", "road", "hour"),
+    PrimaryKeyConstraint("business_product_id", "type", "road", "hour"),
     sqlite_with_rowid=False,
 )
 """How many events came in each hour (since 1970, UTC): what silence is compared with."""

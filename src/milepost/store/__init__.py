@@ -36,7 +36,7 @@ from milepost.store.journal import (
 from milepost.store.leases import Lease, Leases
 from milepost.store.ledger import CaptureKey, Ledger
 from milepost.store.views import FailedFold, Found, View, ViewKind, Views
-from milepost.store.volumes import VolumeKey, Volumes
+from milepost.store.volumes import Reached, VolumeKey, Volumes
 from milepost.store.work import Ask, Work
 
 __all__ = [
@@ -56,6 +56,7 @@ __all__ = [
     "Ledger",
     "NewRecord",
     "Quarantined",
+    "Reached",
     "Receipt",
     "Scope",
     "Store",

@@ -1,13 +1,27 @@
-"""How many events came by the hour, as every store keeps it: what silence is compared with."""
+"""How many events came by the hour, as every store keeps it: what silence and loss are measured against."""
 
 from collections.abc import Collection, Mapping
 from typing import Protocol
 
+from msgspec import Struct
+
 VolumeKey = tuple[str, str, str, int]
-"""(business product, family, road, hour since 1970 UTC). Families are `domain.volume`'s."""
+"""(business product, event type, road, hour since 1970 UTC)."""
+
+
+class Reached(Struct, frozen=True):
+    """How far arrivals were counted: first ones by position, further ones by their number."""
+
+    position: int
+    copy: int
 
 
 class Volumes(Protocol):
+    def count(self, behind: Reached, limit: int, from_hour: int) -> tuple[dict[VolumeKey, int], Reached]:
+        """Arrivals of events behind `behind`, at most `limit` first ones and as many copies, by hour from
+        `from_hour` on; and how far that is. The same as `behind` when there is nothing more."""
+        ...
+
     def add(self, counts: Mapping[VolumeKey, int]) -> None:
         """Add to what was counted."""
         ...
@@ -15,7 +29,7 @@ class Volumes(Protocol):
     def between(
         self, first: int, last: int, business_products: Collection[str] | None
     ) -> dict[VolumeKey, int]:
-        """Counts of the hours from `first` to `last`, both included."""
+        """Counts of the hours from `first` to `last`, both included; those under no business product always."""
         ...
 
     def forget(self, before: int) -> None:

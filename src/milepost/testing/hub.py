@@ -87,10 +87,9 @@ class _OnlyGiven(Config):
         return (init_settings,)
 
 
-@contextmanager
-def running(folder: Path, source: BuyWithPrime) -> Iterator[MilepostHub]:
-    """A hub that lives in `folder` until the end, subscribed to what `source` publishes from now on."""
-    config = _OnlyGiven.model_validate(
+def config(folder: Path, source: BuyWithPrime) -> Config:
+    """The settings of a hub that lives in `folder` and asks `source`."""
+    return _OnlyGiven.model_validate(
         {
             "database_url": f"sqlite:///{folder / 'milepost.db'}",
             "port": 0,
@@ -106,7 +105,12 @@ def running(folder: Path, source: BuyWithPrime) -> Iterator[MilepostHub]:
             "sweep_interval_s": NEVER_S,
         }
     )
-    hub = Hub(config, clock=source.clock.now)
+
+
+@contextmanager
+def running(folder: Path, source: BuyWithPrime) -> Iterator[MilepostHub]:
+    """A hub that lives in `folder` until the end, subscribed to what `source` publishes from now on."""
+    hub = Hub(config(folder, source), clock=source.clock.now)
     with hosted(hub) as host:
         made = MilepostHub(host, hub, source)
         source.subscribe(made.webhook_url, None, made.username, made.password)

@@ -12,6 +12,7 @@ import ipaddress
 import socket
 from collections.abc import Callable, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
@@ -64,6 +65,18 @@ def is_allowed(host: str, allow: Sequence[Network]) -> bool:
     if _in(address, allow) or (carried and all(_in(a, allow) for a in carried)):
         return True
     return _public(address) and all(_public(a) or _in(a, allow) for a in carried)
+
+
+def may_name(url: str, allow: Sequence[Network]) -> bool:
+    """Whether a URL may stand in a destination's settings, so that what can only fail is told at once: its port is
+    not denied, and its address, where it says one, is allowed. Names are judged when they are resolved."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+        ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return True
+    return port not in DENIED_PORTS and is_allowed(host, allow)
 
 
 def is_loopback(host: str) -> bool:

@@ -150,7 +150,7 @@ class EventBridgeClient:
         except TimeoutError:
             return Answer(error=f"no answer within {self.deadline_s:g} s")
         except (aiohttp.ClientError, OSError) as e:
-            return Answer(error=_words(e))
+            return Answer(error=words_of(e))
         except Exception as e:  # noqa: BLE001 (botocore's have no common root, and its parsers raise anything)
             return self._failure(e)
         return Answer(value, _status(value))
@@ -188,7 +188,7 @@ class EventBridgeClient:
         sent = (exceptions.HTTPClientError, parsers.ResponseParserError)
         unsent = (exceptions.ConnectTimeoutError, exceptions.EndpointConnectionError, exceptions.SSLError)
         own = isinstance(error, exceptions.BotoCoreError) and not isinstance(error, sent)
-        return Answer(error=_words(error), reached=not (own or isinstance(error, unsent)))
+        return Answer(error=words_of(error), reached=not (own or isinstance(error, unsent)))
 
 
 def _status(answer: Mapping[str, Any]) -> int | None:
@@ -237,12 +237,17 @@ def check_size(entry: Mapping[str, Any]) -> int:
     return size
 
 
-def requests_of(entries: Mapping[int, tuple[dict[str, Any], int]]) -> Iterator[dict[int, dict[str, Any]]]:
-    """Entries by number, with their sizes, as the fewest requests that keep their order."""
+def requests_of(
+    entries: Mapping[int, tuple[dict[str, Any], int]],
+    most: int = MOST_ENTRIES,
+    most_bytes: int = MOST_BYTES,
+) -> Iterator[dict[int, dict[str, Any]]]:
+    """Entries by number, with their sizes, as the fewest requests that keep their order. One that is larger than
+    the rest may be together goes alone."""
     request: dict[int, dict[str, Any]] = {}
     total = 0
     for number, (entry, size) in entries.items():
-        if request and (len(request) == MOST_ENTRIES or total + size > MOST_BYTES):
+        if request and (len(request) == most or total + size > most_bytes):
             yield request
             request, total = {}, 0
         request[number] = entry
@@ -269,7 +274,7 @@ class PartnerEventsSender:
         try:
             settings = msgspec.json.decode(destination.settings, type=EventBridgeSettings)
         except msgspec.DecodeError as e:
-            return [Outcome(None, _words(e), reached=False)] * len(parcels)
+            return [Outcome(None, words_of(e), reached=False)] * len(parcels)
         outcomes: dict[int, Outcome] = {}
         entries: dict[int, tuple[dict[str, Any], int]] = {}
         for number, parcel in enumerate(parcels):
@@ -284,7 +289,7 @@ class PartnerEventsSender:
             answer = await self._client.call(
                 settings.region, "put_partner_events", until=until, Entries=given
             )
-            outcomes.update(zip(request, _outcomes(answer, len(given)), strict=True))
+            outcomes.update(zip(request, outcomes_of(answer, len(given)), strict=True))
         target = f"{settings.source} at {self._client.where(settings.region)}"
         took = round((self._monotonic() - started) * 1000)
         return [
@@ -292,7 +297,7 @@ class PartnerEventsSender:
         ]
 
 
-def _outcomes(answer: Answer, count: int) -> list[Outcome]:
+def outcomes_of(answer: Answer, count: int) -> list[Outcome]:
     """What became of each of `count` entries."""
     if answer.value is None:
         failed = Outcome(answer.status, answer.error, answer.retry_after, reached=answer.reached)
@@ -320,6 +325,6 @@ def _status_of(code: str, sent: int | None) -> int | None:
     return 429 if code.startswith(THROTTLED) else 500 if code.startswith(BROKEN) else sent
 
 
-def _words(error: BaseException) -> str:
+def words_of(error: BaseException) -> str:
     """An error for people."""
     return f"{type(error).__name__}: {error}"[:500]

@@ -14,8 +14,8 @@ from msgspec import Struct
 from yarl import URL
 
 from milepost.domain.errors import MilepostError
+from milepost.domain.webhook_settings import OAuthConfig
 from milepost.transports.egress import is_loopback
-from milepost.transports.webhook_settings import OAuthConfig
 
 MARGIN_S = 10.0
 """A token is fetched anew this long before it expires."""

@@ -1,11 +1,11 @@
 """Sending a message by HTTP: one POST, with no authentication, Basic, or OAuth 2.0 client credentials.
 
-The settings of a destination of kind `webhook` are `webhook_settings`'. What is posted is rendered before it
-comes here; what is signed (`signature`: nothing, Amazon's way, or Standard Webhooks) is those bytes. Every
-attempt ends within one total deadline, token and connection included, and reads a bounded answer; redirects are
-not followed; addresses are `egress`'s to refuse. Once a status has come it is the answer, whatever becomes of
-the rest; of its body the beginning is kept, without the credentials that it may repeat. A 401 to a cached token
-is tried once more with a new one.
+The settings of a destination of kind `webhook` are `domain.webhook_settings`'. What is posted is rendered before it
+comes here; what is signed (`signature`: nothing, Amazon's way, or Standard Webhooks) is those bytes. While a secret
+is rotated the former one signs along for as long as it was given. Every attempt ends within one total deadline,
+token and connection included, and reads a bounded answer; redirects are not followed; addresses are `egress`'s to
+refuse. Once a status has come it is the answer, whatever becomes of the rest; of its body the beginning is kept,
+without the credentials that it may repeat. A 401 to a cached token is tried once more with a new one.
 
 When an attempt is due, and what its outcome means, is `pipeline.publisher`'s.
 """
@@ -28,10 +28,7 @@ from milepost.domain.attempt import Destination
 from milepost.domain.errors import MilepostError, Misconfigured
 from milepost.domain.instant import Instant
 from milepost.domain.retry import parse_retry_after
-from milepost.pipeline.sending import EXCERPT, Outcome, Parcel
-from milepost.transports.egress import checked_connector, networks
-from milepost.transports.receiver_token import ReceiverTokens
-from milepost.transports.webhook_settings import (
+from milepost.domain.webhook_settings import (
     AuthConfig,
     BasicAuthConfig,
     ClientParameters,
@@ -42,6 +39,10 @@ from milepost.transports.webhook_settings import (
     StandardWebhooks,
     WebhookSettings,
 )
+from milepost.pipeline import signing_keys
+from milepost.pipeline.sending import EXCERPT, Outcome, Parcel
+from milepost.transports.egress import checked_connector, networks
+from milepost.transports.receiver_token import ReceiverTokens
 
 __all__ = [
     "AuthConfig",
@@ -60,7 +61,7 @@ DEADLINE_S = 10.0
 RESPONSE_CAP = 64 * 1024
 LARGE = 512 * 1024
 """Bytes of a body that is written in pieces."""
-PREPARED = 4_096
+PREPARED = 16_384
 """Destinations whose settings are kept ready."""
 USER_AGENT = "Milepost"
 ORDINARY = frozenset(("accept", "accept-encoding", "connection", "content-type", "range", "user-agent"))
@@ -74,6 +75,15 @@ class Signer(Protocol):
     def sign(self, body: bytes) -> dict[str, str]: ...
 
 
+class _Key(Struct, frozen=True):
+    """What signs a destination's messages: an HMAC secret or an ed25519 key."""
+
+    secret: webhook_signature.Secret | None
+    private: webhook_signature.Sign | None
+    until: Instant | None
+    """When it ends, for one that another has taken the place of."""
+
+
 class _Prepared(Struct, frozen=True):
     """A destination's settings, ready to send with."""
 
@@ -82,7 +92,7 @@ class _Prepared(Struct, frozen=True):
     headers: dict[str, str]
     oauth: OAuthConfig | None
     amazon: bool
-    secrets: tuple[webhook_signature.Secret, ...]
+    keys: tuple[_Key, ...]
     secrets_sent: tuple[str, ...]
     """Those that its requests carry as they are."""
 
@@ -247,9 +257,13 @@ class WebhookSender:
         return known
 
     def _signed(self, prepared: _Prepared, parcel: Parcel) -> dict[str, str]:
-        if prepared.secrets:
+        if prepared.keys:
+            now = self._clock()
+            good = [key for key in prepared.keys if key.until is None or now < key.until]
+            secrets = [key.secret for key in good if key.secret is not None]
+            private = [key.private for key in good if key.private is not None]
             name = webhook_signature.webhook_id(parcel.message.id)
-            return webhook_signature.sign(name, self._clock(), parcel.body, prepared.secrets)
+            return webhook_signature.sign(name, now, parcel.body, secrets, private)
         if not prepared.amazon:
             return {}
         if self._signer is None:
@@ -271,18 +285,28 @@ def _prepared(settings: bytes) -> _Prepared:
     if decoded.auth.basic is not None:
         pair = f"{decoded.auth.basic.username}:{decoded.auth.basic.password}".encode()
         headers["authorization"] = f"Basic {b64encode(pair).decode()}"
-    secrets: tuple[webhook_signature.Secret, ...] = ()
+    keys: tuple[_Key, ...] = ()
     if isinstance(decoded.signature, StandardSignature):
-        secrets = tuple(map(webhook_signature.Secret.parse, decoded.signature.standard.secrets))
-        if not secrets:
-            raise Misconfigured("a signature needs a secret")
+        keys = _keys(decoded.signature.standard)
     sent = tuple(
         _credential(value) if name == "authorization" else value
         for name, value in headers.items()
         if name not in ORDINARY
     )
     amazon = decoded.signature == "amazon"
-    return _Prepared(url, decoded.url, headers, decoded.auth.oauth, amazon, secrets, sent)
+    return _Prepared(url, decoded.url, headers, decoded.auth.oauth, amazon, keys, sent)
+
+
+def _keys(signature: StandardWebhooks) -> tuple[_Key, ...]:
+    if not signature.secrets:
+        raise Misconfigured("a signature needs a secret")
+    given = [(secret, None) for secret in signature.secrets]
+    return tuple(
+        _Key(None, signing_keys.signer_of(text), until)
+        if text.startswith(signing_keys.PRIVATE)
+        else _Key(webhook_signature.Secret.parse(text), None, until)
+        for text, until in (*given, *((former.secret, former.until) for former in signature.former))
+    )
 
 
 def _credential(header: str) -> str:

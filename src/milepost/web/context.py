@@ -11,6 +11,7 @@ from typing import Protocol
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
+from milepost.domain.condition import Policy
 from milepost.domain.instant import Instant
 from milepost.pipeline.retention import Retention
 from milepost.store import Receipt, Store
@@ -46,6 +47,10 @@ def _nothing() -> None:
     pass
 
 
+def _anywhere(url: str) -> bool:
+    return True
+
+
 def _ready() -> tuple[bool, dict[str, object]]:
     return True, {}
 
@@ -62,6 +67,8 @@ class Context:
     """None when no Buy with Prime API is configured."""
     retention: Retention | None = None
     """Over the plain store; None in a program that removes nothing."""
+    policy: Policy = field(default_factory=Policy)
+    """The limits of the conditions."""
     admin_key: str | None = None
     """The setting API_KEY: scope admin, every business product."""
     insecure: bool = False
@@ -72,6 +79,10 @@ class Context:
     """Whether the consumers move, and what to tell of it; no secrets, since `/readyz` needs no key."""
     leases: Callable[[], Mapping[str, bool]] = _no_leases
     """Each piece of work that only one hub does at a time, and whether this one does, for `/metrics`."""
+    may_reach: Callable[[str], bool] = _anywhere
+    """Whether a URL may be sent to, by what it says of its address."""
+    disable_after_days: float = 5.0
+    """Days of nothing but failures after which a subscriber is disabled; 0: never."""
     tracking_secrets: tuple[str, ...] = ()
     """What signs links to an order's status, the newest first; empty: there are no such links."""
     published: Callable[[], None] = _nothing

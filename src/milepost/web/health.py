@@ -24,6 +24,8 @@ from milepost.store import Counts, Transaction
 from milepost.web.authentication import PUBLIC, Caller
 from milepost.web.context import Context, Hub
 from milepost.web.documents import Document
+from milepost.web.missing import Looked, metrics_of
+from milepost.web.missing import look as look_for_missing
 from milepost.web.problems import problems
 from milepost.web.roads import look
 
@@ -32,6 +34,9 @@ STORE_ANSWERS_WITHIN_S = 3.0
 
 PROBE_EVERY_MS = 1_000
 """Anybody may ask, so the store is written to no more often than this for it."""
+
+MISSING_EVERY_MS = 60_000
+"""What is missing changes slowly and is read from many records: a scrape in between tells what the last one found."""
 
 READINESS = "readiness"
 """The checkpoint that a readiness probe writes, to see that the database takes writes."""
@@ -99,6 +104,7 @@ class _Numbers(Struct):
     messages: dict[str, int]
     captures: dict[str, int]
     roads: Measured
+    missing: Looked
 
 
 class _Collector(Collector):
@@ -141,6 +147,7 @@ class _Collector(Collector):
         yield _by_state("messages", "Messages to destinations, by state.", self._numbers.messages)
         yield _by_state("captures", "Payments that may be collected, by state.", self._numbers.captures)
         yield from _roads(self._numbers.roads.roads)
+        yield from metrics_of(self._numbers.missing)
         process = CounterMetricFamily(
             "milepost_process", "Counts since this process started.", labels=["name"]
         )
@@ -211,17 +218,28 @@ def _roads(roads: Sequence[RoadUse]) -> Iterator[Metric]:
     media_type="text/plain",
     responses=problems(),
 )
-async def metrics(context: Hub, caller: Caller) -> Response[bytes]:
+async def metrics(context: Hub, caller: Caller, state: State) -> Response[bytes]:
     """Prometheus text. They count all business products, so a key that is bound to some is refused."""
     if caller.business_products is not None:
         raise Forbidden("The numbers are of all business products; this key is bound to some.")
 
+    now, known = context.clock(), state.get("missing")
+    kept: Looked | None = known[1] if known and 0 <= now - known[0] < MISSING_EVERY_MS else None
+
     def read(tx: Transaction) -> _Numbers:
-        roads = look(tx, None, context.clock()).measured
-        captures = tx.ledger.count_captures()
-        return _Numbers(tx.journal.counts(PROJECTOR), tx.work.count(), tx.attempts.count(), captures, roads)
+        missing = kept or look_for_missing(tx, None, now)
+        return _Numbers(
+            tx.journal.counts(PROJECTOR),
+            tx.work.count(),
+            tx.attempts.count(),
+            tx.ledger.count_captures(),
+            look(tx, None, now).measured,
+            missing,
+        )
 
     numbers = await context.store.read(read)
+    if kept is None:
+        state.missing = now, numbers.missing
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Collector(numbers, context.counters(), context.leases(), context.version))
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

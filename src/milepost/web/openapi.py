@@ -31,6 +31,7 @@ TAGS = {
     "Trackers": "One tracking number of one carrier.",
     "Captures": "Whether payment for a delivery may be collected, and whether it was.",
     "Events": "What came in, as it came in.",
+    "Subscribers": "Systems that are told, and what is sent to them.",
     "Search": "One box for ids, tracking numbers, email addresses and names.",
     "Operations": "What did not go by itself.",
     "Keys": "API keys.",

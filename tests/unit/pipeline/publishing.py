@@ -8,10 +8,14 @@ import msgspec
 from milepost.domain.attempt import Attempt, Destination, Message
 from milepost.domain.breaker import POLICY, Breaker
 from milepost.domain.envelope import parse_event
+from milepost.domain.failing import PATIENCE
 from milepost.domain.instant import parse_instant
 from milepost.domain.retry import STANDARD
-from milepost.pipeline.consumer import Consumer
+from milepost.domain.sequence import sequence_of
+from milepost.pipeline.fanout import Following, wants
 from milepost.pipeline.publisher import Copies, Publisher, Render, Sender, as_journalled, one_copy
+from milepost.pipeline.replaying import Replaying
+from milepost.pipeline.sending import Ledgering, Wants
 from milepost.sandbox.clock import WorldClock
 from milepost.sql import open_store
 from milepost.store import Arrival, Store
@@ -37,6 +41,9 @@ class Rig:
         self.pace = 1.0
         self.copies: Copies = one_copy
         self.render: Render = as_journalled
+        self.wants: Wants = wants
+        self.ledger: Ledgering | None = None
+        self.patience = PATIENCE
         self.probe: Callable[[str], None] = lambda point: None
 
     async def open(self) -> "Rig":
@@ -54,9 +61,21 @@ class Rig:
             pace=lambda: self.pace,
             copies=self.copies,
             render=self.render,
+            wants=self.wants,
+            sequence_of=sequence_of,
+            ledger=self.ledger,
+            patience=self.patience,
             probe=self._reached,
         )
-        self.consumer = Consumer(self.store, "publisher", self.publisher.prepare, self.clock.now)
+        self.consumer = Following(self.store, "publisher", self.publisher.fanout, self.clock.now)
+        self.replaying = Replaying(
+            self.store,
+            self.clock.now,
+            wants=self.wants,
+            sequence_of=sequence_of,
+            wait=self.clock.wait,
+            added=self.publisher.notify,
+        )
         return self
 
     def _reached(self, point: str) -> None:
@@ -83,8 +102,8 @@ class Rig:
     async def add(self, destination: Destination) -> None:
         await self.store.write(lambda tx: tx.attempts.put_destination(destination))
 
-    async def events(self, *numbers: int, type: str = "PACKAGE_DELIVERED") -> list[bytes]:
-        bodies = [body(n, type) for n in numbers]
+    async def events(self, *numbers: int, type: str = "PACKAGE_DELIVERED", order: str = "") -> list[bytes]:
+        bodies = [body(n, type, order) for n in numbers]
         await self.store.append([Arrival(parse_event(b), b, self.clock.now(), "sandbox") for b in bodies])
         return bodies
 
@@ -107,12 +126,13 @@ class Rig:
         return await self.store.read(lambda tx: tx.attempts.count())
 
 
-def body(n: int, type: str = "PACKAGE_DELIVERED") -> bytes:
+def body(n: int, type: str = "PACKAGE_DELIVERED", order: str = "") -> bytes:
+    """Event `n`, of the order of that number unless another is named."""
     return msgspec.json.encode(
         {
             "idempotencyKey": f"key-{n}",
             "eventDescriptor": type,
-            "resources": [f"businessProduct/bp-1/order/o-{n}/delivery/d-{n}"],
+            "resources": [f"businessProduct/bp-1/order/{order or f'o-{n}'}/delivery/d-{n}"],
             "eventId": f"event-{n}",
             "apiVersion": "2024-11-01",
             "subscriptionId": "s",

@@ -14,9 +14,11 @@ from tests.unit.transports.receiver import Received, Receiver, accept, answering
 
 from milepost.domain.attempt import Destination, Message
 from milepost.domain.instant import Instant, parse_instant
+from milepost.domain.webhook_settings import FormerSecret
 from milepost.domain.webhook_signature import Secret, verify
 from milepost.pipeline.publisher import Outcome, Parcel
 from milepost.pipeline.sending import EXCERPT
+from milepost.pipeline.signing_keys import checker_of, new_private_key, public_key_of
 from milepost.transports.webhook_sender import (
     AuthConfig,
     BasicAuthConfig,
@@ -218,7 +220,39 @@ async def test_standard_webhooks_signs_every_attempt_with_every_secret(sender: W
             assert len(received.headers["webhook-signature"].split()) == 2
 
 
-@pytest.mark.parametrize("secrets", [[], ["whsec_AA=="], ["canary"]])
+async def test_a_former_secret_signs_along_until_its_time(monotonic: Monotonic) -> None:
+    now = NOW
+    async with (
+        WebhookSender(lambda: now, allow=("127.0.0.0/8",), monotonic=monotonic) as sender,
+        Receiver() as receiver,
+    ):
+        former = FormerSecret(SECRETS[0], Instant(NOW + 1_000))
+        signature = StandardSignature(StandardWebhooks(SECRETS[1:], (former,)))
+        settings = WebhookSettings(receiver.url, signature=signature)
+        for now, entries in ((NOW, 2), (Instant(NOW + 999), 2), (Instant(NOW + 1_000), 1)):
+            await send(sender, settings)
+            headers = receiver.received[-1].headers
+            assert len(headers["webhook-signature"].split()) == entries
+            pairs = [(k.encode(), v.encode()) for k, v in headers.items()]
+            verify(pairs, BODY, now, [Secret.parse(SECRETS[1])])
+
+
+async def test_an_ed25519_key_signs_beside_a_secret(sender: WebhookSender) -> None:
+    private = new_private_key()
+    async with Receiver() as receiver:
+        signature = StandardSignature(
+            StandardWebhooks((private,), (FormerSecret(SECRETS[0], Instant(NOW + 1)),))
+        )
+        await send(sender, WebhookSettings(receiver.url, signature=signature))
+        headers = receiver.received[-1].headers
+        versions = [entry.split(",")[0] for entry in headers["webhook-signature"].split()]
+        assert sorted(versions) == ["v1", "v1a"]
+        pairs = [(k.encode(), v.encode()) for k, v in headers.items()]
+        verify(pairs, BODY, NOW, [], [checker_of(public_key_of(private))])
+        verify(pairs, BODY, NOW, [Secret.parse(SECRETS[0])])
+
+
+@pytest.mark.parametrize("secrets", [[], ["whsec_AA=="], ["canary"], ["whsk_AAAA"]])
 async def test_a_secret_that_cannot_sign_sends_nothing(sender: WebhookSender, secrets: list[str]) -> None:
     async with Receiver() as receiver:
         settings = {"url": receiver.url, "signature": {"standardWebhooks": {"secrets": secrets}}}

@@ -35,11 +35,11 @@ def upgrade() -> None:
     op.create_table(
         "volumes",
         sa.Column("business_product_id", _TEXT, nullable=False),
-        sa.Column("family", _TEXT, nullable=False),
+        sa.Column("type", _TEXT, nullable=False),
         sa.Column("road", _TEXT, nullable=False),
         sa.Column("hour", sa.BigInteger(), nullable=False),
         sa.Column("events", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("business_product_id", "family", "road", "hour"),
+        sa.PrimaryKeyConstraint("business_product_id", "type", "road", "hour"),
         sqlite_with_rowid=False,
     )
 

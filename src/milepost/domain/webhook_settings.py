@@ -7,7 +7,8 @@
                               "authEndpoint", "httpMethod": "POST",
                               "httpParameters": {"bodyParameters": [{"key", "value"}], "headerParameters": […]}}},
      "authProfileId": null | "…",
-     "signature": null | "amazon" | {"standardWebhooks": {"secrets": ["whsec_…", …]}},
+     "signature": null | "amazon" | {"standardWebhooks": {"secrets": ["whsec_…" | "whsk_…", …],
+                                                          "former": [{"secret", "until"}, …]}},
      "headers": [{"key", "value"}]}
 
 Other keys are somebody else's and ignored. `msgspec.json.encode` of `WebhookSettings` is what the store keeps.
@@ -17,6 +18,8 @@ from typing import Literal
 
 import msgspec
 from msgspec import Struct
+
+from milepost.domain.instant import Instant
 
 
 class Pair(Struct, frozen=True):
@@ -51,10 +54,19 @@ class AuthConfig(Struct, frozen=True):
     oauth: OAuthConfig | None = msgspec.field(default=None, name="oAuthConfig")
 
 
+class FormerSecret(Struct, frozen=True):
+    """A secret that another has taken the place of: it signs along until that time."""
+
+    secret: str
+    until: Instant
+
+
 class StandardWebhooks(Struct, frozen=True):
-    """Secrets to sign with (`whsec_…`): during a rotation the old one beside the new."""
+    """Secrets to sign with: `whsec_…` (HMAC) or `whsk_…` (an ed25519 private key)."""
 
     secrets: tuple[str, ...]
+    former: tuple[FormerSecret, ...] = ()
+    """Those of a rotation that is under way, the newest first."""
 
 
 class StandardSignature(Struct, frozen=True):

@@ -1,0 +1,170 @@
+"""How many events usually come: what the silence of a subscription, and what it did not bring, is measured against.
+
+Events are counted by business product, type, road and hour, every arrival once. From these counts follow
+
+- **usual**: by hour of the week (UTC), the mean of the weeks looked at without the fullest of them, so that one big
+  day is not taken for the rule. It takes two weeks, both of them watched.
+- **silence**: a road brings nothing of a type although by now `SILENT_AT` events were to be expected. Where events
+  come by themselves and not all at once, chance does that once in eight thousand times. The next event ends it. A
+  type too rare for that is looked at with its family: the order's events, or the milestones.
+- **use**: from which hour to which a road brought a type within two weeks. Nothing is expected of a road outside of
+  it: what never came was never subscribed to, and of what stopped only a silence is said, not a loss.
+- **a scope**: order events come, their deliveries have scans, and no milestone event ever comes.
+
+Hours in which no hub was there to count are none of silence: each hub notes the hours it watches (`WATCHED`).
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Literal
+
+from msgspec import Struct
+
+from milepost.domain.event import BY_NAME
+from milepost.domain.instant import HOUR, MINUTE, Instant
+from milepost.domain.roads import LIVE
+
+Counts = Mapping[tuple[str, str, str, int], int]
+"""(business product, type, road, hour since 1970) to events."""
+Family = Literal["order", "milestone"]
+
+MILESTONE = "PACKAGE_TRACKER_MILESTONE_CHANGED"
+WATCHED = "watched"
+"""The type under which the hours are noted in which a hub watched, with business product and road empty."""
+BEAT_MS = 15 * MINUTE
+"""How often it is noted: four beats are a whole hour."""
+
+WEEK = 7 * 24
+"""Hours."""
+KEPT_HOURS = 6 * WEEK
+IN_USE_HOURS = 2 * WEEK
+"""A road that brought nothing for longer is not in use; its silence is over, too."""
+SILENT_AT = 9.0
+"""Events that should have come: by chance nothing comes then with e^-9, once in 8,000 times."""
+_LEAST_WEEKS = 2
+LEAST_SCANNED = 3
+"""Deliveries with scans and without any milestone event, of which it is said that a scope is missing."""
+
+_ORDER = frozenset({"PACKAGE_DELIVERY_IN_TRANSIT", "PACKAGE_DELIVERED", "PACKAGE_DELIVERY_CANCELLED"})
+
+
+class Silence(Struct, frozen=True):
+    """A road that stopped to bring something."""
+
+    business_product_id: str
+    road: str
+    type: str
+    """An event type; or a family, where no type of it comes often enough to tell alone."""
+    last_hour: int
+    """The hour in which the last event came."""
+    expected: float
+    """How many would have come since, as a rule."""
+
+
+class Use(Struct, frozen=True):
+    """From which hour to which a road brought events of a type."""
+
+    first: int
+    last: int
+
+
+class Scope(Struct, frozen=True):
+    """Order events come and their parcels are scanned, but no milestone event comes."""
+
+    business_product_id: str
+    order_events: int
+    """How many came in the last two weeks."""
+    scanned: int
+    """Deliveries with scans, of those looked at."""
+
+
+def hour_of(at: Instant) -> int:
+    return at // HOUR
+
+
+def family_of(type: str) -> Family | None:
+    """The family of the package events; other events have none."""
+    return "milestone" if type == MILESTONE else "order" if type in _ORDER else None
+
+
+def uses(counts: Counts, now: Instant) -> dict[tuple[str, str, str], Use]:
+    """By business product, type and live road: from when to when it was brought within two weeks."""
+    found: dict[tuple[str, str, str], Use] = {}
+    since = hour_of(now) - IN_USE_HOURS
+    for (product, kind, road, hour), events in counts.items():
+        if road in LIVE and kind in BY_NAME and hour >= since and events:
+            known = found.get((product, kind, road), Use(hour, hour))
+            found[product, kind, road] = Use(min(known.first, hour), max(known.last, hour))
+    return found
+
+
+def silences(counts: Counts, now: Instant) -> list[Silence]:
+    """The roads that are silent now; by business product, road and type."""
+    watched = {
+        hour: min(1.0, beats * BEAT_MS / HOUR) for (_, t, _, hour), beats in counts.items() if t == WATCHED
+    }
+    series: dict[tuple[str, str, str], dict[int, int]] = {}
+    families: dict[tuple[str, str, str], dict[int, int]] = {}
+    for (product, kind, road, hour), events in counts.items():
+        family = family_of(kind)
+        if road not in LIVE or family is None:
+            continue
+        series.setdefault((product, road, kind), {})[hour] = events
+        together = families.setdefault((product, road, family), {})
+        together[hour] = together.get(hour, 0) + events
+    found = [s for key, hours in series.items() if (s := _silence(key, hours, watched, hour_of(now)))]
+    told = {(s.business_product_id, s.road, family_of(s.type)) for s in found}
+    for key, hours in families.items():
+        if key not in told and (silence := _silence(key, hours, watched, hour_of(now))):
+            found.append(silence)
+    return sorted(found, key=lambda s: (s.business_product_id, s.road, s.type))
+
+
+def _silence(
+    key: tuple[str, str, str], hours: Mapping[int, int], watched: Mapping[int, float], hour: int
+) -> Silence | None:
+    first, last = min(hours), max(hours)
+    if hour - last > IN_USE_HOURS:
+        return None
+    usual: dict[int, float] = {}
+    expected = 0.0
+    for silent in range(last + 1, hour):
+        if silent in watched:
+            of_week = silent % WEEK
+            if of_week not in usual:
+                usual[of_week] = _usual(
+                    hours, watched, range(last - (last - of_week) % WEEK, first - 1, -WEEK)
+                )
+            expected += usual[of_week] * watched[silent]
+    return Silence(*key, last, round(expected, 1)) if expected >= SILENT_AT else None
+
+
+def _usual(hours: Mapping[int, int], watched: Mapping[int, float], same: Iterable[int]) -> float:
+    """Events in one hour of the week: the mean of those that were watched, without the fullest."""
+    seen = sorted(hours.get(hour, 0) for hour in same if hour in watched)
+    return sum(seen[:-1]) / (len(seen) - 1) if len(seen) >= _LEAST_WEEKS else 0.0
+
+
+def scopes(counts: Counts, scanned: Mapping[str, int], now: Instant) -> list[Scope]:
+    """The business products that lack milestone events. `scanned`: by business product, how many of the deliveries
+    looked at have scans old enough for their events to have come."""
+    since = hour_of(now) - IN_USE_HOURS
+    orders: dict[str, int] = {}
+    with_milestones: set[str] = set()
+    for (product, kind, _, hour), events in counts.items():
+        if hour < since or not events:
+            continue
+        if kind == MILESTONE:
+            with_milestones.add(product)
+        elif kind in _ORDER:
+            orders[product] = orders.get(product, 0) + events
+    lacking: Collection[str] = orders.keys() - with_milestones
+    return [
+        Scope(product, orders[product], scanned[product])
+        for product in sorted(lacking)
+        if scanned.get(product, 0) >= LEAST_SCANNED
+    ]
+
+
+def kept_from(now: Instant) -> int:
+    """The oldest hour that counts are kept of."""
+    return hour_of(now) - KEPT_HOURS

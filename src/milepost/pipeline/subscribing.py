@@ -1,0 +1,80 @@
+"""What is done with subscribers, each in one write: taking one on, turning it off, a test message, removing it.
+
+A new subscriber begins live behind the journal's end, or with history: then it is put without a beginning and a
+backfill goes through the journal first (`replaying`), which puts it live in the write in which it has caught up with
+the publisher. Which records are whose is `subscribers`'.
+"""
+
+from msgspec import Struct
+from msgspec.json import encode
+from msgspec.structs import replace
+
+from milepost.domain.attempt import Destination, Message, Replay
+from milepost.domain.errors import Conflict
+from milepost.domain.instant import Instant
+from milepost.domain.intent import TEST
+from milepost.domain.message import trial_intent
+from milepost.pipeline.fanout import message_id
+from milepost.pipeline.history import begin_backfill
+from milepost.store import NewRecord, Transaction
+
+MOST_SUBSCRIBERS = 20_000
+PAGE = 500
+
+
+class Start(Struct, frozen=True):
+    """Where a new subscriber begins: above a position of the journal, at a time, or (neither) now."""
+
+    after: int | None = None
+    at: Instant | None = None
+
+
+def take_on(tx: Transaction, destination: Destination, start: Start, backfill_id: str) -> Replay | None:
+    """Put a new subscriber, live or with a backfill to work off; the backfill."""
+    last = tx.journal.last_position()
+    after = start.after if start.at is None else position_before(tx, start.at)
+    if after is None or after >= last:
+        tx.attempts.put_destination(replace(destination, after=last))
+        return None
+    return begin_backfill(tx, destination, after, id=backfill_id, now=destination.created_at)
+
+
+def position_before(tx: Transaction, at: Instant) -> int:
+    """The position behind which everything was received at `at` or later. Records of several hubs may be a few
+    milliseconds out of order, so what came at that very time may stand on either side."""
+    low, high = 0, tx.journal.last_position()
+    while low < high:
+        middle = (low + high) // 2
+        following = tx.journal.after(middle, 1)
+        if not following or following[0].received_at >= at:
+            high = middle
+        else:
+            low = following[0].position
+    return low
+
+
+def send_test(tx: Transaction, destination: Destination, business_product_id: str, now: Instant) -> Message:
+    """Journal a test message and enqueue it for this one subscriber. Raises `Conflict` for a disabled one."""
+    if not destination.enabled:
+        raise Conflict("This subscriber is disabled; enable it first.")
+    intent = trial_intent(destination.id, now)
+    record = NewRecord("intent", business_product_id, TEST, now, now, "", encode(intent))
+    # Enqueued after it was journalled, which on a server holds the journal's end: so nothing comes between.
+    (position,) = tx.journal.add([record])
+    message = Message(
+        message_id(position, destination.id), destination.id, position, "pending", 0, now, created_at=now
+    )
+    tx.attempts.enqueue([message])
+    return message
+
+
+def remove(tx: Transaction, id: str, now: Instant) -> None:
+    """Forget a subscriber, and end whatever history is being sent to it."""
+    for replay in running_replays(tx, id):
+        tx.attempts.put_replay(replace(replay, state="cancelled", ended_at=now))
+    tx.attempts.remove_destination(id)
+
+
+def running_replays(tx: Transaction, destination_id: str) -> list[Replay]:
+    """What of the journal is being sent to a subscriber now."""
+    return tx.attempts.replays("", PAGE, destination_id=destination_id, state="running")

@@ -1,0 +1,316 @@
+"""`/v1/messages` and `/v1/attempts`: what is sent to subscribers, every try to do so, and sending one again.
+
+Both belong to their subscriber: a key that is bound to business products sees those of the subscribers it manages,
+and what was sent to one that was removed only a key of all of them sees.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated
+
+import structlog
+from litestar import get, post
+from litestar.params import PathParameter, QueryParameter
+
+from milepost.domain.attempt import Attempt, Destination, Message, MessageState
+from milepost.domain.errors import Conflict, Invalid, NotFound
+from milepost.domain.instant import Instant, format_instant, parse_instant
+from milepost.domain.message import render
+from milepost.domain.record import Record
+from milepost.store import Transaction
+from milepost.web.authentication import OPERATE, Caller, Principal
+from milepost.web.context import Hub
+from milepost.web.documents import Document
+from milepost.web.paging import MAX_LIMIT, After, Limit, Page, cut, decode_cursor, encode_cursor, page_size
+from milepost.web.problems import problems
+from milepost.web.subscriber_documents import AttemptDocument, attempt_document
+from milepost.web.subscribers import is_within, managed
+
+LOOKED_THROUGH = 2_000
+"""Rows that one page looks through; one with a filter that fits few may be short, and yet have a next."""
+
+MessageId = Annotated[str, PathParameter(description="The message's id.", max_length=256)]
+OfSubscriber = Annotated[
+    str | None, QueryParameter(name="subscriberId", description="Only this subscriber's.", max_length=128)
+]
+OfMessage = Annotated[
+    str | None, QueryParameter(name="messageId", description="Only this message's.", max_length=256)
+]
+OfPosition = Annotated[int | None, QueryParameter(name="position", description="Only about this record.")]
+InState = Annotated[
+    MessageState | None,
+    QueryParameter(
+        name="state", description="pending, waiting, held, delivered, failed or dropped; all without it."
+    ),
+]
+Outcome = Annotated[
+    str | None, QueryParameter(name="outcome", description="delivered, failed or unknown; all without it.")
+]
+Since = Annotated[
+    str | None, QueryParameter(name="since", description="ISO 8601 time: only attempts that began later.")
+]
+
+log = structlog.get_logger()
+
+
+class MessageItem(Document):
+    """A record for a subscriber."""
+
+    id: str
+    subscriber_id: str
+    position: int
+    type: str | None
+    """Null once the record was removed."""
+    state: str
+    reason: str
+    """Why it was dropped."""
+    tries: int
+    due_at: str
+    """When the next attempt is due, while it is pending."""
+    created_at: str
+    sequence: str
+    """What it is about, where one goes after the other."""
+    origin: str
+    """The message that it repeats under a new id."""
+    replay_id: str
+    manual: bool
+    """The next attempt was asked for by hand."""
+
+
+class MessageDocument(MessageItem):
+    """A message with what is sent, and every attempt."""
+
+    body: str | None
+    """As it is sent; null once the record or the subscriber is gone."""
+    attempts: list[AttemptDocument]
+
+
+@get("/v1/messages", summary="List messages", tags=["Subscribers"], opt=OPERATE, responses=problems(403, 404))
+async def list_messages(
+    context: Hub,
+    caller: Caller,
+    subscriber_id: OfSubscriber = None,
+    position: OfPosition = None,
+    in_state: InState = None,
+    after: After = None,
+    limit: Limit = 100,
+) -> Page[MessageItem]:
+    """Messages by the position of what they are about, oldest first."""
+    size = page_size(limit)
+    start = None if after is None else decode_cursor("message", after, tuple[int, str])
+
+    def read(tx: Transaction) -> Page[MessageItem]:
+        if subscriber_id is not None:
+            managed(tx, caller, subscriber_id)
+        kept: list[Message] = []
+        where, looked, more = start, 0, True
+        while more and len(kept) <= size and looked < LOOKED_THROUGH:
+            rows = tx.attempts.messages(
+                where, size + 1, position=position, destination_id=subscriber_id, state=in_state
+            )
+            kept.extend(_visible(tx, caller, rows))
+            looked, more = looked + len(rows), len(rows) > size
+            where = (rows[-1].position, rows[-1].id) if rows else where
+        records = tx.journal.records({m.position for m in kept[:size]})
+        if len(kept) <= size and more and where is not None:
+            return Page([_item(m, records) for m in kept], encode_cursor("message", where))
+        return cut("message", kept, size, lambda m: (m.position, m.id), lambda m: _item(m, records))
+
+    return await context.store.read(read)
+
+
+@get(
+    "/v1/messages/{message_id:str}",
+    summary="Show a message",
+    tags=["Subscribers"],
+    opt=OPERATE,
+    responses=problems(403, 404),
+)
+async def get_message(context: Hub, caller: Caller, message_id: MessageId) -> MessageDocument:
+    """One message with what is sent for it, and its attempts."""
+
+    def read(tx: Transaction) -> MessageDocument:
+        found, destination = _message(tx, caller, message_id)
+        records = tx.journal.records({found.position})
+        item = _item(found, records)
+        record = records.get(found.position)
+        body = None
+        if record is not None and destination is not None:
+            body = render(record, destination, found).decode("utf-8", "replace")
+        attempts = tx.attempts.attempts((0, 0, ""), 500, found.id)
+        fields = {name: getattr(item, name) for name in item.__struct_fields__}
+        return MessageDocument(**fields, body=body, attempts=[attempt_document(a) for a in attempts])
+
+    return await context.store.read(read)
+
+
+@post(
+    "/v1/messages/{message_id:str}/resend",
+    summary="Send a message again",
+    tags=["Subscribers"],
+    opt=OPERATE,
+    status_code=202,
+    responses=problems(403, 404, 409),
+)
+async def resend_message(context: Hub, caller: Caller, message_id: MessageId) -> MessageItem:
+    """Now, with the same id, whatever became of it. For a disabled subscriber it is kept until that is enabled."""
+    now = context.clock()
+
+    def write(tx: Transaction) -> MessageItem:
+        found, destination = _message(tx, caller, message_id)
+        if destination is None:
+            raise Conflict("The subscriber of this message was removed.")
+        records = tx.journal.records({found.position})
+        if not records:
+            raise Conflict("The record of this message was removed.")
+        again = tx.attempts.resend(found.id, now)
+        return _item(again or found, records)
+
+    item = await context.store.write(write)
+    context.published()
+    log.info("message.resent", id=message_id, by=caller.id)
+    return item
+
+
+@get("/v1/attempts", summary="List attempts", tags=["Subscribers"], opt=OPERATE, responses=problems(403, 404))
+async def list_attempts(
+    context: Hub,
+    caller: Caller,
+    subscriber_id: OfSubscriber = None,
+    message_id: OfMessage = None,
+    outcome: Outcome = None,
+    since: Since = None,
+    after: After = None,
+    limit: Limit = 100,
+) -> Page[AttemptDocument]:
+    """Every try to send a message, in the order in which they began; a subscriber's by the messages' positions."""
+    size, earliest = page_size(limit), _since(since)
+
+    def fits(attempt: Attempt) -> bool:
+        return attempt.started_at >= earliest and outcome in (None, attempt.outcome)
+
+    def read(tx: Transaction) -> Page[AttemptDocument]:
+        if message_id is not None:
+            found, _ = _message(tx, caller, message_id)
+            if subscriber_id not in (None, found.destination_id):
+                raise NotFound(f"There is no message {message_id!r} of subscriber {subscriber_id!r}.")
+        elif subscriber_id is not None:
+            managed(tx, caller, subscriber_id)
+            return _of_subscriber(tx, subscriber_id, after, size, fits)
+        return _in_time(tx, caller, message_id, after, size, earliest, fits)
+
+    return await context.store.read(read)
+
+
+Fits = Callable[[Attempt], bool]
+
+
+def _in_time(
+    tx: Transaction,
+    caller: Principal,
+    message_id: str | None,
+    after: str | None,
+    size: int,
+    earliest: Instant,
+    fits: Fits,
+) -> Page[AttemptDocument]:
+    start = (
+        (int(earliest), -1, "") if after is None else decode_cursor("attempt", after, tuple[int, int, str])
+    )
+    kept: list[Attempt] = []
+    where, looked, more = start, 0, True
+    while more and len(kept) <= size and looked < LOOKED_THROUGH:
+        rows = tx.attempts.attempts(where, size + 1, message_id)
+        kept.extend(a for a in _visible_attempts(tx, caller, rows) if fits(a))
+        looked, more = looked + len(rows), len(rows) > size
+        where = _at(rows[-1]) if rows else where
+    if len(kept) <= size and more:
+        return Page([attempt_document(a) for a in kept], encode_cursor("attempt", where))
+    return cut("attempt", kept, size, _at, attempt_document)
+
+
+def _of_subscriber(
+    tx: Transaction, subscriber_id: str, after: str | None, size: int, fits: Fits
+) -> Page[AttemptDocument]:
+    """Message by message: so many attempts as a page has, and those of the last message to their end."""
+    where = None if after is None else decode_cursor("attempts", after, tuple[int, str])
+    kept: list[Attempt] = []
+    looked, following = 0, False
+    while len(kept) < size and looked < LOOKED_THROUGH:
+        messages = tx.attempts.messages(where, size + 1, destination_id=subscriber_id)
+        following = len(messages) > size
+        for message in messages[:size]:
+            where = (message.position, message.id)
+            if message.tries:
+                kept.extend(a for a in tx.attempts.attempts((0, 0, ""), MAX_LIMIT, message.id) if fits(a))
+            looked += 1
+            if len(kept) >= size:
+                following = following or message is not messages[-1]
+                break
+        if not following:
+            break
+    cursor = encode_cursor("attempts", where) if following else None
+    return Page([attempt_document(a) for a in kept], cursor)
+
+
+def _at(attempt: Attempt) -> tuple[int, int, str]:
+    return attempt.started_at, attempt.number, attempt.message_id
+
+
+def _since(text: str | None) -> Instant:
+    """Raises `Invalid`."""
+    if text is None:
+        return Instant(0)
+    try:
+        return parse_instant(text.strip().replace(" ", "+") if "T" in text else text)
+    except ValueError as e:
+        raise Invalid(f"since {text[:40]!r} is not an ISO 8601 time", field="since") from e
+
+
+def _visible(tx: Transaction, caller: Principal, messages: Iterable[Message]) -> list[Message]:
+    if caller.business_products is None:
+        return list(messages)
+    rows = list(messages)
+    own = tx.attempts.destinations_of({m.destination_id for m in rows})
+    return [
+        m
+        for m in rows
+        if m.destination_id in own and is_within(own[m.destination_id], caller.business_products)
+    ]
+
+
+def _visible_attempts(tx: Transaction, caller: Principal, attempts: list[Attempt]) -> list[Attempt]:
+    if caller.business_products is None:
+        return attempts
+    messages = [m for a in attempts if (m := tx.attempts.message(a.message_id)) is not None]
+    seen = {m.id for m in _visible(tx, caller, messages)}
+    return [a for a in attempts if a.message_id in seen]
+
+
+def _message(tx: Transaction, caller: Principal, id: str) -> tuple[Message, Destination | None]:
+    """A message and its subscriber, if it is still there. Raises `NotFound`."""
+    found = None if "\x00" in id else tx.attempts.message(id)
+    if found is None or not _visible(tx, caller, [found]):
+        raise NotFound(f"There is no message {id!r}.")
+    return found, tx.attempts.destination(found.destination_id)
+
+
+def _item(message: Message, records: Mapping[int, Record]) -> MessageItem:
+    record = records.get(message.position)
+    return MessageItem(
+        message.id,
+        message.destination_id,
+        message.position,
+        None if record is None else record.type,
+        message.state,
+        message.reason,
+        message.tries,
+        format_instant(message.due_at),
+        format_instant(message.created_at),
+        message.sequence,
+        message.origin,
+        message.replay,
+        message.manual,
+    )
+
+
+HANDLERS = [list_messages, get_message, resend_message, list_attempts]
