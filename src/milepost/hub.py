@@ -323,7 +323,7 @@ class Hub:
             counters=self._counters,
             ready=self._ready,
             leases=self._background.held,
-            tracking_secrets=credentials.tracking_secrets(config),
+            tracking_secrets=config.tracking_secrets,
             published=self.publishing.notify,
             may_reach=partial(may_name, allow=networks(config.egress_allow)),
             disable_after_days=config.disable_after_days,
