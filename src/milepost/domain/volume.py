@@ -98,10 +98,12 @@ def uses(counts: Counts, now: Instant) -> dict[tuple[str, str, str], Use]:
 
 
 def silences(counts: Counts, now: Instant) -> list[Silence]:
-    """The roads that are silent now; by business product, road and type."""
+    """The roads that are silent; by business product, road and type. As of the newest hour that is noted as watched:
+    until then everything is counted."""
     watched = {
         hour: min(1.0, beats * BEAT_MS / HOUR) for (_, t, _, hour), beats in counts.items() if t == WATCHED
     }
+    until = min(hour_of(now), max(watched, default=0))
     series: dict[tuple[str, str, str], dict[int, int]] = {}
     families: dict[tuple[str, str, str], dict[int, int]] = {}
     for (product, kind, road, hour), events in counts.items():
@@ -111,23 +113,23 @@ def silences(counts: Counts, now: Instant) -> list[Silence]:
         series.setdefault((product, road, kind), {})[hour] = events
         together = families.setdefault((product, road, family), {})
         together[hour] = together.get(hour, 0) + events
-    found = [s for key, hours in series.items() if (s := _silence(key, hours, watched, hour_of(now)))]
+    found = [s for key, hours in series.items() if (s := _silence(key, hours, watched, until))]
     told = {(s.business_product_id, s.road, family_of(s.type)) for s in found}
     for key, hours in families.items():
-        if key not in told and (silence := _silence(key, hours, watched, hour_of(now))):
+        if key not in told and (silence := _silence(key, hours, watched, until)):
             found.append(silence)
     return sorted(found, key=lambda s: (s.business_product_id, s.road, s.type))
 
 
 def _silence(
-    key: tuple[str, str, str], hours: Mapping[int, int], watched: Mapping[int, float], hour: int
+    key: tuple[str, str, str], hours: Mapping[int, int], watched: Mapping[int, float], until: int
 ) -> Silence | None:
     first, last = min(hours), max(hours)
-    if hour - last > IN_USE_HOURS:
+    if until - last > IN_USE_HOURS:
         return None
     usual: dict[int, float] = {}
     expected = 0.0
-    for silent in range(last + 1, hour):
+    for silent in range(last + 1, until):
         if silent in watched:
             of_week = silent % WEEK
             if of_week not in usual:

@@ -81,7 +81,7 @@ def test_hours_in_which_nobody_watched_are_no_silence() -> None:
     counts = steady(2, silent=20)
     away = {key: beats for key, beats in watched().items() if key[3] < NOW_HOUR - 20}
     assert silences({**away, **counts}, NOW) == []
-    back = away | {("", WATCHED, "", NOW_HOUR - n): 4 for n in range(1, 5)}
+    back = away | {("", WATCHED, "", NOW_HOUR - n): 4 for n in range(5)}
     assert silences({**back, **counts}, NOW) == [], "8 are to be expected in four hours"
     assert silences({**back, ("", WATCHED, "", NOW_HOUR - 5): 2, **counts}, NOW)[0].expected == 9.0
 
