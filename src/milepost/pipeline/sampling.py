@@ -1,7 +1,7 @@
 """What a sample of orders shows of events that must have been published, and which roads brought each.
 
-The sample is taken from the newest records that are old enough for every event about them to have come, so that
-asking costs the same in a big journal. What counts as lost is `domain.loss`'s.
+The sample is spread evenly over the records of two weeks, but for the newest, about which events may still come: so
+asking costs the same in a big journal, and each hour of the day is in it. What counts as lost is `domain.loss`'s.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from milepost.domain.instant import Instant
+from milepost.domain.instant import HOUR, Instant
 from milepost.domain.loss import ALL, GRACE_MS, Happened, happened
 from milepost.domain.record import (
     Record,
@@ -20,10 +20,11 @@ from milepost.domain.record import (
     subjects_of,
     tracker_subject,
 )
+from milepost.domain.volume import IN_USE_HOURS
 from milepost.store import Transaction
 
-RECORDS = 2_000
-"""The newest old records, among which orders are looked for."""
+CHUNKS, CHUNK = 20, 100
+"""At so many places of the journal so many records are read, to find orders in them."""
 ORDERS = 200
 
 Key = tuple[str, str]
@@ -43,12 +44,16 @@ class Sample(Struct, frozen=True):
 
 def sample(tx: Transaction, now: Instant, reach: Collection[str] | None) -> Sample:
     """Sample the orders of these business products."""
+    begin = _position_at(tx, Instant(now - IN_USE_HOURS * HOUR))
     end = _position_at(tx, Instant(now - GRACE_MS))
-    near = tx.journal.after(max(0, end - RECORDS), RECORDS)
-    records = [r for r in near if r.position <= end and (reach is None or r.business_product_id in reach)]
+    chunks = [
+        [r for r in listed if r.position <= end and (reach is None or r.business_product_id in reach)]
+        for at in range(begin, end, max(CHUNK, -(-(end - begin) // CHUNKS)))
+        if (listed := tx.journal.after(at, CHUNK))
+    ]
     found: list[Happened] = []
     scanned: dict[str, int] = {}
-    orders = _orders(tx, records)
+    orders = _orders(tx, chunks)
     brought = _brought(tx, orders)
     for order in orders:
         product = order["businessProductId"]
@@ -56,16 +61,18 @@ def sample(tx: Transaction, now: Instant, reach: Collection[str] | None) -> Samp
         found.extend(happened(order, own))
         for delivery in order["deliveries"]:
             scanned[product] = scanned.get(product, 0) + _is_scanned(delivery)
-    return Sample(found, scanned, len(orders), records[0].received_at if records else None)
+    since = next((chunk[0].received_at for chunk in chunks if chunk), None)
+    return Sample(found, scanned, len(orders), since)
 
 
-def _orders(tx: Transaction, records: Sequence[Record]) -> list[dict[str, Any]]:
-    """The orders that these records are about, as their views show them; those of the newest records."""
+def _orders(tx: Transaction, chunks: Sequence[Sequence[Record]]) -> list[dict[str, Any]]:
+    """The orders that these records are about, as their views show them; of each chunk as many as of the others."""
     keys: dict[Key, None] = {}
-    for record in reversed(records):
-        if record.kind in ("event", "snapshot") and len(keys) < ORDERS:
-            named = (s.partition("/")[2] for s in subjects_of(record) if s.startswith("order/"))
-            keys.update(dict.fromkeys((record.business_product_id, order_id) for order_id in named))
+    for count, chunk in enumerate(chunks, 1):
+        for record in chunk:
+            if record.kind in ("event", "snapshot") and len(keys) < ORDERS * count // len(chunks):
+                named = (s.partition("/")[2] for s in subjects_of(record) if s.startswith("order/"))
+                keys.update(dict.fromkeys((record.business_product_id, order_id) for order_id in named))
     views = tx.views.get([("order", *key) for key in keys])
     return [msgspec.json.decode(view.document) for view in views.values()]
 
