@@ -27,6 +27,7 @@ PAGES = (
     "docs/api.md",
     "docs/eventbridge.md",
     "docs/retention.md",
+    "docs/missing-events.md",
     "examples/README.md",
     "docs/sandbox.md",
 )

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from milepost.domain.instant import HOUR, Instant
-from milepost.domain.loss import ALL, GRACE_MS, Happened, happened
+from milepost.domain.loss import ALL, GRACE_MS, Brought, Happened, happened
 from milepost.domain.record import (
     Record,
     delivery_subject,
@@ -57,8 +57,7 @@ def sample(tx: Transaction, now: Instant, reach: Collection[str] | None) -> Samp
     brought = _brought(tx, orders)
     for order in orders:
         product = order["businessProductId"]
-        own = {(subject, kind): roads for (bp, subject, kind), roads in brought.items() if bp == product}
-        found.extend(happened(order, own))
+        found.extend(happened(order, brought.get(product, {})))
         for delivery in order["deliveries"]:
             scanned[product] = scanned.get(product, 0) + _is_scanned(delivery)
     since = next((chunk[0].received_at for chunk in chunks if chunk), None)
@@ -77,8 +76,8 @@ def _orders(tx: Transaction, chunks: Sequence[Sequence[Record]]) -> list[dict[st
     return [msgspec.json.decode(view.document) for view in views.values()]
 
 
-def _brought(tx: Transaction, orders: Sequence[dict[str, Any]]) -> dict[tuple[str, str, str], dict[str, int]]:
-    """(business product, subject of a delivery or a tracker, type) to how many events each road brought, and all."""
+def _brought(tx: Transaction, orders: Sequence[dict[str, Any]]) -> dict[str, Brought]:
+    """By business product: how many events about each delivery and tracker each road brought, and all."""
     wanted: set[Key] = set()
     for order in orders:
         product = order["businessProductId"]
@@ -89,14 +88,15 @@ def _brought(tx: Transaction, orders: Sequence[dict[str, Any]]) -> dict[tuple[st
     listed = tx.journal.of_subjects(wanted).values()
     events = {r.position: r for records in listed for r in records if r.kind == "event"}
     arrivals = tx.journal.arrivals(events)
-    found: dict[tuple[str, str, str], dict[str, int]] = {}
+    found: dict[str, dict[tuple[str, str], dict[str, int]]] = {}
     for position, record in events.items():
         roads = {arrival.road for arrival in arrivals[position]}
+        own = found.setdefault(record.business_product_id, {})
         for subject in _about(record):
-            counts = found.setdefault((record.business_product_id, subject, record.type), {})
+            counts = own.setdefault((subject, record.type), {})
             for road in (*roads, ALL):
                 counts[road] = counts.get(road, 0) + 1
-    return found
+    return dict(found)
 
 
 def _about(record: Record) -> set[str]:
