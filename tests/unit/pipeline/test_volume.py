@@ -7,9 +7,9 @@ import pytest
 from tests.contract.harness import T0, arrival
 
 from milepost.domain.instant import HOUR, Instant
-from milepost.domain.volume import KEPT_HOURS, WATCHED
+from milepost.domain.volume import KEPT_HOURS, WATCHED, hour_of, kept_from
 from milepost.pipeline import volume
-from milepost.pipeline.volume import count, counted
+from milepost.pipeline.volume import count
 from milepost.sql import open_store
 from milepost.store import Store, VolumeKey
 
@@ -25,7 +25,7 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 
 
 async def kept(store: Store, now: Instant = T0) -> dict[VolumeKey, int]:
-    return dict(await store.read(lambda tx: counted(tx, now, None)))
+    return await store.read(lambda tx: tx.volumes.between(kept_from(now), hour_of(now), ["", "bp-1"], None))
 
 
 async def test_each_arrival_is_counted_once_however_often_and_in_however_many_steps(
@@ -51,7 +51,7 @@ async def test_what_is_older_than_is_kept_is_neither_counted_nor_kept(store: Sto
     await count(store, Instant(T0 + (KEPT_HOURS + 1) * HOUR))
     at = Instant(T0 + (KEPT_HOURS + 1) * HOUR)
     assert (*KEY[:3], HOUR_0 + 2) in await kept(store, at)
-    assert KEY not in await store.read(lambda tx: tx.volumes.between(0, HOUR_0 + KEPT_HOURS, None))
+    assert KEY not in await store.read(lambda tx: tx.volumes.between(0, HOUR_0 + KEPT_HOURS, ["bp-1"], None))
     later = Instant(at + 3 * HOUR)
     await count(store, later)
-    assert list(await store.read(lambda tx: tx.volumes.between(0, HOUR_0 + 10, None))) == []
+    assert list(await store.read(lambda tx: tx.volumes.between(0, HOUR_0 + 10, ["bp-1"], None))) == []
