@@ -35,7 +35,7 @@ STORE_ANSWERS_WITHIN_S = 3.0
 PROBE_EVERY_MS = 1_000
 """Anybody may ask, so the store is written to no more often than this for it."""
 
-MISSING_EVERY_MS = 60_000
+MISSING_EVERY_MS = 5 * 60_000
 """What is missing changes slowly and is read from many records: a scrape in between tells what the last one found."""
 
 READINESS = "readiness"
