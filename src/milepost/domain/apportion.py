@@ -14,7 +14,7 @@ however late a split becomes known. Where a price or a quantity is missing, or t
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from fractions import Fraction
 from typing import Any, Final
 
@@ -45,8 +45,8 @@ _NO_DECIMALS = frozenset(
     )
 )
 _THREE_DECIMALS = frozenset(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"))
-_LARGEST = 12
-"""Digits before the point of a price or a quantity that is believed."""
+_DIGITS = 13
+"""Most digits of a price or a quantity that is believed: two of them multiply without rounding."""
 
 
 class Line(Struct, frozen=True):
@@ -54,8 +54,8 @@ class Line(Struct, frozen=True):
 
     id: str
     total: int
-    quantity: Fraction
-    held: tuple[tuple[str, Fraction], ...]
+    quantity: Decimal
+    held: tuple[tuple[str, Decimal], ...]
     """(delivery id, quantity), without cancelled deliveries."""
 
 
@@ -87,7 +87,7 @@ def priced(order: Mapping[str, Any], delivery: Mapping[str, Any]) -> Priced | No
 
 def _line(item: Mapping[str, Any], price: Mapping[str, Any], cancelled: set[str]) -> Line | None:
     each, quantity = _number(price["amount"]), _number(item["quantity"])
-    held: list[tuple[str, Fraction]] = []
+    held: list[tuple[str, Decimal]] = []
     for holder in item["deliveries"]:
         if holder["deliveryId"] not in cancelled:
             amount = _number(holder["quantity"])
@@ -96,8 +96,7 @@ def _line(item: Mapping[str, Any], price: Mapping[str, Any], cancelled: set[str]
             held.append((holder["deliveryId"], amount))
     if each is None or not quantity or sum(amount for _, amount in held) > quantity:
         return None
-    total = round(each * quantity * 10 ** decimals(price["currencyCode"]))
-    return Line(item["id"], total, quantity, tuple(held))
+    return Line(item["id"], _units(each * quantity, price["currencyCode"]), quantity, tuple(held))
 
 
 def suggest(of: Priced, delivery_id: str, earlier: Sequence[Capture]) -> dict[str, Any] | None:
@@ -121,6 +120,8 @@ def suggest(of: Priced, delivery_id: str, earlier: Sequence[Capture]) -> dict[st
 
 def _part(line: Line, delivery_id: str, earlier: Sequence[Capture], currency: str) -> int | None:
     total, quantity = line.total, line.quantity
+    if not earlier and line.held == ((delivery_id, quantity),):
+        return total
     fixed: set[str] = set()
     for capture in earlier:
         suggested = _suggested(capture, line.id, currency)
@@ -134,9 +135,9 @@ def _part(line: Line, delivery_id: str, earlier: Sequence[Capture], currency: st
     return largest_remainder(total, [*sorted(weights.items()), ("", rest)])[delivery_id]
 
 
-def largest_remainder(total: int, weights: Iterable[tuple[str, Fraction]]) -> dict[str, int]:
+def largest_remainder(total: int, weights: Iterable[tuple[str, Decimal]]) -> dict[str, int]:
     """Share a total by weights, in whole units that sum to it. Of equal remainders the first gets more."""
-    listed = list(weights)
+    listed = [(name, Fraction(weight)) for name, weight in weights]
     whole = sum((weight for _, weight in listed), Fraction(0))
     exact = [(name, total * weight / whole) for name, weight in listed]
     parts = {name: int(share) for name, share in exact}
@@ -146,7 +147,7 @@ def largest_remainder(total: int, weights: Iterable[tuple[str, Fraction]]) -> di
     return parts
 
 
-def _suggested(capture: Capture, line_id: str, currency: str) -> tuple[int, Fraction] | None:
+def _suggested(capture: Capture, line_id: str, currency: str) -> tuple[int, Decimal] | None:
     """(amount, quantity) that a capture was suggested for a line; None where it wasn't."""
     suggestion = capture.suggestion
     if suggestion is None or suggestion["currencyCode"] != currency:
@@ -155,7 +156,7 @@ def _suggested(capture: Capture, line_id: str, currency: str) -> tuple[int, Frac
     quantity = next((_number(i["quantity"]) for i in capture.line_items if i["id"] == line_id), None)
     if amount is None or quantity is None:
         return None
-    return round(amount * 10 ** decimals(currency)), quantity
+    return _units(amount, currency), quantity
 
 
 def decimals(currency: str) -> int:
@@ -165,15 +166,21 @@ def decimals(currency: str) -> int:
     return 3 if currency in _THREE_DECIMALS else 2
 
 
-def _number(text: object) -> Fraction | None:
+def _number(text: object) -> Decimal | None:
     """A price or a quantity, not negative and of a sane size."""
     try:
         number = Decimal(str(text))
     except InvalidOperation:
         return None
-    if not number.is_finite() or number < 0 or not -_LARGEST < number.adjusted() < _LARGEST:
+    if not number.is_finite() or number < 0:
         return None
-    return Fraction(number)
+    _, digits, exponent = number.as_tuple()
+    return number if len(digits) <= _DIGITS and -_DIGITS <= int(exponent) <= _DIGITS - len(digits) else None
+
+
+def _units(amount: Decimal, currency: str) -> int:
+    """An amount in the currency's smallest unit."""
+    return int(amount.scaleb(decimals(currency)).to_integral_value(ROUND_HALF_EVEN))
 
 
 def _written(units: int, places: int) -> str:

@@ -6,6 +6,7 @@ the projector (`telling`), never here.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -24,6 +25,7 @@ from milepost.domain.capture import (
 from milepost.domain.errors import Conflict, Invalid, NotFound
 from milepost.domain.instant import Instant, parse_instant
 from milepost.domain.intent import CAPTURE_READY, Intent, decode
+from milepost.domain.intent_data import fitted
 from milepost.domain.record import Record, order_subject, told_subject
 from milepost.domain.telling import Birth, Hold
 from milepost.pipeline.sending import Ruling, Told
@@ -135,20 +137,21 @@ def fold_captures(
         tx.journal.add(intents)
         return
     orders = {(b.capture.business_product_id, b.capture.order_id) for b in births} | {h.order for h in holds}
-    of_orders = tx.ledger.captures_of_orders(orders)
-    known = {c.id: c for captures in of_orders.values() for c in captures}
+    known = _Known(tx.ledger.captures_of_orders(orders))
     changed: dict[str, Capture] = {}
     records: list[NewRecord] = []
     announced: dict[str, int] = {}
     for birth in births:
-        if birth.capture.id not in known:
-            after = _with_suggestion(birth.capture, birth.priced, known)
-            known[after.id] = changed[after.id] = after
+        if known.get(birth.capture.id) is None:
+            after = known.with_suggestion(birth.capture, birth.priced)
+            known.put(after)
+            changed[after.id] = after
             records.append(intent_record(after.business_product_id, birth.shipped, now))
     for hold in holds:
         before = known.get(hold.id)
         if before is not None and (after := _refolded(before, hold, known, now)) is not before:
-            known[after.id] = changed[after.id] = after
+            known.put(after)
+            changed[after.id] = after
             _settle_messages(tx, after, before)
     for capture in changed.values():
         if capture.state == "READY" and not capture.position:
@@ -160,7 +163,29 @@ def fold_captures(
     tx.ledger.put_captures(list(changed.values()))
 
 
-def _refolded(before: Capture, hold: Hold, known: Mapping[str, Capture], now: Instant) -> Capture:
+class _Known:
+    """The captures of some orders, those that are being made among them."""
+
+    def __init__(self, of_orders: Mapping[tuple[str, str], Sequence[Capture]]) -> None:
+        self._of_orders = {order: {c.id: c for c in captures} for order, captures in of_orders.items()}
+        self._captures = {c.id: c for captures in of_orders.values() for c in captures}
+
+    def get(self, capture_id: str) -> Capture | None:
+        return self._captures.get(capture_id)
+
+    def put(self, capture: Capture) -> None:
+        self._captures[capture.id] = capture
+        order = (capture.business_product_id, capture.order_id)
+        self._of_orders.setdefault(order, {})[capture.id] = capture
+
+    def with_suggestion(self, capture: Capture, of: Priced | None) -> Capture:
+        if of is None:
+            return capture
+        earlier = self._of_orders.get((capture.business_product_id, capture.order_id), {})
+        return replace(capture, suggestion=suggest(of, capture.delivery_id, list(earlier.values())))
+
+
+def _refolded(before: Capture, hold: Hold, known: _Known, now: Instant) -> Capture:
     """A capture after a fold that holds it, or no longer does."""
     if before.state in ("ACKED", "VOID"):
         return before
@@ -177,16 +202,8 @@ def _refolded(before: Capture, hold: Hold, known: Mapping[str, Capture], now: In
             inferred=made.inferred,
             carrier_codes=made.carrier_codes,
         )
-        after = _with_suggestion(after, hold.priced, known)
+        after = known.with_suggestion(after, hold.priced)
     return move(after, "release", PROJECTOR, "", now) if held_by(after) == PROJECTOR else after
-
-
-def _with_suggestion(capture: Capture, of: Priced | None, known: Mapping[str, Capture]) -> Capture:
-    if of is None:
-        return capture
-    mine = (capture.business_product_id, capture.order_id)
-    earlier = [c for c in known.values() if (c.business_product_id, c.order_id) == mine]
-    return replace(capture, suggestion=suggest(of, capture.delivery_id, earlier))
 
 
 def _settle_messages(tx: Transaction, after: Capture, before: Capture) -> None:
@@ -224,9 +241,9 @@ def intent_record(business_product_id: str, intent: Intent, now: Instant) -> New
     return NewRecord("intent", business_product_id, intent.type, now, intent.at, ROAD, body)
 
 
-def ready_data(capture: Capture) -> dict[str, object]:
+def ready_data(capture: Capture) -> dict[str, Any]:
     """What the message says of it."""
-    return {
+    data = {
         "captureId": capture.id,
         "orderId": capture.order_id,
         "deliveryId": capture.delivery_id,
@@ -235,6 +252,7 @@ def ready_data(capture: Capture) -> dict[str, object]:
         "inferred": capture.inferred,
         "suggestion": capture.suggestion,
     }
+    return fitted(data)
 
 
 def _found(tx: Transaction, capture_id: str) -> Capture:

@@ -153,17 +153,13 @@ class _Batch:
                 touched_orders |= dict.fromkeys((key[0], order_subject(o)) for o in joined)
                 self._fold_tracker(key, trackers)
             self._loaded.clear()
-        self._telling.expect(self._fresh, touched_orders)
-        for some in _groups(touched_orders):
-            self._load(some)
-            # An order that only a tracker's facts name has none of its own, and no view.
-            order_trackers = {key: trackers_of(self._loaded[key]) for key in some if self._loaded[key]}
-            self._load(
-                {(key[0], s) for key, named in order_trackers.items() for s in named} - trackers.keys()
-            )
-            for key, named in order_trackers.items():
-                self._fold_order(key, named, trackers)
-            self._loaded.clear()
+        folded: set[Key] = set()
+        while fresh := [key for key in touched_orders if key not in folded]:
+            self._telling.expect(self._fresh, fresh)
+            for some in _groups(fresh):
+                self._fold_orders(some, trackers)
+            folded.update(fresh)
+            touched_orders |= self._heirs()
         flags = self._flags()
         views, gone, shared = self._one_owner_a_delivery()
         failures, telling = self._failures, self._telling
@@ -216,6 +212,22 @@ class _Batch:
             self._telling.tracker(key, tracker.document)
         except Exception as e:
             self._fail(first_position(facts), key[0], key[1], e)
+
+    def _fold_orders(self, keys: Collection[Key], trackers: dict[Key, Tracker]) -> None:
+        self._load(keys)
+        # An order that only a tracker's facts name has none of its own, and no view.
+        order_trackers = {key: trackers_of(self._loaded[key]) for key in keys if self._loaded[key]}
+        self._load({(key[0], s) for key, named in order_trackers.items() for s in named} - trackers.keys())
+        for key, named in order_trackers.items():
+            self._fold_order(key, named, trackers)
+        self._loaded.clear()
+
+    def _heirs(self) -> dict[Key, None]:
+        """Orders that were seen to show a delivery which an order of this batch shows no more: the delivery's view
+        may be theirs now, as it is when everything is folded at once."""
+        left = {(bp, delivery_id) for bp, delivery_id, _ in self._gone}
+        sharing = self._tx.views.sharing(left) if left else {}
+        return {(key[0], order_subject(order)): None for key in sorted(sharing) for order in sharing[key]}
 
     def _fold_order(self, key: Key, named: Mapping[str, Key], trackers: dict[Key, Tracker]) -> None:
         bp, subject = key

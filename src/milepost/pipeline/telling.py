@@ -95,8 +95,6 @@ class Telling:
         made = [*(birth.capture for birth in self._births), *(hold.capture for hold in self._holds)]
         evidence = (e for capture in made if capture is not None for e in capture.evidence)
         wanted = {e["position"] for e in evidence if e["kind"] == "event" and "position" in e}
-        if not wanted:
-            return
         known = {record.position: record for record in self._records if record.position in wanted}
         if missing := wanted - known.keys():
             known |= self._tx.journal.records(missing)

@@ -146,6 +146,6 @@ def test_parts_always_sum_to_the_lines_total(
 
 
 def test_the_largest_remainder_gets_what_is_left() -> None:
-    thirds = [(name, Fraction(1)) for name in "abc"]
+    thirds = [(name, Decimal(1)) for name in "abc"]
     assert largest_remainder(100, thirds) == {"a": 34, "b": 33, "c": 33}
-    assert largest_remainder(10, [("a", Fraction(1)), ("b", Fraction(5))]) == {"a": 2, "b": 8}
+    assert largest_remainder(10, [("a", Decimal(1)), ("b", Decimal(5))]) == {"a": 2, "b": 8}

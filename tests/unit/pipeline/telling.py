@@ -31,7 +31,8 @@ class Receiver:
         self.sent: list[tuple[str, str]] = []
         """(destination, capture id) of what was sent, in order; other messages by their type."""
         self.ids: list[str] = []
-        self.status: dict[str, int] = {}
+        self.statuses: dict[str, int | None] = {}
+        """What each answers; None: nothing, and nobody knows whether it came there."""
         self.answer = ""
 
     async def send(self, destination: Destination, parcels: Sequence[Parcel]) -> Sequence[Outcome]:
@@ -39,7 +40,7 @@ class Receiver:
             intent = decode(parcel.body)
             self.sent.append((destination.id, intent.data.get("captureId", intent.type)))
             self.ids.append(parcel.message.id)
-        return [Outcome(self.status.get(destination.id, 200), response=self.answer) for _ in parcels]
+        return [Outcome(self.statuses.get(destination.id, 200), response=self.answer) for _ in parcels]
 
 
 def wants(destination: Destination, record: Record) -> bool:

@@ -1,5 +1,6 @@
 """Captures and the messages that tell them: what is asked for, what is held, what is sent, and never again."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -20,7 +21,9 @@ from tests.unit.domain.history import (
 from tests.unit.pipeline.telling import World
 
 from milepost.domain.capture import Capture
+from milepost.domain.envelope import parse_event
 from milepost.domain.errors import Conflict, Invalid, NotFound
+from milepost.store import Arrival
 
 KNOWN = order_answer("2025-03-01T11:00:00Z", package(BOX, "PENDING", tracker=UPS, items=[("item", "1")]))
 SHIP = event(SHIPPED, "2025-03-02T10:00:00Z")
@@ -74,7 +77,7 @@ async def test_a_subscribers_answer_acknowledges(world: World, answer: str) -> N
 
 async def test_what_was_acknowledged_meanwhile_is_not_sent(world: World) -> None:
     capture = await ship(world)
-    world.receiver.status["s1"] = 500
+    world.receiver.statuses["s1"] = 500
     await world.publish()
     assert await messages(world) == ["pending"]
     await world.do(capture, "acknowledge")
@@ -85,7 +88,7 @@ async def test_what_was_acknowledged_meanwhile_is_not_sent(world: World) -> None
 
 async def test_it_fails_when_the_last_subscriber_gives_up_and_can_be_sent_again(world: World) -> None:
     await world.subscribe("s2")
-    world.receiver.status = {"s1": 500, "s2": 500}
+    world.receiver.statuses = {"s1": 500, "s2": 500}
     capture = await ship(world)
     await world.publish(times=1)
     assert await state(world) == "READY"
@@ -93,7 +96,7 @@ async def test_it_fails_when_the_last_subscriber_gives_up_and_can_be_sent_again(
     failed = await world.capture(ORDER, BOX)
     assert (failed.state, failed.reason) == ("FAILED", "no subscriber took it")
     assert [step.state for step in failed.history] == ["READY", "FAILED"], "told once, not by each"
-    world.receiver.status = {}
+    world.receiver.statuses = {}
     await world.send_again(capture)
     await world.publish()
     assert await state(world) == "SENT"
@@ -103,7 +106,7 @@ async def test_it_fails_when_the_last_subscriber_gives_up_and_can_be_sent_again(
 
 async def test_one_that_took_it_is_enough_and_is_not_sent_it_again(world: World) -> None:
     await world.subscribe("s2")
-    world.receiver.status = {"s2": 500}
+    world.receiver.statuses = {"s2": 500}
     capture = await ship(world)
     await world.publish(times=2)
     assert await state(world) == "SENT"
@@ -111,7 +114,7 @@ async def test_one_that_took_it_is_enough_and_is_not_sent_it_again(world: World)
     await world.publish()
     sent = [destination for destination, _ in world.receiver.sent]
     assert (sent.count("s1"), sent.count("s2")) == (1, 3)
-    world.receiver.status = {}
+    world.receiver.statuses = {}
     await world.send_again(capture)
     await world.publish()
     with pytest.raises(Conflict, match="not sent again"):
@@ -133,13 +136,13 @@ async def test_held_before_it_was_enqueued_it_waits_for_the_release(world: World
 
 
 async def test_held_between_two_attempts(world: World) -> None:
-    world.receiver.status = {"s1": 500}
+    world.receiver.statuses = {"s1": 500}
     capture = await ship(world)
     await world.publish()
     await world.do(capture, "hold")
     await world.publish(times=3)
     assert len(world.receiver.sent) == 1
-    world.receiver.status = {}
+    world.receiver.statuses = {}
     await world.do(capture, "release")
     await world.publish()
     assert len(world.receiver.sent) == 2
@@ -195,6 +198,38 @@ async def test_whatever_comes_after_an_acknowledgement_moves_nothing(world: Worl
     await world.publish(times=2)
     assert await world.capture(ORDER, BOX) == before
     assert world.receiver.sent == [("s1", capture.id)]
+
+
+async def test_a_thousand_copies_over_two_roads_are_one_of_everything(world: World) -> None:
+    """One record, one view change, one message a subscriber and one capture, folded while they come."""
+    await world.subscribe("s2", "s3")
+    await world.come(KNOWN)
+    before = await world.store.read(lambda tx: tx.views.find("order", ORDER, None))
+    bridged = event(SHIPPED, "2025-03-02T10:00:00Z", road="eventbridge")
+
+    async def come(number: int) -> str:
+        copy = (SHIP, bridged)[number % 2]
+        road = ("webhook", "sqs")[number % 2]
+        given = Arrival(parse_event(copy.body), copy.body, world.now, road)
+        (receipt,) = await world.store.append([given])
+        if number % 100 == 0:
+            await world.projector.catch_up()
+        return receipt.status
+
+    statuses = await asyncio.gather(*map(come, range(1_000)))
+    await world.projector.catch_up()
+    await world.publish(times=2)
+    assert (statuses.count("accepted"), statuses.count("duplicate")) == (1, 999)
+    records = await world.store.read(lambda tx: tx.journal.after(0, 100))
+    assert [r.kind for r in records].count("event") == 1
+    assert [r.kind for r in records].count("conflict") == 0
+    after = await world.store.read(lambda tx: tx.views.find("order", ORDER, None))
+    assert (len(before), len(after)) == (1, 1)
+    (capture,) = await world.captures()
+    assert [r.position for r in records if r.type == "capture.ready"] == [capture.position]
+    assert sorted(world.receiver.sent) == [(subscriber, capture.id) for subscriber in ("s1", "s2", "s3")]
+    assert len(set(world.receiver.ids)) == 3
+    assert [step.state for step in capture.history] == ["READY", "SENT"]
 
 
 async def test_what_is_asked_for_wrongly_says_so(world: World) -> None:
