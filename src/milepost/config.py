@@ -20,6 +20,7 @@ from pydantic_settings import (
 )
 
 from milepost.domain.errors import Misconfigured
+from milepost.domain.tracking_token import SHORTEST_SECRET
 
 CONFIG_FILE = "milepost.toml"
 HEADER_NAME = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
@@ -211,6 +212,19 @@ class Config(BaseSettings):
     def _split(cls, value: object) -> object:
         return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
 
+    @field_validator("tracking_secret")
+    @classmethod
+    def _not_guessed(cls, value: SecretStr | None) -> SecretStr | None:
+        parts = () if value is None else _parts(value)
+        if value is not None and (not parts or min(map(len, parts)) < SHORTEST_SECRET):
+            raise ValueError(f"each secret must have {SHORTEST_SECRET} characters or more")
+        return value
+
+    @property
+    def tracking_secrets(self) -> tuple[str, ...]:
+        """What signs links to an order's status, the newest first; empty: there are no such links."""
+        return () if self.tracking_secret is None else _parts(self.tracking_secret)
+
     @property
     def has_webhook_authentication(self) -> bool:
         """Whether any way to authenticate webhooks is configured."""
@@ -224,6 +238,11 @@ class Config(BaseSettings):
     def has_queue(self) -> bool:
         """Whether events are received from a queue."""
         return self.sqs_queue_url is not None or bool(self.sqs_queues)
+
+
+def _parts(secret: SecretStr) -> tuple[str, ...]:
+    """A secret, or several separated by commas."""
+    return tuple(filter(None, map(str.strip, secret.get_secret_value().split(","))))
 
 
 def _setting(location: tuple[int | str, ...]) -> str:

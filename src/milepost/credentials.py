@@ -1,5 +1,5 @@
 """What the settings hold of credentials, as the parts of the hub take them: who may send events, what we ask the API
-with, what signs links. A setting that makes no sense raises `Misconfigured` here, before anything listens.
+with. A setting that makes no sense raises `Misconfigured` here, before anything listens.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,6 @@ from milepost.buywithprime.client import BuyWithPrimeClient
 from milepost.config import Config
 from milepost.domain.errors import Misconfigured
 from milepost.domain.instant import Instant
-from milepost.domain.tracking_token import SHORTEST_SECRET
 from milepost.transports.oauth import Client
 from milepost.transports.webhook import Credential
 
@@ -67,16 +66,6 @@ def _overlapping(setting: str, given: SecretStr) -> tuple[str, ...]:
     found = tuple(filter(None, map(str.strip, given.get_secret_value().split(","))))
     if not found:
         raise Misconfigured(f"MILEPOST_{setting.upper()} holds blanks and commas only", setting=setting)
-    return found
-
-
-def tracking_secrets(config: Config) -> tuple[str, ...]:
-    """What signs links to an order's status. Raises `Misconfigured` for one that could be guessed."""
-    if config.tracking_secret is None:
-        return ()
-    found = _overlapping("tracking_secret", config.tracking_secret)
-    if any(len(secret) < SHORTEST_SECRET for secret in found):
-        raise Misconfigured(f"MILEPOST_TRACKING_SECRET must have {SHORTEST_SECRET} characters or more")
     return found
 
 

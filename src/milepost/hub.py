@@ -166,20 +166,7 @@ class Hub:
         policy = policy_of(config)
         check_retention(config.retention_days, policy)
         tokens = Tokens(credentials.oauth_clients(config), clock=clock)
-        verifier = None
-        if config.signature_jwks_url is not None:
-            verifier = SignatureVerifier(config.signature_jwks_url, clock=clock)
-        authenticator = Authenticator(
-            credentials.webhook_credentials(config),
-            tokens,
-            verifier,
-            insecure=config.insecure,
-            closed=config.has_queue,
-        )
-        if config.api_key is None and not config.insecure:
-            log.warning(
-                "hub.no_api_key", hint="set MILEPOST_API_KEY: without a key nobody can read or operate"
-            )
+        authenticator = self._authenticator(tokens)
         api_clients = credentials.api_clients(config, clock)
         self._clients = list(api_clients.values())
         self._senders = Senders(clock, allow=config.egress_allow)
@@ -220,25 +207,7 @@ class Hub:
             self.ingest, authenticator, clock=clock, max_in_flight=config.max_concurrency
         )
         self._token = TokenEndpoint(tokens, clock=clock)
-        self._context = Context(
-            store=self.store,
-            clock=clock,
-            ingest=self.ingest,
-            version=__version__,
-            hydrator=self.hydrator,
-            # Whoever asks may ask any hub, also one that has no lease: what may go is looked at where it is removed.
-            retention=self._retaining(self.store, policy),
-            policy=policy,
-            admin_key=config.api_key.get_secret_value() if config.api_key else None,
-            insecure=config.insecure,
-            counters=self._counters,
-            ready=self._ready,
-            leases=self._background.held,
-            tracking_secrets=credentials.tracking_secrets(config),
-            published=self.publishing.notify,
-            may_reach=partial(may_name, allow=networks(config.egress_allow)),
-            disable_after_days=config.disable_after_days,
-        )
+        self._context = self._context_of(policy)
         self._web = create_app(self._context)
         await self._senders.open()
 
@@ -321,6 +290,44 @@ class Hub:
         """Ask about what is overdue, as far as the budget goes. Leases as for `settle`."""
         async with self._holders[RECONCILER].leading():
             await self.reconciler.reconcile()
+
+    def _authenticator(self, tokens: Tokens) -> Authenticator:
+        config, verifier = self.config, None
+        if config.signature_jwks_url is not None:
+            verifier = SignatureVerifier(config.signature_jwks_url, clock=self._clock)
+        if config.api_key is None and not config.insecure:
+            log.warning(
+                "hub.no_api_key", hint="set MILEPOST_API_KEY: without a key nobody can read or operate"
+            )
+        return Authenticator(
+            credentials.webhook_credentials(config),
+            tokens,
+            verifier,
+            insecure=config.insecure,
+            closed=config.has_queue,
+        )
+
+    def _context_of(self, policy: Policy) -> Context:
+        config = self.config
+        return Context(
+            store=self.store,
+            clock=self._clock,
+            ingest=self.ingest,
+            version=__version__,
+            hydrator=self.hydrator,
+            # Whoever asks may ask any hub, also one that has no lease: what may go is looked at where it is removed.
+            retention=self._retaining(self.store, policy),
+            policy=policy,
+            admin_key=config.api_key.get_secret_value() if config.api_key else None,
+            insecure=config.insecure,
+            counters=self._counters,
+            ready=self._ready,
+            leases=self._background.held,
+            tracking_secrets=config.tracking_secrets,
+            published=self.publishing.notify,
+            may_reach=partial(may_name, allow=networks(config.egress_allow)),
+            disable_after_days=config.disable_after_days,
+        )
 
     def _fenced(self, lease: str) -> Store:
         return Fenced(self.store, self._holders[lease])

@@ -1,6 +1,7 @@
 """The contract of destinations, messages, attempts and breakers."""
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 from msgspec.structs import replace
@@ -9,7 +10,7 @@ from tests.contract.harness import T0
 from milepost.domain.attempt import Attempt, Destination, Message
 from milepost.domain.breaker import POLICY, Breaker, failed
 from milepost.domain.instant import Instant
-from milepost.store import Store
+from milepost.store import Store, Transaction
 
 
 def message(id: str, due: int = 0, tries: int = 0, **more: Any) -> Message:
@@ -65,6 +66,27 @@ class AttemptsContract:
         assert await store.read(lambda tx: tx.attempts.destinations("dst-1", 1)) == [full]
         await store.write(lambda tx: tx.attempts.remove_destination("dst-1"))
         assert await store.read(lambda tx: tx.attempts.destinations("", 10)) == [full]
+
+    async def test_every_change_of_a_destination_makes_another_version(self, store: Store) -> None:
+        seen = [await store.read(lambda tx: tx.attempts.destinations_version())]
+
+        async def changed(change: Callable[[Transaction], object]) -> None:
+            await store.write(change)
+            seen.append(await store.read(lambda tx: tx.attempts.destinations_version()))
+
+        for _ in range(2):
+            await changed(lambda tx: tx.attempts.put_destination(destination("a")))
+            await changed(lambda tx: tx.attempts.put_destination(destination("b")))
+            await changed(lambda tx: tx.attempts.put_destination(destination("b", form="amazon")))
+            await changed(lambda tx: tx.attempts.disable("a", "by hand"))
+            await changed(lambda tx: tx.attempts.enable("a"))
+            # As many as before, and none of them newer: still it is another.
+            await changed(lambda tx: tx.attempts.remove_destination("b"))
+            await changed(lambda tx: tx.attempts.put_destination(destination("c")))
+            await changed(lambda tx: tx.attempts.remove_destination("c"))
+            await changed(lambda tx: tx.attempts.remove_destination("a"))
+        assert len({*seen}) == len(seen)
+        assert seen[0][0] == seen[-1][0] == 0
 
     async def test_a_breaker_goes_with_the_last_destination_of_its_lane(self, store: Store) -> None:
         await put(store, destination("a", endpoint="x"), destination("b", endpoint="x"), destination("c"))

@@ -3,6 +3,7 @@
 from tests.contract.harness import MILESTONE, T0, arrival
 
 from milepost.domain.instant import HOUR
+from milepost.domain.volume import Span
 from milepost.store import Reached, Store, VolumeKey
 
 HOUR_0 = T0 // HOUR
@@ -67,12 +68,37 @@ class VolumesContract:
         await store.write(lambda tx: tx.volumes.add({later: 3, other: 1, nobodys: 1}))
         await store.write(lambda tx: tx.volumes.add({}))
 
-        async def between(first: int, last: int, reach: list[str] | None = None) -> dict[VolumeKey, int]:
-            return await store.read(lambda tx: tx.volumes.between(first, last, reach))
+        async def between(first: int, last: int, *products: str) -> dict[VolumeKey, int]:
+            return await store.read(lambda tx: tx.volumes.between(first, last, products, None))
 
-        assert await between(10, 11) == {first: 2, later: 4, other: 1, nobodys: 1}
-        assert await between(10, 10) == {first: 2}
-        assert await between(10, 11, ["bp-2"]) == {other: 1, nobodys: 1}
-        assert await between(10, 11, []) == {nobodys: 1}
+        assert await between(10, 11, "bp-1", "bp-2", "") == {first: 2, later: 4, other: 1, nobodys: 1}
+        assert await between(10, 10, "bp-1", "bp-2") == {first: 2}
+        assert await between(10, 11, "bp-2") == {other: 1}
+        assert await between(10, 11) == {}
         await store.write(lambda tx: tx.volumes.forget(11))
-        assert await between(0, 20, ["bp-1"]) == {later: 4, nobodys: 1}
+        assert await between(0, 20, "bp-1") == {later: 4}
+
+    async def test_counts_are_narrowed_to_hours_of_the_week(self, store: Store) -> None:
+        keys: list[VolumeKey] = [("bp-1", DELIVERED, "webhook", hour) for hour in range(500)]
+        await store.write(lambda tx: tx.volumes.add(dict.fromkeys(keys, 1)))
+        found = await store.read(lambda tx: tx.volumes.between(10, 400, ["bp-1"], {3, 167}))
+        assert sorted(hour for *_, hour in found) == [167, 171, 335, 339]
+
+    async def test_spans_are_the_first_and_last_hour_and_the_sum(self, store: Store) -> None:
+        hours = {5: 1, 9: 2, 12: 4, 30: 8}
+        await store.write(
+            lambda tx: tx.volumes.add(
+                {
+                    **{("bp-1", DELIVERED, "webhook", hour): events for hour, events in hours.items()},
+                    ("bp-2", MILESTONE, "eventbridge", 9): 1,
+                    ("", "watched", "", 9): 1,
+                }
+            )
+        )
+        found = await store.read(lambda tx: tx.volumes.spans(6, 20, None))
+        assert found == {
+            ("bp-1", DELIVERED, "webhook"): Span(9, 12, 6),
+            ("bp-2", MILESTONE, "eventbridge"): Span(9, 9, 1),
+        }
+        assert list(await store.read(lambda tx: tx.volumes.spans(0, 40, ["bp-2"]))) == list(found)[1:]
+        assert await store.read(lambda tx: tx.volumes.spans(0, 40, [])) == {}

@@ -29,6 +29,7 @@ PAGES = (
     "docs/retention.md",
     "docs/captures.md",
     "docs/timeline.md",
+    "docs/missing-events.md",
     "examples/README.md",
     "docs/sandbox.md",
 )

@@ -5,13 +5,12 @@ the same documents, once each, and handle them as they handle Amazon's.
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import msgspec
 import pytest
+from tests.e2e.recorder import Recorder
 from tests.e2e.test_examples import PASSWORD, USERNAME, Example, dynamodb
 
 from milepost.hub import Hub
@@ -26,35 +25,10 @@ OF_ONE = ("subscriptionId", "idempotencyKey")
 BASIC = {"basicAuthConfig": {"username": USERNAME, "password": PASSWORD}}
 
 
-class Recorder:
-    """A receiver that only keeps what came."""
-
-    def __init__(self) -> None:
-        self.bodies: list[bytes] = []
-        kept = self.bodies
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                kept.append(self.rfile.read(int(self.headers["content-length"])))
-                self.send_response(204)
-                self.end_headers()
-
-            def log_message(self, format: str, *args: object) -> None:
-                """Nothing is logged."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/hook"
-        Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def documents(self) -> dict[str, Document]:
-        """By eventId, whatever road they came by; what differs by subscription is left out."""
-        bodies = [json.loads(body) for body in self.bodies]
-        found = [body.get("detail", body) for body in bodies]
-        return {one["eventId"]: {k: v for k, v in one.items() if k not in OF_ONE} for one in found}
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+def documents(recorder: Recorder) -> dict[str, Document]:
+    """What came, by eventId, whatever road it came by; what differs by subscription is left out."""
+    found = [got.document.get("detail", got.document) for got in recorder.got]
+    return {one["eventId"]: {k: v for k, v in one.items() if k not in OF_ONE} for one in found}
 
 
 class Publishing:
@@ -125,11 +99,11 @@ def test_a_handler_receives_the_same_from_the_hub(name: str, tmp_path: Path) -> 
         source.trigger("RETURN_COMPLETED", order=order_id)
         hub.wait()
 
-        assert directly.documents() == through.documents()
-        assert len(through.bodies) == len(through.documents()) >= 5
+        assert documents(directly) == documents(through)
+        assert len(through.bodies) == len(documents(through)) >= 5
         # Byte for byte what came, or what stood under `detail` there.
         bodies = zip(sorted(through.bodies), sorted(hub.journalled(), key=detail), strict=True)
         assert all(sent == detail(came) and sent in came for sent, came in bodies)
         learned = example.learned()
-        assert sorted(one["eventId"] for one in learned) == sorted(through.documents())
+        assert sorted(one["eventId"] for one in learned) == sorted(documents(through))
         assert order_id in {one["answer"]["id"] for one in learned if "order" in one}

@@ -38,3 +38,10 @@ def test_smoke(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", FUZZERS)
 def test_long(name: str, tmp_path: Path) -> None:
     fuzz(name, tmp_path, f"-max_total_time={SECONDS}", timeout=SECONDS + 100)
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(900)
+def test_the_verifier_bears_a_million_inputs(tmp_path: Path) -> None:
+    """However long that takes: everything that comes from outside as signed goes through it."""
+    fuzz("fuzz_webhook_signature.py", tmp_path, "-runs=1000000", timeout=850)

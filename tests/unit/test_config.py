@@ -157,3 +157,15 @@ def test_secrets_are_in_no_text_of_the_settings_and_in_no_complaint(monkeypatch:
     with pytest.raises(Misconfigured) as caught:
         Config.load()
     assert "hunter2" not in str(caught.value)
+
+
+def test_tracking_secrets_overlap_and_none_of_them_may_be_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Config.load().tracking_secrets == ()
+    new, old = "n" * 32, "o" * 40
+    monkeypatch.setenv("MILEPOST_TRACKING_SECRET", f" {new}, {old}")
+    assert Config.load().tracking_secrets == (new, old)
+    for wrong in ("n" * 31, f"{new},short", " , "):
+        monkeypatch.setenv("MILEPOST_TRACKING_SECRET", wrong)
+        with pytest.raises(Misconfigured, match="MILEPOST_TRACKING_SECRET") as refused:
+            Config.load()
+        assert "n" * 31 not in str(refused.value), "a secret is never shown"

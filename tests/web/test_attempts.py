@@ -80,6 +80,8 @@ async def test_attempts_are_filtered_and_paged(world: World) -> None:
     }
     later = await items(world, "/v1/attempts", since=only["startedAt"])
     assert [a["messageId"] for a in later] == [id_ for id_, _ in sent[4:]]
+    mine_later = await items(world, "/v1/attempts", since=only["startedAt"], subscriberId=one)
+    assert [a["messageId"] for a in mine_later] == mine[2:]
     assert (await world.get("/v1/attempts", since="yesterday")).status_code == 400
     assert (await world.get("/v1/attempts", messageId="unknown")).status_code == 404
     assert (await world.get("/v1/attempts", messageId=mine[0], subscriberId=other)).status_code == 404

@@ -7,6 +7,7 @@ from tests.web.world import HOUR, MINUTE, START, World, event, one_delivery, ord
 
 from milepost.domain.condition import Policy
 from milepost.domain.instant import DAY, Instant, format_instant
+from milepost.domain.intent import decode
 from milepost.pipeline.sweeper import Sweeper
 
 PATH = "/v1/orders/order-1/authorization"
@@ -139,6 +140,17 @@ async def test_scenario_28_an_authorization_that_ends_in_48_hours_unshipped_is_a
     assert await open_conditions(world) == []
     listed = (await world.get("/v1/captures", expired=True)).json()["items"]
     assert [item["deliveryId"] for item in listed] == ["delivery-1"]
+    told = await world.store.read(lambda tx: tx.journal.after(0, 500))
+    assert [
+        (record.type, decode(record.body).data["code"])
+        for record in told
+        if record.type.startswith("condition.")
+    ] == [
+        ("condition.raised", "AUTHORIZATION_EXPIRING"),
+        ("condition.cleared", "AUTHORIZATION_EXPIRING"),
+        ("condition.raised", "AUTHORIZATION_EXPIRED"),
+        ("condition.cleared", "AUTHORIZATION_EXPIRED"),
+    ]
     assert [code for code, _ in await told_of(world)] == [
         "AUTHORIZATION_EXPIRING",
         "AUTHORIZATION_EXPIRING",

@@ -76,7 +76,10 @@ async def test_the_numbers_of_the_process_and_of_hydration_are_there(store: Stor
     world = World(store, counters=lambda: {"accepted": 3, "hydrationThrottled": 1})
     asks = [Ask("bp-1", f"order/{n}", 0, Instant(0), 0, (1,), "open" if n else "gaveUp") for n in range(3)]
     await store.write(lambda tx: tx.work.put(asks))
+    for n, state in enumerate(("READY", "HELD", "READY")):
+        await world.capture(f"delivery-{n}", state=state)
     numbers = await _scrape(world)
+    assert (numbers["milepost_captures[READY]"], numbers["milepost_captures[HELD]"]) == (2, 1)
     assert numbers["milepost_process_total[accepted]"] == 3
     assert numbers["milepost_process_total[hydrationThrottled]"] == 1
     assert numbers["milepost_hydration_asks[open]"] == 2

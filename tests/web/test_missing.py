@@ -9,6 +9,7 @@ from tests.web.world import HOUR, MINUTE, World, event, milestone, order, tracke
 
 from milepost.cli.doctor import missing_findings
 from milepost.domain.instant import Instant, format_instant
+from milepost.pipeline import sampling
 from milepost.pipeline.volume import count
 from milepost.web.paging import encode_cursor
 
@@ -187,8 +188,8 @@ async def test_the_metrics_say_the_same(world: World) -> None:
     assert (found["milepost_loss_expected"], found["milepost_loss_lost"]) == (6, 1)
     await world.event(over_eventbridge(event(MILESTONE, 1, "carrier/UPS/tracker/1Z0")))
     await count(world.store, world.now)
-    assert (await numbers())["milepost_silent_subscriptions"] == 1, "it is looked at once a minute"
-    later(world, MINUTE)
+    assert (await numbers())["milepost_silent_subscriptions"] == 1, "it is looked at every five minutes"
+    later(world, 5 * MINUTE)
     assert (await numbers())["milepost_silent_subscriptions"] == 0
 
 
@@ -240,3 +241,27 @@ async def test_overdue_is_paged_and_bound_to_business_products(world: World) -> 
 async def test_a_cursor_that_is_not_one_is_refused(world: World, place: Any) -> None:
     answer = await world.get("/v1/missing/overdue", after=encode_cursor("overdue", place))
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_request")
+
+
+# ── The sample ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_the_sample_is_spread_over_the_journal_and_bounded(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sampling, "CHUNKS", 4)
+    monkeypatch.setattr(sampling, "CHUNK", 5)
+    monkeypatch.setattr(sampling, "ORDERS", 8)
+    for number in range(40):
+        await shipped(world, number)
+    await world.project()
+    found = await world.store.read(lambda tx: sampling.sample(tx, world.now, None))
+    numbers = sorted(
+        int(one.subject.removeprefix("delivery/d-")) for one in found.happened if one.type == SHIPPED
+    )
+    assert found.orders == len(numbers) == 8
+    assert (numbers[0], numbers[-1] >= 25) == (0, True)
+    assert len({number * 4 // 36 for number in numbers}) == 4, "every part of the journal has its share"
+    assert await world.store.read(lambda tx: sampling.sample(tx, world.now, ["bp-2"])) == sampling.Sample(
+        [], {}, 0, None
+    )

@@ -52,13 +52,20 @@ async def test_a_secret_is_made_and_shown_once(world: World) -> None:
     assert listed.json()["items"][0]["id"] == made["id"]
 
 
-async def test_credentials_and_headers_are_never_shown(world: World) -> None:
+async def test_credentials_and_headers_are_never_shown(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
     auth = {"basicAuthConfig": {"username": "ada", "password": "a-pass-word"}}
     made = await add(world, auth=auth, headers=[{"key": "X-Token", "value": "tok-en"}], secret=SECRET)
     assert made["secret"] == SECRET
     assert (made["auth"], made["headers"]) == ("basic", ["X-Token"])
     changed = await patch(world, made["id"], {"name": "other"})
-    for text in (str(made | {"secret": None}), changed.text, (await world.get("/v1/subscribers")).text):
+    rotated = (await world.post(f"/v1/subscribers/{made['id']}/rotate", {"overlapHours": 1})).json()
+    listed = (await world.get("/v1/subscribers")).text
+    logged = capsys.readouterr()
+    assert "subscriber.rotated" in logged.out + logged.err
+    assert rotated["secret"] not in logged.out + logged.err + listed
+    for text in (str(made | {"secret": None}), changed.text, listed, logged.out, logged.err):
         assert "a-pass-word" not in text
         assert "tok-en" not in text
         assert SECRET not in text

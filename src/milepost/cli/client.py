@@ -92,6 +92,7 @@ class HubClient:
             yield from page["items"]
             left -= len(page["items"])
             cursor = page["next"]
+            # A page of what is filtered may be empty and yet not the last.
             if cursor is None:
                 return
 

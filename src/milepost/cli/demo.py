@@ -24,6 +24,7 @@ from milepost.hub import Hub
 from milepost.pipeline.projector import NAME
 from milepost.sandbox.program import Sandbox, SandboxConfig
 from milepost.store import Counts, View
+from milepost.transports.egress import LOOPBACK
 
 WORLD_DAYS = 14
 """Nearly every order's life is over in so many days."""
@@ -115,6 +116,8 @@ def _hub_config(port: int, sandbox_port: int, folder: str) -> Config:
         bwp_target_id=WORD,
         queries_per_minute=6_000,
         sweep_interval_s=5.0,
+        # What subscribes to a demo runs beside it.
+        egress_allow=LOOPBACK,
     )
 
 

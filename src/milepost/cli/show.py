@@ -206,12 +206,19 @@ def _order_tree(order: dict[str, Any]) -> Tree:
     tree = Tree(f"order [bold]{escape(order['id'])}[/] {state(order['state'])} ({counts(order['summary'])})")
     if order.get("customer"):
         tree.add(f"customer {escape(str(order['customer'].get('name') or ''))}")
+    if (authorization := order.get("authorization")) is not None:
+        tree.add(f"payment may be collected until {local(authorization['captureBefore'])}")
+    for condition in order.get("conditions") or ():
+        _add_condition(tree, condition)
     for delivery in order["deliveries"]:
         reason = f" {escape(delivery['reason'])}" if delivery.get("reason") else ""
         branch = tree.add(f"delivery [bold]{escape(delivery['id'])}[/] {state(delivery['state'])}{reason}")
         for label, key in (("shipped", "shippedAt"), ("delivered", "deliveredAt")):
             if delivery.get(key):
                 branch.add(f"{label} {local(delivery[key])}")
+        if (capture := delivery.get("capture")) is not None and capture["state"] != "NOT_READY":
+            why = f" ({escape(capture['reason'])})" if capture["reason"] else ""
+            branch.add(f"payment {escape(capture['state'])}{why}, capture {capture['id']}")
         for condition in delivery.get("conditions") or ():
             _add_condition(branch, condition)
         for tracker in delivery["trackers"]:

@@ -12,8 +12,8 @@ PATIENCE: Final = 5 * DAY
 STAGES: Final = (50, 70, 90, 100)
 """Percent of the patience: a warning at each, and the end at the last."""
 TRIES: Final = 3
-"""A destination is not disabled over a message that was tried less often: the first tries are within seconds, and
-whoever gets an event a week would be disabled by one short failure after another."""
+"""A destination is not disabled before a message was tried so often, or its breaker opened so often in a row: the
+first tries are within seconds, and whoever gets an event a week would be disabled by two short failures."""
 
 
 def stage(since: Instant | None, now: Instant, patience: int) -> int:

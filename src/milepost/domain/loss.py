@@ -2,7 +2,7 @@
 
 That one happened is known from what an answer of the API shows (the delivery is delivered, the parcel was scanned),
 or from the other road. A road is expected to bring it if it brought events of its business product and type before
-it and again a while after it (`volume.uses`): so neither what nobody subscribed to counts as lost, nor what came
+it and again a while after it (`volume.Span`): so neither what nobody subscribed to counts as lost, nor what came
 before a subscription or after it. Milestones are held against milestone events by number, since no event names
 its milestone.
 
@@ -17,7 +17,7 @@ from msgspec import Struct
 from milepost.domain.instant import HOUR, Instant, parse_instant
 from milepost.domain.record import delivery_subject, tracker_subject
 from milepost.domain.roads import LIVE
-from milepost.domain.volume import MILESTONE, Use, hour_of
+from milepost.domain.volume import MILESTONE, Span, Spans, hour_of
 
 GRACE_MS = 6 * HOUR
 """Before an event counts as lost, it and others behind it are given so long to come."""
@@ -78,24 +78,24 @@ def happened(order: Document, brought: Brought) -> Iterator[Happened]:
                 yield Happened(product, MILESTONE, carried, tuple(times), events)
 
 
-def losses(events: Iterable[Happened], uses: Mapping[tuple[str, str, str], Use], now: Instant) -> list[Loss]:
-    """What each live road was expected to bring, and what it lost of that; roads that nothing was expected of are
-    left out."""
+def losses(events: Iterable[Happened], spans: Spans, now: Instant) -> list[Loss]:
+    """What each live road was expected to bring, and what it lost of that, given the spans of two weeks; roads that
+    nothing was expected of are left out."""
     found: dict[tuple[str, str], list[tuple[Happened, int, int]]] = {}
     for event in events:
         if event.brought.get(ALL) and not any(event.brought.get(road) for road in LIVE):
             continue
         for road in LIVE:
-            use = uses.get((event.business_product_id, event.type, road))
-            if use is not None and (expected := sum(_is_within(at, use, now) for at in event.times)):
+            span = spans.get((event.business_product_id, event.type, road))
+            if span is not None and (expected := sum(_is_within(at, span, now) for at in event.times)):
                 lost = max(0, expected - event.brought.get(road, 0))
                 found.setdefault((road, event.type), []).append((event, expected, lost))
     return [_loss(*key, rows) for key, rows in sorted(found.items())]
 
 
-def _is_within(at: Instant, use: Use, now: Instant) -> bool:
+def _is_within(at: Instant, span: Span, now: Instant) -> bool:
     later = Instant(at + GRACE_MS)
-    return later <= now and use.first < hour_of(at) and hour_of(later) <= use.last
+    return later <= now and span.first < hour_of(at) and hour_of(later) <= span.last
 
 
 def _loss(road: str, type: str, rows: Sequence[tuple[Happened, int, int]]) -> Loss:

@@ -7,19 +7,18 @@ Events are counted by business product, type, road and hour, every arrival once.
 - **silence**: a road brings nothing of a type although by now `SILENT_AT` events were to be expected. Where events
   come by themselves and not all at once, chance does that once in eight thousand times. The next event ends it. A
   type too rare for that is looked at with its family: the order's events, or the milestones.
-- **use**: from which hour to which a road brought a type within two weeks. Nothing is expected of a road outside of
-  it: what never came was never subscribed to, and of what stopped only a silence is said, not a loss.
+- **span**: from which hour to which a road brought a type. Nothing is expected of a road outside of that: what never
+  came was never subscribed to, and of what stopped only a silence is said, not a loss.
 - **a scope**: order events come, their deliveries have scans, and no milestone event ever comes.
 
 Hours in which no hub was there to count are none of silence: each hub notes the hours it watches (`WATCHED`).
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from msgspec import Struct
 
-from milepost.domain.event import BY_NAME
 from milepost.domain.instant import HOUR, MINUTE, Instant
 from milepost.domain.roads import LIVE
 
@@ -60,11 +59,16 @@ class Silence(Struct, frozen=True):
     """How many would have come since, as a rule."""
 
 
-class Use(Struct, frozen=True):
-    """From which hour to which a road brought events of a type."""
+class Span(Struct, frozen=True):
+    """From which hour to which a road brought events of a type, and how many."""
 
     first: int
     last: int
+    events: int
+
+
+Spans = Mapping[tuple[str, str, str], Span]
+"""By business product, type and road."""
 
 
 class Scope(Struct, frozen=True):
@@ -86,48 +90,64 @@ def family_of(type: str) -> Family | None:
     return "milestone" if type == MILESTONE else "order" if type in _ORDER else None
 
 
-def uses(counts: Counts, now: Instant) -> dict[tuple[str, str, str], Use]:
-    """By business product, type and live road: from when to when it was brought within two weeks."""
-    found: dict[tuple[str, str, str], Use] = {}
-    since = hour_of(now) - IN_USE_HOURS
-    for (product, kind, road, hour), events in counts.items():
-        if road in LIVE and kind in BY_NAME and hour >= since and events:
-            known = found.get((product, kind, road), Use(hour, hour))
-            found[product, kind, road] = Use(min(known.first, hour), max(known.last, hour))
+def watched_hours(counts: Counts) -> dict[int, float]:
+    """Which part of each hour somebody watched."""
+    return {
+        hour: min(1.0, beats * BEAT_MS / HOUR) for (_, t, _, hour), beats in counts.items() if t == WATCHED
+    }
+
+
+def counted_until(watched: Mapping[int, float], now: Instant) -> int:
+    """The hour before which everything is counted: the newest that is noted as watched."""
+    return min(hour_of(now), max(watched, default=0))
+
+
+def hours_to_know(spans: Spans, until: int) -> dict[str, set[int]]:
+    """By business product: the hours of the week in which a road of it brings nothing now."""
+    found: dict[str, set[int]] = {}
+    for (product, kind, road), span in spans.items():
+        silent = range(span.last + 1, until)
+        if silent and len(silent) < IN_USE_HOURS and road in LIVE and family_of(kind) is not None:
+            found.setdefault(product, set()).update(hour % WEEK for hour in silent)
     return found
 
 
-def silences(counts: Counts, now: Instant) -> list[Silence]:
-    """The roads that are silent now; by business product, road and type."""
-    watched = {
-        hour: min(1.0, beats * BEAT_MS / HOUR) for (_, t, _, hour), beats in counts.items() if t == WATCHED
-    }
+def silences(counts: Counts, spans: Spans, watched: Mapping[int, float], until: int) -> list[Silence]:
+    """The roads that are silent as of the hour `until`; by business product, road and type. `counts` are those of
+    the hours to know, `spans` everything that is kept."""
     series: dict[tuple[str, str, str], dict[int, int]] = {}
-    families: dict[tuple[str, str, str], dict[int, int]] = {}
+    ranges: dict[tuple[str, str, str], tuple[int, int]] = {}
+    for (product, kind, road), span in spans.items():
+        if road in LIVE and (family := family_of(kind)) is not None:
+            for name in (kind, family):
+                first, last = ranges.get((product, road, name), (span.first, span.last))
+                ranges[product, road, name] = min(first, span.first), max(last, span.last)
     for (product, kind, road, hour), events in counts.items():
-        family = family_of(kind)
-        if road not in LIVE or family is None:
-            continue
-        series.setdefault((product, road, kind), {})[hour] = events
-        together = families.setdefault((product, road, family), {})
-        together[hour] = together.get(hour, 0) + events
-    found = [s for key, hours in series.items() if (s := _silence(key, hours, watched, hour_of(now)))]
-    told = {(s.business_product_id, s.road, family_of(s.type)) for s in found}
-    for key, hours in families.items():
-        if key not in told and (silence := _silence(key, hours, watched, hour_of(now))):
+        for name in {kind, family_of(kind) or kind}:
+            hours = series.setdefault((product, road, name), {})
+            hours[hour] = hours.get(hour, 0) + events
+    found: list[Silence] = []
+    for key, within in ranges.items():
+        if (silence := _silence(key, within, series.get(key, {}), watched, until)) is not None:
             found.append(silence)
-    return sorted(found, key=lambda s: (s.business_product_id, s.road, s.type))
+    told = {(s.business_product_id, s.road, family_of(s.type)) for s in found}
+    kept = [s for s in found if (s.business_product_id, s.road, s.type) not in told]
+    return sorted(kept, key=lambda s: (s.business_product_id, s.road, s.type))
 
 
 def _silence(
-    key: tuple[str, str, str], hours: Mapping[int, int], watched: Mapping[int, float], hour: int
+    key: tuple[str, str, str],
+    within: tuple[int, int],
+    hours: Mapping[int, int],
+    watched: Mapping[int, float],
+    until: int,
 ) -> Silence | None:
-    first, last = min(hours), max(hours)
-    if hour - last > IN_USE_HOURS:
+    first, last = within
+    if until - last > IN_USE_HOURS:
         return None
     usual: dict[int, float] = {}
     expected = 0.0
-    for silent in range(last + 1, hour):
+    for silent in range(last + 1, until):
         if silent in watched:
             of_week = silent % WEEK
             if of_week not in usual:
@@ -144,23 +164,19 @@ def _usual(hours: Mapping[int, int], watched: Mapping[int, float], same: Iterabl
     return sum(seen[:-1]) / (len(seen) - 1) if len(seen) >= _LEAST_WEEKS else 0.0
 
 
-def scopes(counts: Counts, scanned: Mapping[str, int], now: Instant) -> list[Scope]:
-    """The business products that lack milestone events. `scanned`: by business product, how many of the deliveries
-    looked at have scans old enough for their events to have come."""
-    since = hour_of(now) - IN_USE_HOURS
+def scopes(spans: Spans, scanned: Mapping[str, int]) -> list[Scope]:
+    """The business products that lack milestone events, from the spans of two weeks. `scanned`: by business product,
+    how many of the deliveries looked at have scans."""
     orders: dict[str, int] = {}
     with_milestones: set[str] = set()
-    for (product, kind, _, hour), events in counts.items():
-        if hour < since or not events:
-            continue
+    for (product, kind, _), span in spans.items():
         if kind == MILESTONE:
             with_milestones.add(product)
         elif kind in _ORDER:
-            orders[product] = orders.get(product, 0) + events
-    lacking: Collection[str] = orders.keys() - with_milestones
+            orders[product] = orders.get(product, 0) + span.events
     return [
         Scope(product, orders[product], scanned[product])
-        for product in sorted(lacking)
+        for product in sorted(orders.keys() - with_milestones)
         if scanned.get(product, 0) >= LEAST_SCANNED
     ]
 

@@ -32,10 +32,10 @@ from milepost.domain.missing import (
     of_tracker,
     target_of,
 )
-from milepost.domain.volume import BEAT_MS, Silence, silences
+from milepost.domain.volume import BEAT_MS, Silence
 from milepost.pipeline.budget import Budget
 from milepost.pipeline.projector import NAME as PROJECTOR
-from milepost.pipeline.volume import count, counted
+from milepost.pipeline.volume import count, listen
 from milepost.store import Ask, Store, Transaction, View
 
 NAME = "reconciler"
@@ -222,8 +222,8 @@ class Reconciler:
     async def _listen(self, now: Instant) -> None:
         """Count what came, and say who fell silent."""
         await count(self._store, now)
-        found = await self._store.read(lambda tx: silences(counted(tx, now, None), now))
-        silent = {_name(one): one for one in found}
+        found = await self._store.read(lambda tx: listen(tx, now, None))
+        silent = {_name(one): one for one in found.silences}
         for name, one in silent.items():
             if name not in self._silent:
                 product, road, kind = name

@@ -1,7 +1,7 @@
 """What a sample of orders shows of events that must have been published, and which roads brought each.
 
-The sample is taken from the newest records that are old enough for every event about them to have come, so that
-asking costs the same in a big journal. What counts as lost is `domain.loss`'s.
+The sample is spread evenly over the records of two weeks, but for the newest, about which events may still come: so
+asking costs the same in a big journal, and each hour of the day is in it. What counts as lost is `domain.loss`'s.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from milepost.domain.instant import Instant
-from milepost.domain.loss import ALL, GRACE_MS, Happened, happened
+from milepost.domain.instant import HOUR, Instant
+from milepost.domain.loss import ALL, GRACE_MS, Brought, Happened, happened
 from milepost.domain.record import (
     Record,
     delivery_subject,
@@ -20,10 +20,11 @@ from milepost.domain.record import (
     subjects_of,
     tracker_subject,
 )
+from milepost.domain.volume import IN_USE_HOURS
 from milepost.store import Transaction
 
-RECORDS = 2_000
-"""The newest old records, among which orders are looked for."""
+CHUNKS, CHUNK = 20, 100
+"""At so many places of the journal so many records are read, to find orders in them."""
 ORDERS = 200
 
 Key = tuple[str, str]
@@ -43,35 +44,40 @@ class Sample(Struct, frozen=True):
 
 def sample(tx: Transaction, now: Instant, reach: Collection[str] | None) -> Sample:
     """Sample the orders of these business products."""
+    begin = _position_at(tx, Instant(now - IN_USE_HOURS * HOUR))
     end = _position_at(tx, Instant(now - GRACE_MS))
-    near = tx.journal.after(max(0, end - RECORDS), RECORDS)
-    records = [r for r in near if r.position <= end and (reach is None or r.business_product_id in reach)]
+    chunks = [
+        [r for r in listed if r.position <= end and (reach is None or r.business_product_id in reach)]
+        for at in range(begin, end, max(CHUNK, -(-(end - begin) // CHUNKS)))
+        if (listed := tx.journal.after(at, CHUNK))
+    ]
     found: list[Happened] = []
     scanned: dict[str, int] = {}
-    orders = _orders(tx, records)
+    orders = _orders(tx, chunks)
     brought = _brought(tx, orders)
     for order in orders:
         product = order["businessProductId"]
-        own = {(subject, kind): roads for (bp, subject, kind), roads in brought.items() if bp == product}
-        found.extend(happened(order, own))
+        found.extend(happened(order, brought.get(product, {})))
         for delivery in order["deliveries"]:
             scanned[product] = scanned.get(product, 0) + _is_scanned(delivery)
-    return Sample(found, scanned, len(orders), records[0].received_at if records else None)
+    since = next((chunk[0].received_at for chunk in chunks if chunk), None)
+    return Sample(found, scanned, len(orders), since)
 
 
-def _orders(tx: Transaction, records: Sequence[Record]) -> list[dict[str, Any]]:
-    """The orders that these records are about, as their views show them; those of the newest records."""
+def _orders(tx: Transaction, chunks: Sequence[Sequence[Record]]) -> list[dict[str, Any]]:
+    """The orders that these records are about, as their views show them; of each chunk as many as of the others."""
     keys: dict[Key, None] = {}
-    for record in reversed(records):
-        if record.kind in ("event", "snapshot") and len(keys) < ORDERS:
-            named = (s.partition("/")[2] for s in subjects_of(record) if s.startswith("order/"))
-            keys.update(dict.fromkeys((record.business_product_id, order_id) for order_id in named))
+    for count, chunk in enumerate(chunks, 1):
+        for record in chunk:
+            if record.kind in ("event", "snapshot") and len(keys) < ORDERS * count // len(chunks):
+                named = (s.partition("/")[2] for s in subjects_of(record) if s.startswith("order/"))
+                keys.update(dict.fromkeys((record.business_product_id, order_id) for order_id in named))
     views = tx.views.get([("order", *key) for key in keys])
     return [msgspec.json.decode(view.document) for view in views.values()]
 
 
-def _brought(tx: Transaction, orders: Sequence[dict[str, Any]]) -> dict[tuple[str, str, str], dict[str, int]]:
-    """(business product, subject of a delivery or a tracker, type) to how many events each road brought, and all."""
+def _brought(tx: Transaction, orders: Sequence[dict[str, Any]]) -> dict[str, Brought]:
+    """By business product: how many events about each delivery and tracker each road brought, and all."""
     wanted: set[Key] = set()
     for order in orders:
         product = order["businessProductId"]
@@ -82,14 +88,15 @@ def _brought(tx: Transaction, orders: Sequence[dict[str, Any]]) -> dict[tuple[st
     listed = tx.journal.of_subjects(wanted).values()
     events = {r.position: r for records in listed for r in records if r.kind == "event"}
     arrivals = tx.journal.arrivals(events)
-    found: dict[tuple[str, str, str], dict[str, int]] = {}
+    found: dict[str, dict[tuple[str, str], dict[str, int]]] = {}
     for position, record in events.items():
         roads = {arrival.road for arrival in arrivals[position]}
+        own = found.setdefault(record.business_product_id, {})
         for subject in _about(record):
-            counts = found.setdefault((record.business_product_id, subject, record.type), {})
+            counts = own.setdefault((subject, record.type), {})
             for road in (*roads, ALL):
                 counts[road] = counts.get(road, 0) + 1
-    return found
+    return dict(found)
 
 
 def _about(record: Record) -> set[str]:

@@ -5,7 +5,7 @@ for the schedule (`domain.retry`), and what the schedule gives up is `failed` an
 does nothing but fail for longer than our patience (`domain.failing`) is disabled; what is for it is held.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Literal
 
 from msgspec import Struct
@@ -119,18 +119,27 @@ def _impatient(tx: Transaction, settled: Sequence[Settled], patience: int) -> di
     """Destinations of these results that have been failing for long; those for too long are disabled."""
     failed = {s.message.destination_id: s for s in settled if s.attempt.outcome != "delivered"}
     found: dict[str, int] = {}
+    opened = (
+        {lane for lane, b in tx.attempts.breakers().items() if b.opened >= failing.TRIES} if failed else set()
+    )
     for destination in tx.attempts.destinations_of(failed).values() if failed else ():
         last = failed[destination.id]
         since = destination.failing_since
         reached = failing.stage(since, last.at, patience)
         if not destination.enabled or since is None or not reached:
             continue
-        if reached == 100 and last.attempt.number - last.message.earlier < failing.TRIES:
+        if reached == 100 and not _lasting(last, opened):
             reached = failing.STAGES[-2]
         if reached == 100:
             tx.attempts.disable(destination.id, failing.reason(since, last.at))
         found[destination.id] = reached
     return found
+
+
+def _lasting(last: Settled, opened: Collection[str]) -> bool:
+    """Whether this is no short failure. Where a breaker lets a probe through now and then, each may be another
+    message's first try."""
+    return last.attempt.number - last.message.earlier >= failing.TRIES or last.lane in opened
 
 
 def moved(known: dict[str, Breaker], settled: Sequence[Settled], policy: Policy) -> list[Breaker]:

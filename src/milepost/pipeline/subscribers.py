@@ -16,6 +16,7 @@ from typing import Any
 
 import cel
 import msgspec
+import structlog
 
 from milepost.domain.attempt import Destination
 from milepost.domain.errors import Invalid
@@ -48,6 +49,8 @@ _MACROS = re.compile(r"\.\s*(?:all|exists|exists_one|existsOne|map|filter)\s*\("
 _OWN_NAMES = re.compile(r"\(\s*([A-Za-z_]\w*)\s*,")
 """What a macro calls an element."""
 
+log = structlog.get_logger()
+
 
 def compile_expression(text: str, form: str) -> cel.Program:
     """A CEL expression, ready. Raises `Invalid` in words for one that cannot be used on messages of this form."""
@@ -73,18 +76,23 @@ def compile_expression(text: str, form: str) -> cel.Program:
 class _Compiled:
     """A filter, ready to be asked."""
 
-    __slots__ = ("carriers", "filter", "products", "program")
+    __slots__ = ("carriers", "products", "program")
 
-    def __init__(self, text: bytes) -> None:
-        self.filter = msgspec.json.decode(text, type=Filter)
-        self.products = frozenset(self.filter.business_product_ids)
-        self.carriers = frozenset(map(str.lower, self.filter.carriers))
-        self.program = cel.compile(self.filter.expression) if self.filter.expression else None
+    def __init__(self, wanted: Filter) -> None:
+        self.products = frozenset(wanted.business_product_ids)
+        self.carriers = frozenset(map(str.lower, wanted.carriers))
+        self.program = cel.compile(wanted.expression) if wanted.expression else None
 
 
 @lru_cache(maxsize=FILTERS)
-def _compiled(text: bytes) -> _Compiled:
-    return _Compiled(text)
+def _compiled(text: bytes) -> _Compiled | None:
+    """None for a filter that cannot be used, though it could when it was put: it lets nothing through, since nobody
+    knows what it was to keep back, and a replay makes up for that. It must not stop what others get."""
+    try:
+        return _Compiled(msgspec.json.decode(text, type=Filter))
+    except (ValueError, msgspec.MsgspecError) as e:
+        log.error("subscribers.filter_unusable", error=str(e)[:300])
+        return None
 
 
 class _Read:
@@ -142,7 +150,9 @@ class Matching:
             return False
         return not destination.filter or self._passes(_compiled(destination.filter), record)
 
-    def _passes(self, compiled: _Compiled, record: Record) -> bool:
+    def _passes(self, compiled: _Compiled | None, record: Record) -> bool:
+        if compiled is None:
+            return False
         if compiled.products and record.business_product_id not in compiled.products:
             return False
         if compiled.carriers and compiled.carriers.isdisjoint(self._read(record).carriers):

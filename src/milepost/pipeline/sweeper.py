@@ -1,4 +1,4 @@
-"""The sweeper: journals what time makes true of deliveries and trackers, and what time or news makes untrue.
+"""The sweeper: journals what time makes true of orders, deliveries and trackers, and what makes it untrue again.
 
 It looks at the views whose `check_at` has come, evaluates their conditions (`domain.condition`) and appends one
 condition record for each raising and clearing; the projector folds these like any other fact. Raising needs a

@@ -4,11 +4,24 @@
 arrival is counted once: the counts and how far they go are committed together.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+
+from msgspec import Struct
 
 from milepost.domain.instant import Instant
-from milepost.domain.volume import WATCHED, Counts, hour_of, kept_from
-from milepost.store import Reached, Store, Transaction
+from milepost.domain.volume import (
+    IN_USE_HOURS,
+    WATCHED,
+    Silence,
+    Spans,
+    counted_until,
+    hour_of,
+    hours_to_know,
+    kept_from,
+    silences,
+    watched_hours,
+)
+from milepost.store import Reached, Store, Transaction, VolumeKey
 
 FIRST, COPIES = "volume", "volume.copies"
 """The checkpoints: up to which position first arrivals are counted, and up to which number further ones."""
@@ -42,6 +55,27 @@ def _step(tx: Transaction, now: Instant) -> bool:
     return True
 
 
-def counted(tx: Transaction, now: Instant, reach: Collection[str] | None) -> Counts:
-    """Everything that is kept of the counts."""
-    return tx.volumes.between(kept_from(now), hour_of(now), reach)
+class Silent(Struct, frozen=True):
+    """Which roads are silent, and in how many hours that are kept somebody watched."""
+
+    silences: Sequence[Silence]
+    watched: int
+
+
+def listen(tx: Transaction, now: Instant, reach: Collection[str] | None) -> Silent:
+    """Which roads of these business products are silent. Read is only what brings nothing now."""
+    first, last = kept_from(now), hour_of(now)
+    watched = watched_hours(tx.volumes.between(first, last, [""], None))
+    until = counted_until(watched, now)
+    spans = tx.volumes.spans(first, last, reach)
+    counts: dict[VolumeKey, int] = {}
+    wanted = hours_to_know(spans, until)
+    for product, of_week in wanted.items():
+        counts.update(tx.volumes.between(first, last, [product], of_week))
+    known = {key: span for key, span in spans.items() if key[0] in wanted}
+    return Silent(silences(counts, known, watched, until), len(watched))
+
+
+def lately(tx: Transaction, now: Instant, reach: Collection[str] | None) -> Spans:
+    """What each road brought within two weeks."""
+    return tx.volumes.spans(hour_of(now) - IN_USE_HOURS, hour_of(now), reach)

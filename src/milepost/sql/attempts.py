@@ -177,7 +177,7 @@ class SqlAttempts(SqlSequences, SqlReplays):
         ways = (
             own.where(_m.state == literal_column("'pending'"), _m.late == false()),
             own.where(_m.state == literal_column("'pending'"), _m.late == true()),
-            own.where(_m.sequence != literal_column("''"), UNSETTLED),
+            own.where(_m.sequence != literal_column("''"), _m.sequence > literal_column("''"), UNSETTLED),
         )
         counted = [
             self._connection.execute(

@@ -14,11 +14,12 @@ _d, _m, _b, _r = schema.destinations.c, schema.messages.c, schema.breakers.c, sc
 _ALL = select(schema.destinations)
 _DISABLED = select(_d.id).where(_d.enabled == false())
 
-_NEWEST = select(func.max(_d.version))
-# Each by itself: together they would be counted through the whole table.
-_VERSION = select(
-    select(func.count()).select_from(schema.destinations).scalar_subquery(), _NEWEST.scalar_subquery()
+_COUNTER = "destinations"
+"""Counts changes among the checkpoints, since what was removed leaves no version behind."""
+_CHANGES = (
+    select(schema.checkpoints.c.position).where(schema.checkpoints.c.consumer == _COUNTER).scalar_subquery()
 )
+_VERSION = select(select(func.count()).select_from(schema.destinations).scalar_subquery(), _CHANGES)
 _RECOVERED = (
     update(schema.destinations)
     .where(_d.id.in_(bindparam("ids", expanding=True)), _d.failing_since.is_not(None))
@@ -38,11 +39,15 @@ class SqlDestinations:
         self._connection = connection
 
     def destinations_version(self) -> tuple[int, int]:
-        count, newest = self._connection.execute(_VERSION).one()
-        return count, newest or 0
+        count, changes = self._connection.execute(_VERSION).one()
+        return count, changes or 0
 
     def _next_version(self) -> int:
-        return (self._connection.execute(_NEWEST).scalar() or 0) + 1
+        """One more change."""
+        changes = (self._connection.execute(select(_CHANGES)).scalar() or 0) + 1
+        row = {"consumer": _COUNTER, "position": changes}
+        upsert(self._connection, schema.checkpoints, [row], ("consumer",))
+        return changes
 
     def put_destination(self, destination: Destination) -> None:
         row = {
@@ -87,6 +92,7 @@ class SqlDestinations:
     def remove_destination(self, id: str) -> None:
         """Forget a destination; its messages and attempts are a history and stay."""
         before = self.destination(id)
+        self._next_version()
         self._connection.execute(delete(schema.destinations).where(_d.id == id))
         # What is pending is found to be for nobody when it is to be sent; nobody would ever look at these.
         self._connection.execute(

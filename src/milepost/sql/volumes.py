@@ -16,6 +16,7 @@ from sqlalchemy import (
 )
 
 from milepost.domain.instant import HOUR
+from milepost.domain.volume import WEEK, Span
 from milepost.sql import schema
 from milepost.sql.statements import grouped, upsert, visible
 from milepost.store.volumes import Reached, VolumeKey
@@ -81,13 +82,31 @@ class SqlVolumes:
         upsert(self._connection, schema.volumes, rows, _KEY)
 
     def between(
-        self, first: int, last: int, business_products: Collection[str] | None
+        self, first: int, last: int, business_products: Collection[str], of_week: Collection[int] | None
     ) -> dict[VolumeKey, int]:
-        mine = visible(_v.business_product_id, business_products) | (_v.business_product_id == "")
-        statement = select(schema.volumes).where(_v.hour >= first, _v.hour <= last, mine)
+        statement = select(schema.volumes).where(
+            _v.hour >= first, _v.hour <= last, visible(_v.business_product_id, business_products)
+        )
+        if of_week is not None:
+            statement = statement.where((_v.hour % WEEK).in_(sorted(of_week)))
         return {
             (row.business_product_id, row.type, row.road, row.hour): row.events
             for row in self._connection.execute(statement).all()
+        }
+
+    def spans(
+        self, first: int, last: int, business_products: Collection[str] | None
+    ) -> dict[tuple[str, str, str], Span]:
+        series = (_v.business_product_id, _v.type, _v.road)
+        statement = (
+            select(*series, func.min(_v.hour), func.max(_v.hour), func.sum(_v.events))
+            .where(_v.hour >= first, _v.hour <= last, _v.business_product_id != "")
+            .where(visible(_v.business_product_id, business_products))
+            .group_by(*series)
+        )
+        return {
+            (product, kind, road): Span(begin, end, int(events))
+            for product, kind, road, begin, end, events in self._connection.execute(statement).all()
         }
 
     def forget(self, before: int) -> None:

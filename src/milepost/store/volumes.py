@@ -5,6 +5,8 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from milepost.domain.volume import Span
+
 VolumeKey = tuple[str, str, str, int]
 """(business product, event type, road, hour since 1970 UTC)."""
 
@@ -27,9 +29,17 @@ class Volumes(Protocol):
         ...
 
     def between(
-        self, first: int, last: int, business_products: Collection[str] | None
+        self, first: int, last: int, business_products: Collection[str], of_week: Collection[int] | None
     ) -> dict[VolumeKey, int]:
-        """Counts of the hours from `first` to `last`, both included; those under no business product always."""
+        """Counts of these business products in the hours from `first` to `last`, both included; `of_week` narrows
+        them to these hours of the week (an hour modulo 168)."""
+        ...
+
+    def spans(
+        self, first: int, last: int, business_products: Collection[str] | None
+    ) -> dict[tuple[str, str, str], Span]:
+        """By business product, type and road, what came from `first` to `last`; without what is counted under no
+        business product."""
         ...
 
     def forget(self, before: int) -> None:

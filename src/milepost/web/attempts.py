@@ -182,7 +182,8 @@ async def list_attempts(
     after: After = None,
     limit: Limit = 100,
 ) -> Page[AttemptDocument]:
-    """Every try to send a message, in the order in which they began; a subscriber's by the messages' positions."""
+    """Every try to send a message, in the order in which they began. All of one subscriber (no `since`) come by
+    the positions of their messages."""
     size, earliest = page_size(limit), _since(since)
 
     def fits(attempt: Attempt) -> bool:
@@ -195,8 +196,9 @@ async def list_attempts(
                 raise NotFound(f"There is no message {message_id!r} of subscriber {subscriber_id!r}.")
         elif subscriber_id is not None:
             managed(tx, caller, subscriber_id)
-            return _of_subscriber(tx, subscriber_id, after, size, fits)
-        return _in_time(tx, caller, message_id, after, size, earliest, fits)
+            if since is None:
+                return _of_subscriber(tx, subscriber_id, after, size, fits)
+        return _in_time(tx, caller, (message_id, subscriber_id), after, size, earliest, fits)
 
     return await context.store.read(read)
 
@@ -207,12 +209,14 @@ Fits = Callable[[Attempt], bool]
 def _in_time(
     tx: Transaction,
     caller: Principal,
-    message_id: str | None,
+    of: tuple[str | None, str | None],
     after: str | None,
     size: int,
     earliest: Instant,
     fits: Fits,
 ) -> Page[AttemptDocument]:
+    """Those of a message, of a subscriber, or (neither) all."""
+    message_id, subscriber_id = of
     start = (
         (int(earliest), -1, "") if after is None else decode_cursor("attempt", after, tuple[int, int, str])
     )
@@ -220,7 +224,7 @@ def _in_time(
     where, looked, more = start, 0, True
     while more and len(kept) <= size and looked < LOOKED_THROUGH:
         rows = tx.attempts.attempts(where, size + 1, message_id)
-        kept.extend(a for a in _visible_attempts(tx, caller, rows) if fits(a))
+        kept.extend(a for a in _visible_attempts(tx, caller, rows, subscriber_id) if fits(a))
         looked, more = looked + len(rows), len(rows) > size
         where = _at(rows[-1]) if rows else where
     if len(kept) <= size and more:
@@ -278,11 +282,14 @@ def _visible(tx: Transaction, caller: Principal, messages: Iterable[Message]) ->
     ]
 
 
-def _visible_attempts(tx: Transaction, caller: Principal, attempts: list[Attempt]) -> list[Attempt]:
-    if caller.business_products is None:
+def _visible_attempts(
+    tx: Transaction, caller: Principal, attempts: list[Attempt], subscriber_id: str | None
+) -> list[Attempt]:
+    if caller.business_products is None and subscriber_id is None:
         return attempts
     messages = [m for a in attempts if (m := tx.attempts.message(a.message_id)) is not None]
-    seen = {m.id for m in _visible(tx, caller, messages)}
+    own = [m for m in messages if subscriber_id in (None, m.destination_id)]
+    seen = {m.id for m in _visible(tx, caller, own)}
     return [a for a in attempts if a.message_id in seen]
 
 

@@ -35,7 +35,7 @@ STORE_ANSWERS_WITHIN_S = 3.0
 PROBE_EVERY_MS = 1_000
 """Anybody may ask, so the store is written to no more often than this for it."""
 
-MISSING_EVERY_MS = 60_000
+MISSING_EVERY_MS = 5 * 60_000
 """What is missing changes slowly and is read from many records: a scrape in between tells what the last one found."""
 
 READINESS = "readiness"
@@ -102,6 +102,7 @@ class _Numbers(Struct):
     counts: Counts
     asks: dict[str, int]
     messages: dict[str, int]
+    captures: dict[str, int]
     roads: Measured
     missing: Looked
 
@@ -144,6 +145,7 @@ class _Collector(Collector):
             "hydration_asks", "Questions to the Buy with Prime API, by state.", self._numbers.asks
         )
         yield _by_state("messages", "Messages to destinations, by state.", self._numbers.messages)
+        yield _by_state("captures", "Payments that may be collected, by state.", self._numbers.captures)
         yield from _roads(self._numbers.roads.roads)
         yield from metrics_of(self._numbers.missing)
         process = CounterMetricFamily(
@@ -226,8 +228,14 @@ async def metrics(context: Hub, caller: Caller, state: State) -> Response[bytes]
 
     def read(tx: Transaction) -> _Numbers:
         missing = kept or look_for_missing(tx, None, now)
-        counts = tx.journal.counts(PROJECTOR)
-        return _Numbers(counts, tx.work.count(), tx.attempts.count(), look(tx, None, now).measured, missing)
+        return _Numbers(
+            tx.journal.counts(PROJECTOR),
+            tx.work.count(),
+            tx.attempts.count(),
+            tx.ledger.count_captures(),
+            look(tx, None, now).measured,
+            missing,
+        )
 
     numbers = await context.store.read(read)
     if kept is None:

@@ -14,10 +14,10 @@ from milepost.domain.event import VIEW_TRACKER
 from milepost.domain.instant import HOUR, Instant, format_instant
 from milepost.domain.loss import GRACE_MS, Loss, losses
 from milepost.domain.missing import next_ask, overdue
-from milepost.domain.volume import MILESTONE, WATCHED, Scope, Silence, scopes, silences, uses
+from milepost.domain.volume import MILESTONE, Scope, Silence, scopes
 from milepost.pipeline.reconciler import PAGE, STAGES, Open, Place, walk
 from milepost.pipeline.sampling import Sample, sample
-from milepost.pipeline.volume import counted
+from milepost.pipeline.volume import lately, listen
 from milepost.store import Transaction
 from milepost.web.authentication import Caller
 from milepost.web.context import Hub
@@ -120,16 +120,9 @@ class Looked(Struct):
 
 def look(tx: Transaction, reach: Reach, now: Instant) -> Looked:
     """What is missing as of now, at a cost that does not grow with the journal."""
-    counts = counted(tx, now, reach)
-    seen = sample(tx, now, reach)
-    watched = sum(kind == WATCHED for _, kind, _, _ in counts)
-    return Looked(
-        silences(counts, now),
-        scopes(counts, seen.scanned, now),
-        losses(seen.happened, uses(counts, now), now),
-        seen,
-        watched,
-    )
+    heard, spans, seen = listen(tx, now, reach), lately(tx, now, reach), sample(tx, now, reach)
+    lost = losses(seen.happened, spans, now)
+    return Looked(heard.silences, scopes(spans, seen.scanned), lost, seen, heard.watched)
 
 
 def metrics_of(looked: Looked) -> Iterator[Metric]:

@@ -67,7 +67,7 @@ class HydrationItem(Document):
     due_at: str
     priority: int
     waiting: list[int]
-    """Positions of the events that wait for the answer."""
+    """Positions of the events that wait for the answer; none where it is asked because nothing was heard."""
     error: str
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from milepost.domain.instant import HOUR, Instant, format_instant
 from milepost.domain.loss import ALL, DELIVERED, GRACE_MS, SHIPPED, Happened, Loss, happened, losses
-from milepost.domain.volume import MILESTONE, Use
+from milepost.domain.volume import MILESTONE, Span
 
 NOW_HOUR = 500_000
 NOW = Instant(NOW_HOUR * HOUR)
@@ -21,8 +21,10 @@ def event(ago: int = 20, kind: str = DELIVERED, subject: str = "delivery/d-1", *
     return Happened("bp-1", kind, subject, (hour(ago),), {**brought, **total})
 
 
-def in_use(kind: str = DELIVERED, *, first: int = 48, last: int = 1, road: str = "webhook") -> dict[Any, Use]:
-    return {("bp-1", kind, road): Use(NOW_HOUR - first, NOW_HOUR - last)}
+def in_use(
+    kind: str = DELIVERED, *, first: int = 48, last: int = 1, road: str = "webhook"
+) -> dict[Any, Span]:
+    return {("bp-1", kind, road): Span(NOW_HOUR - first, NOW_HOUR - last, 9)}
 
 
 def test_what_the_road_brought_is_not_lost_and_what_it_did_not_is() -> None:

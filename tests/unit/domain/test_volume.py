@@ -15,17 +15,38 @@ from milepost.domain.volume import (
     WEEK,
     Scope,
     Silence,
-    Use,
+    Span,
+    Spans,
+    counted_until,
+    hours_to_know,
     kept_from,
     scopes,
-    silences,
-    uses,
+    watched_hours,
 )
+from milepost.domain.volume import silences as silences_of
 
 SHIPPED, DELIVERED = "PACKAGE_DELIVERY_IN_TRANSIT", "PACKAGE_DELIVERED"
 NOW_HOUR = 500_000
 NOW = Instant(NOW_HOUR * HOUR + 17 * 60_000)
 Counts = dict[tuple[str, str, str, int], int]
+
+
+def spans_of(counts: Counts, since: int = 0) -> Spans:
+    found: dict[tuple[str, str, str], Span] = {}
+    for (product, kind, road, hour), events in sorted(counts.items()):
+        if product and hour >= since:
+            known = found.get((product, kind, road), Span(hour, hour, 0))
+            found[product, kind, road] = Span(known.first, hour, known.events + events)
+    return found
+
+
+def silences(counts: Counts, now: Instant) -> list[Silence]:
+    """From all counts, those of the hours to know picked out."""
+    spans, seen = spans_of(counts), watched_hours(counts)
+    until = counted_until(seen, now)
+    wanted = hours_to_know(spans, until)
+    picked = {key: n for key, n in counts.items() if key[3] % WEEK in wanted.get(key[0], ())}
+    return silences_of(picked, spans, seen, until)
 
 
 def watched(hours: int = 5 * WEEK, beats: int = 4) -> Counts:
@@ -81,7 +102,7 @@ def test_hours_in_which_nobody_watched_are_no_silence() -> None:
     counts = steady(2, silent=20)
     away = {key: beats for key, beats in watched().items() if key[3] < NOW_HOUR - 20}
     assert silences({**away, **counts}, NOW) == []
-    back = away | {("", WATCHED, "", NOW_HOUR - n): 4 for n in range(1, 5)}
+    back = away | {("", WATCHED, "", NOW_HOUR - n): 4 for n in range(5)}
     assert silences({**back, **counts}, NOW) == [], "8 are to be expected in four hours"
     assert silences({**back, ("", WATCHED, "", NOW_HOUR - 5): 2, **counts}, NOW)[0].expected == 9.0
 
@@ -137,19 +158,7 @@ def test_chance_alone_hardly_ever_makes_a_silence() -> None:
     assert alarms <= 2, f"seed {seed}"
 
 
-# ── Use and scopes ─────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_a_road_is_in_use_from_its_first_hour_to_its_last_within_two_weeks() -> None:
-    counts: Counts = {
-        ("bp-1", DELIVERED, "webhook", NOW_HOUR - IN_USE_HOURS - 1): 1,
-        ("bp-1", DELIVERED, "webhook", NOW_HOUR - 50): 1,
-        ("bp-1", DELIVERED, "webhook", NOW_HOUR - 9): 1,
-        ("bp-1", DELIVERED, "replay", NOW_HOUR - 9): 1,
-        ("bp-1", "SOMETHING_ELSE", "webhook", NOW_HOUR - 9): 1,
-        **watched(2),
-    }
-    assert uses(counts, NOW) == {("bp-1", DELIVERED, "webhook"): Use(NOW_HOUR - 50, NOW_HOUR - 9)}
+# ── Scopes ─────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_scope_is_missing_where_parcels_are_scanned_and_no_milestone_event_comes() -> None:
@@ -157,10 +166,8 @@ def test_a_scope_is_missing_where_parcels_are_scanned_and_no_milestone_event_com
         ("bp-2", kind, "webhook", NOW_HOUR - 5): 4 for kind in (SHIPPED, MILESTONE)
     }
     scanned = {"bp-1": LEAST_SCANNED, "bp-2": 50, "bp-3": 50}
-    assert scopes(counts, scanned, NOW) == [Scope("bp-1", WEEK, LEAST_SCANNED)]
-    assert scopes(counts, {"bp-1": LEAST_SCANNED - 1}, NOW) == []
-    long_ago = {("bp-1", MILESTONE, "webhook", NOW_HOUR - IN_USE_HOURS - 1): 9}
-    assert len(scopes(counts | long_ago, scanned, NOW)) == 1, "they came once, and no more"
+    assert scopes(spans_of(counts), scanned) == [Scope("bp-1", WEEK, LEAST_SCANNED)]
+    assert scopes(spans_of(counts), {"bp-1": LEAST_SCANNED - 1}) == []
 
 
 def test_counts_are_kept_for_six_weeks() -> None:

@@ -7,8 +7,11 @@ import pytest
 from tests.unit.pipeline.publishing import Rig
 
 from milepost.domain.attempt import Destination
-from milepost.domain.instant import HOUR, MINUTE
-from milepost.pipeline.publisher import Outcome, Parcel
+from milepost.domain.errors import LeaseLost
+from milepost.domain.instant import HOUR, MINUTE, Instant
+from milepost.pipeline.lease import Fenced, LeaseHolder, Party
+from milepost.pipeline.publisher import Outcome, Parcel, Publisher
+from milepost.store import Transaction
 
 
 class Gate:
@@ -90,3 +93,38 @@ async def test_a_lease_is_as_long_by_the_real_clock_however_fast_the_other_runs(
     await rig.consumer.catch_up()
     await gate.next()
     assert (await rig.message("2-d")).lease_until == rig.clock.now() + 600 * MINUTE
+
+
+async def test_a_publisher_that_has_lost_its_lease_ends_and_begins_anew(rig: Rig) -> None:
+    """What it had under way it finishes; what came of that is not kept, and sent again when its own lease is over."""
+    holder = LeaseHolder(rig.store, "publisher", Party("mine", "this test", 60_000), rig.clock.now)
+    gate = Gate()
+    publisher = Publisher(
+        Fenced(rig.store, holder),
+        {"other": gate},
+        rig.clock.now,
+        wait=rig.clock.wait,
+        random=lambda: 0.5,
+    )
+    await rig.add(Destination("d", "other", b"{}", rate=50.0))
+    await rig.events(1)
+    now = rig.clock.now()
+    async with holder.leading():
+        await rig.consumer.catch_up()
+        running = asyncio.create_task(publisher.run(asyncio.Event()))
+        await gate.next()
+        await rig.store.write(lambda tx: _taken_over(tx, now))
+        gate.open.set()
+        with pytest.raises(LeaseLost):
+            await running
+    assert await rig.attempts() == []
+    rig.clock.advance(2 * MINUTE)
+    await rig.store.write(lambda tx: tx.leases.give_up("publisher", "theirs"))
+    async with holder.leading():
+        assert await publisher.send_due() == 1
+    assert await rig.counts() == {"delivered": 1}
+
+
+def _taken_over(tx: Transaction, now: Instant) -> None:
+    tx.leases.give_up("publisher", "mine")
+    tx.leases.take("publisher", "theirs", "another", now, Instant(now + MINUTE))

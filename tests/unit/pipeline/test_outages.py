@@ -167,6 +167,24 @@ async def test_one_that_does_nothing_but_fail_is_warned_of_and_then_disabled(rig
     assert rig.publisher.failing == {}
 
 
+async def test_it_is_disabled_also_while_every_probe_is_another_message_s_first_try(rig: Rig) -> None:
+    rig.patience = DAY // 2
+    endpoint = await reaching(rig)
+    endpoint.up = False
+    await rig.events(*range(300))
+    await rig.consumer.catch_up()
+    start = rig.clock.now()
+    while (due := await rig.publisher.next_due()) is not None:
+        # Nobody is there all that time.
+        rig.clock.advance(max(12 * MINUTE, due - rig.clock.now()))
+        await rig.publisher.send_due()
+    assert {a.number for a in await rig.attempts()} == {1}
+    known = await rig.store.read(lambda tx: tx.attempts.destination("s"))
+    assert known is not None
+    assert not known.enabled
+    assert 0.5 * DAY <= rig.clock.now() - start <= 0.6 * DAY
+
+
 async def test_one_short_failure_after_a_quiet_week_disables_nobody(rig: Rig) -> None:
     endpoint = await reaching(rig)
     endpoint.up = False

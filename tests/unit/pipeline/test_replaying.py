@@ -1,6 +1,7 @@
 """Backfills and replays: all of history once, then live without gap or overlap; what a dry run counts is what is
 sent; both kinds of ids; rates; and an end when somebody says so."""
 
+import asyncio
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -388,3 +389,18 @@ async def test_a_change_between_looking_and_adding_is_looked_at_again(rig: Rig, 
     assert (await state(rig)).enqueued == 0
     # And somebody who has done it meanwhile is not repeated.
     assert await rig.store.write(add) is None
+
+
+async def test_while_it_runs_a_new_one_is_noticed(rig: Rig, endpoint: Endpoint) -> None:
+    await rig.events(*range(5))
+    await rig.publish()
+    stop = asyncio.Event()
+    tasks = [asyncio.create_task(part.run(stop)) for part in (rig.replaying, rig.publisher)]
+    await backfill(rig)
+    rig.replaying.notify()
+    async with asyncio.timeout(10):
+        while len(endpoint.got) < 5:
+            await rig.store.read(lambda tx: None)
+    stop.set()
+    await asyncio.gather(*tasks)
+    assert (await state(rig)).state == "done"

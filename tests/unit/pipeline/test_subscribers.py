@@ -148,6 +148,13 @@ def test_what_is_beyond_a_filter_stops_nothing() -> None:
     assert not Matching().wants(subscriber(expression="data.b == 1"), intent(data=deep))
 
 
+def test_a_filter_that_became_unusable_stops_nobody_else() -> None:
+    matching = Matching()
+    for text in (b'{"expression": "no longer CEL ("}', b"{", b'{"carriers": 7}'):
+        broken = msgspec.structs.replace(subscriber(), filter=text)
+        assert [matching.wants(d, intent()) for d in (broken, subscriber())] == [False, True]
+
+
 def test_the_expressions_of_the_page_hold() -> None:
     page = (Path(__file__).parents[3] / "docs" / "subscribers.md").read_text("utf-8")
     (block,) = re.findall(r"^```text\n(.*?)^```", page, re.M | re.S)

@@ -21,6 +21,7 @@ from milepost.transports.egress import (
     checked_socket_factory,
     is_allowed,
     is_loopback,
+    may_name,
     networks,
 )
 from milepost.transports.webhook_sender import (
@@ -202,3 +203,22 @@ async def test_the_token_endpoint_is_checked_too() -> None:
         outcome = await send(strict, WebhookSettings("https://example.com/", auth=AuthConfig(oauth=config)))
         assert "not a public address" in outcome.error
         assert not receiver.received
+
+
+@pytest.mark.parametrize(
+    ("url", "may"),
+    [
+        ("https://oms.example/hook", True),
+        ("https://8.8.8.8/hook", True),
+        ("https://8.8.8.8:6379/", False),
+        ("http://127.0.0.1:3000/hook", False),
+        ("http://[::1]/", False),
+        ("http://10.1.2.3/", True),
+        ("http://169.254.169.254/latest", False),
+        ("https://[64:ff9b::7f00:1]/", False),
+        ("https://[::1", True),
+    ],
+)
+def test_what_a_url_says_of_its_address(url: str, may: bool) -> None:
+    """Names, and what is no URL, are left to others."""
+    assert may_name(url, networks(["10.0.0.0/8"])) is may
