@@ -65,7 +65,15 @@ _TABLE: Final[Mapping[Action, Mapping[CaptureState, CaptureState]]] = {
     "release": {"HELD": _AS_IT_WAS},
     "void": dict.fromkeys(("READY", "SENT", "FAILED", "HELD", "VOID"), "VOID"),
 }
-_WORDS: Final[Mapping[Action, str]] = {"take": "sent", "give_up": "given up"}
+_WORDS: Final[Mapping[Action, str]] = {
+    "take": "sent",
+    "give_up": "given up",
+    "acknowledge": "acknowledged",
+    "fail": "marked as failed",
+    "hold": "held",
+    "release": "released",
+    "void": "voided",
+}
 
 
 class Transition(Struct, frozen=True, rename="camel"):
@@ -118,7 +126,7 @@ def move(capture: Capture, action: Action, by: str, reason: str, at: Instant) ->
     refuses it."""
     state = _TABLE[action].get(capture.state)
     if state is None:
-        detail = f"capture {capture.id} is {capture.state}, so it cannot be {_WORDS.get(action, action)}"
+        detail = f"capture {capture.id} is {capture.state}, so it cannot be {_WORDS[action]}"
         raise Conflict(f"{detail}: {_why(capture.state, action)}", state=capture.state)
     if action == "take" and capture.sent_at is None:
         capture = replace(capture, sent_at=at)

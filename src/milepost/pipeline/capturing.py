@@ -132,7 +132,8 @@ def fold_captures(
     """What a fold says of captures, written: those that are due are made, once and for all; contradictions hold
     them, and their end releases what nobody else holds. Then everything is journalled, the `intents` too.
 
-    A capture that is there already was told of: its delivery is not told to have shipped again."""
+    A capture that is there already, of an order that was removed and came back, was told of: its delivery is not told
+    to have shipped again, but what speaks against it counts."""
     if not births and not holds:
         tx.journal.add(intents)
         return
@@ -141,13 +142,18 @@ def fold_captures(
     changed: dict[str, Capture] = {}
     records: list[NewRecord] = []
     announced: dict[str, int] = {}
+    again: list[Hold] = []
     for birth in births:
-        if known.get(birth.capture.id) is None:
-            after = known.with_suggestion(birth.capture, birth.priced)
-            known.put(after)
-            changed[after.id] = after
-            records.append(intent_record(after.business_product_id, birth.shipped, now))
-    for hold in holds:
+        made = birth.capture
+        if known.get(made.id) is not None:
+            order = (made.business_product_id, made.order_id)
+            again.append(Hold(made.id, order, made, birth.priced, made.reason))
+            continue
+        after = known.with_suggestion(made, birth.priced)
+        known.put(after)
+        changed[after.id] = after
+        records.append(intent_record(after.business_product_id, birth.shipped, now))
+    for hold in (*again, *holds):
         before = known.get(hold.id)
         if before is not None and (after := _refolded(before, hold, known, now)) is not before:
             known.put(after)

@@ -198,6 +198,30 @@ def test_conditions_are_told_by_what_changed() -> None:
     assert story.said.intents[0].data["clearedAt"] == "2025-03-09T00:00:00Z"
 
 
+def test_conditions_of_the_order_itself_are_told_with_its_subject() -> None:
+    story = Story()
+    story.tell(PENDING)
+    expiring = condition("AUTHORIZATION_EXPIRING", True, "2025-03-08T00:00:00Z", subject=f"order/{ORDER}")
+    assert story.tell(expiring) == ["condition.raised", "order.updated"]
+    assert story.said is not None
+    raised = story.said.intents[0]
+    assert (raised.data["subject"], raised.data["orderId"], raised.delivery_id) == (
+        f"order/{ORDER}",
+        ORDER,
+        None,
+    )
+
+
+def test_a_higher_count_is_told_again_and_cleared_once() -> None:
+    story = Story()
+    story.tell(PENDING, SHIP)
+    assert "condition.raised" in story.tell(condition("PICKUP_AGING", True, "2025-03-08T00:00:00Z", count=1))
+    assert "condition.raised" in story.tell(condition("PICKUP_AGING", True, "2025-03-09T00:00:00Z", count=2))
+    told = story.tell(condition("PICKUP_AGING", False, "2025-03-10T00:00:00Z"))
+    assert told.count("condition.cleared") == 1
+    assert "condition.raised" not in told
+
+
 def test_a_delivery_that_an_order_no_longer_shows_is_not_told_anew_when_it_comes_back() -> None:
     told = tell_order(fold(known(), SHIP).document, None, AT, NOW)
     assert told is not None

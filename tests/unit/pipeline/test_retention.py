@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.unit.domain.history import (
     BOX,
@@ -30,6 +31,7 @@ from milepost.domain.attempt import Destination, Message
 from milepost.domain.condition import Policy
 from milepost.domain.errors import Conflict, Misconfigured
 from milepost.domain.instant import HOUR
+from milepost.domain.record import Note, noted_subject
 from milepost.pipeline import ageing, retention
 from milepost.pipeline.retention import Retention, Tally
 from milepost.store import Ask, FailedFold, Transaction
@@ -104,6 +106,8 @@ async def test_a_closed_order_goes_with_everything_of_it(place: Place) -> None:
         event("RETURN_STARTED", "2025-03-02T00:00:00Z", path="return/r"),
     )
     await place.come(event("RETURN_COMPLETED", "2025-03-03T00:00:00Z", path="return/r"))
+    noted = Note(ORDER, "the shopper called twice", "an agent", place.now, (noted_subject(f"order/{ORDER}"),))
+    await place.come(Arrived("note", "note", place.now, msgspec.json.encode(noted)))
     await place.settle(answered=False)
     for target in (f"order/{ORDER}", f"tracker/ups/{UPS[1]}"):
         await place.give_up(target)
@@ -113,7 +117,7 @@ async def test_a_closed_order_goes_with_everything_of_it(place: Place) -> None:
         tx.attempts.enqueue([Message("m-of-order", "dst", 1, "failed", 9, place.now)])
 
     await place.store.write(message)
-    words = (ORDER, BOX, UPS[1], "delivered-", "shipped", "scanned", "m-of-order")
+    words = (ORDER, BOX, UPS[1], "delivered-", "shipped", "scanned", "m-of-order", "called twice")
     tables = {table for table, _ in place.rows_with(*words)}
     assert tables >= {
         "records",

@@ -189,6 +189,9 @@ async def test_an_order_that_retention_forgot_makes_no_second_capture(world: Wor
     assert await world.captures() == [capture]
     told = await world.told()
     assert (told.count("capture.ready"), sum(t.startswith("delivery.shipped") for t in told)) == (1, 1)
+    await world.store.write(forget_told)
+    await world.come(event(CANCELLED, "2025-03-06T10:00:00Z"))
+    assert [(c.id, c.state) for c in await world.captures()] == [(capture.id, "HELD")]
 
 
 async def test_nothing_is_told_when_nothing_changed(world: World) -> None:
