@@ -23,6 +23,7 @@ from milepost.hub import calm_collector, now, projector_handler
 from milepost.pipeline.consumer import Consumer
 from milepost.pipeline.projector import NAME
 from milepost.pipeline.rebuild import rebuild
+from milepost.pipeline.telling import NAME as TELLING
 
 SMALL, LARGE = 10_000, 100_000
 
@@ -92,6 +93,9 @@ async def _measure(mode: str, path: Path) -> dict[str, float]:
     store = await sql.open_store(f"sqlite:///{path}", clock=now, owner="bench")
     handler = projector_handler(Config(), store, now)
     records = await store.read(lambda tx: tx.journal.counts(NAME).records)
+    if mode == "rebuild":
+        # It was all told when it was folded first: a rebuild writes views only.
+        await store.write(lambda tx: tx.journal.set_checkpoint(TELLING, records))
     calm_collector()
     started, cpu = time.perf_counter(), time.process_time()
     if mode == "rebuild":
