@@ -11,7 +11,7 @@ import pytest
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 FUZZERS = sorted(path.name for path in HERE.glob("fuzz_*.py"))
-SECONDS = int(os.environ.get("MILEPOST_FUZZ_SECONDS", "60"))
+SECONDS = int(os.environ.get("MILEPOST_FUZZ_SECONDS", "30"))
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("atheris") is None, reason="atheris has no build for this Python"
