@@ -6,6 +6,7 @@ journal afterwards. wrk counts only answers that came in time, so stored events 
 other way round.
 """
 
+import os
 import re
 import statistics
 import subprocess
@@ -60,7 +61,8 @@ def run(rounds: int, seconds: float) -> Table:
         results = {server.name: Rounds() for server in servers}
         for number in range(1, rounds + 1):
             for server in servers:
-                # What one has left to do behind its journal is not counted against the next.
+                # What one has left to do behind its journal, or to bring to the disk, is not the next one's.
+                os.sync()
                 server.resume()
                 _load(server, results[server.name], seconds, number)
                 server.suspend()

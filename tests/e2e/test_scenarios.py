@@ -33,8 +33,9 @@ MOST_STEPS = 20_000
 
 Document = dict[str, Any]
 
-QUICK = {
-    "none": [],
+QUICK: dict[str, list[str]] = {"none": []}
+"""Run with the tests; the others are the long proof's."""
+SLOW = {
     "duplicates, reordering, both roads, two subscriptions, former names": [
         "duplicate=0.5",
         "duplicate-count=3",
@@ -44,9 +45,6 @@ QUICK = {
         "two-subscriptions=0.5",
         "legacy-names=0.5",
     ],
-}
-"""Run with the tests; the others are the long proof's."""
-SLOW = {
     "duplicate": ["duplicate", "duplicate-count=3"],
     "reorder": ["reorder", "reorder-within=1h"],
     "delay": ["delay=3h"],

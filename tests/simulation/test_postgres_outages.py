@@ -27,7 +27,7 @@ from tests.unit.test_hub import config
 from milepost.domain.errors import StoreUnavailable
 from milepost.hub import Hub
 
-SECONDS = float(os.environ.get("MILEPOST_OUTAGE_SECONDS", "60"))
+SECONDS = float(os.environ.get("MILEPOST_OUTAGE_SECONDS", "40"))
 RECOVERS_S = 10.0
 MOST_GROWTH_MB = 40
 OUTAGES = ("restart", "power failure", "cut")

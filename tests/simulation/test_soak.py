@@ -1,6 +1,6 @@
 """A hub under steady load for a while: the books balance at every look, and memory does not grow with events.
 
-60 seconds in `make proof`, 30 on PostgreSQL; MILEPOST_SOAK_SECONDS makes both longer. A failure prints the seed.
+45 seconds in `make proof`, 30 on PostgreSQL; MILEPOST_SOAK_SECONDS makes both longer. A failure prints the seed.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ MOST_MB = 300
 @pytest.mark.timeout(0)
 async def test_books_balance_and_memory_stays_under_steady_load(tmp_path: Path, database_url: str) -> None:
     print(f"seed {SEED}")
-    seconds = float(os.environ.get("MILEPOST_SOAK_SECONDS", "60" if "sqlite" in database_url else "30"))
+    seconds = float(os.environ.get("MILEPOST_SOAK_SECONDS", "45" if "sqlite" in database_url else "30"))
     sandbox, serving, stop_world, orders = await world(tmp_path, orders=300)
     hub = HubProcess(tmp_path, f"http://127.0.0.1:{sandbox.port}", database_url)
     sender, stop = Sender(hub, random.Random(SEED), orders), asyncio.Event()

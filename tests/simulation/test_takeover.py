@@ -2,7 +2,7 @@
 
 The other takes over in time, and afterwards nothing is lost and nothing was done twice: every record was consumed by
 one commit, the views equal a rebuild, each condition was raised once. A failure prints the seed; set MILEPOST_SEED to
-it to repeat, MILEPOST_TAKEOVERS to have more rounds than three.
+it to repeat, MILEPOST_TAKEOVERS to have more rounds than two.
 """
 
 import asyncio
@@ -137,4 +137,4 @@ async def take_over(folder: Path, url: str, rounds: int) -> None:
 async def test_the_other_hub_takes_over_and_nothing_is_lost_or_done_twice(
     tmp_path: Path, postgres_url: str
 ) -> None:
-    await take_over(tmp_path, postgres_url, int(os.environ.get("MILEPOST_TAKEOVERS", "3")))
+    await take_over(tmp_path, postgres_url, int(os.environ.get("MILEPOST_TAKEOVERS", "2")))
