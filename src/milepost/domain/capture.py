@@ -18,8 +18,9 @@ refused:
 | void        | VOID   | VOID  | VOID   | VOID       |       | =     | API, CLI: never to be collected               |
 
 ACKED is the end: nothing leads out of it, and its message is never sent again. VOID ends too, except that what was
-collected all the same is known to be: money that moved is a fact. A release goes back to the state before the hold;
-one that began held becomes READY. When it is created, and by which evidence, is decided in `telling`.
+collected all the same is known to be: money that moved is a fact. A release goes back to the state before the hold,
+or to SENT when a subscriber took it meanwhile; one that began held becomes READY. When it is created, and by which
+evidence, is decided in `telling`.
 """
 
 from collections.abc import Mapping
@@ -151,9 +152,13 @@ def _why(state: CaptureState, action: Action) -> str:
 
 
 def _before_hold(capture: Capture) -> CaptureState:
-    """The state before the hold that is on now."""
-    before = [step.state for step in capture.history if step.state != "HELD"]
-    return before[-1] if before else "READY"
+    """The state before the hold that is on now; SENT when a subscriber, to whom it was under way, first took it
+    since."""
+    before = [step for step in capture.history if step.state != "HELD"]
+    if not before:
+        return "READY"
+    taken = capture.sent_at is not None and (before[-1].state == "READY" or capture.sent_at > before[-1].at)
+    return "SENT" if taken else before[-1].state
 
 
 def _standing_reason(state: CaptureState, reason: str) -> str:

@@ -12,6 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from milepost.domain.apportion import Priced, suggest
+from milepost.domain.attempt import Message
 from milepost.domain.capture import (
     ASKED,
     PROJECTOR,
@@ -27,6 +28,7 @@ from milepost.domain.instant import Instant, parse_instant
 from milepost.domain.intent import CAPTURE_READY, Intent, decode
 from milepost.domain.intent_data import fitted
 from milepost.domain.record import Record, order_subject, told_subject
+from milepost.domain.standing import read_order
 from milepost.domain.telling import Birth, Hold
 from milepost.pipeline.sending import Ruling, Told
 from milepost.store import CaptureKey, NewRecord, Transaction
@@ -53,18 +55,28 @@ def transition(tx: Transaction, capture_id: str, action: str, by: str, reason: s
 def resend(tx: Transaction, capture_id: str, now: Instant) -> Capture:
     """Send its message again, under the same id, to every subscriber that has not taken it.
 
-    Raises `NotFound`, and `Conflict` when it must not be sent, was never told, or every subscriber took it."""
+    What is being sent at this moment is left to its attempt, whose answer may acknowledge.
+
+    Raises `NotFound`, and `Conflict` when it must not be sent, was never told, is being sent, or every subscriber
+    took it."""
     capture = _found(tx, capture_id)
     if capture.state in ("ACKED", "VOID", "HELD"):
         raise Conflict(f"capture {capture_id} is {capture.state}, so it is not sent", state=capture.state)
     messages = tx.attempts.messages(None, MOST_MESSAGES, position=capture.position)
     untaken = [m for m in messages if m.state in ("pending", "failed")]
+    if untaken and all(_is_under_way(m, now) for m in untaken):
+        raise Conflict(f"capture {capture_id} is not sent again: it is being sent", state=capture.state)
     if not untaken:
         detail = "no subscriber is left that did not take it" if messages else "no subscriber wanted it"
         raise Conflict(f"capture {capture_id} is not sent again: {detail}", state=capture.state)
     for message in untaken:
-        tx.attempts.resend(message.id, now)
+        if not _is_under_way(message, now):
+            tx.attempts.resend(message.id, now)
     return capture
+
+
+def _is_under_way(message: Message, now: Instant) -> bool:
+    return message.lease_until is not None and message.lease_until > now
 
 
 def moved(tx: Transaction, capture: Capture, action: Action, by: str, reason: str, now: Instant) -> Capture:
@@ -72,13 +84,23 @@ def moved(tx: Transaction, capture: Capture, action: Action, by: str, reason: st
     after = move(capture, action, by, reason, now)
     if after is capture:
         return capture
-    _settle_messages(tx, after, capture)
+    if action == "release" and held_by(capture) != PROJECTOR and (against := _contradiction(tx, capture)):
+        after = move(after, "hold", PROJECTOR, against, now)
+    after = _settled(tx, after, capture, now)
     if after.state == "READY" and not after.position:
         # Last of all: it takes the journal's end.
         (position,) = tx.journal.add([ready_record(after, now)])
         after = replace(after, position=position)
     tx.ledger.put_captures([after])
     return after
+
+
+def _contradiction(tx: Transaction, capture: Capture) -> str:
+    """What speaks against collecting, as far as it was folded; a hold of somebody else's only stood before it."""
+    key = (capture.business_product_id, order_subject(capture.order_id))
+    told = tx.ledger.told((key,)).get(key)
+    deliveries = () if told is None else read_order(told).deliveries
+    return next((d.hold for d in deliveries if d.id == capture.delivery_id), "")
 
 
 class CaptureLedger:
@@ -119,7 +141,8 @@ def _key_of(record: Record) -> CaptureKey:
 def _given_up(tx: Transaction, position: int) -> bool:
     """Whether every subscriber's message about it failed for good."""
     messages = tx.attempts.messages(None, MOST_MESSAGES, position=position)
-    return len(messages) < MOST_MESSAGES and {m.state for m in messages} <= {"failed", "dropped"}
+    states = {m.state for m in messages}
+    return len(messages) < MOST_MESSAGES and "failed" in states and states <= {"failed", "dropped"}
 
 
 def fold_captures(
@@ -156,9 +179,9 @@ def fold_captures(
     for hold in (*again, *holds):
         before = known.get(hold.id)
         if before is not None and (after := _refolded(before, hold, known, now)) is not before:
+            after = _settled(tx, after, before, now)
             known.put(after)
             changed[after.id] = after
-            _settle_messages(tx, after, before)
     for capture in changed.values():
         if capture.state == "READY" and not capture.position:
             announced[capture.id] = len(records)
@@ -195,12 +218,9 @@ def _refolded(before: Capture, hold: Hold, known: _Known, now: Instant) -> Captu
     """A capture after a fold that holds it, or no longer does."""
     if before.state in ("ACKED", "VOID"):
         return before
-    if hold.reason:
-        mine = before.state != "HELD" or held_by(before) == PROJECTOR
-        return move(before, "hold", PROJECTOR, hold.reason, now) if mine else before
     after, made = before, hold.capture
-    if not before.position and made is not None:
-        # Nobody was told yet: it is told with what is known by now.
+    if not before.position and made is not None and made.evidence:
+        # Nobody was told yet: it is told with what is known by now, whoever holds and releases it.
         after = replace(
             before,
             evidence=made.evidence,
@@ -209,7 +229,20 @@ def _refolded(before: Capture, hold: Hold, known: _Known, now: Instant) -> Captu
             carrier_codes=made.carrier_codes,
         )
         after = known.with_suggestion(after, hold.priced)
-    return move(after, "release", PROJECTOR, "", now) if held_by(after) == PROJECTOR else after
+    if after.state == "HELD" and held_by(after) != PROJECTOR:
+        # Whoever holds it may release it, which asks again what speaks against it.
+        return after
+    if hold.reason:
+        return move(after, "hold", PROJECTOR, hold.reason, now)
+    return move(after, "release", PROJECTOR, "", now) if after.state == "HELD" else after
+
+
+def _settled(tx: Transaction, after: Capture, before: Capture, now: Instant) -> Capture:
+    """A capture that moved, with its messages; given up if its last one failed for good while it was held."""
+    _settle_messages(tx, after, before)
+    if (before.state, after.state) == ("HELD", "READY") and after.position and _given_up(tx, after.position):
+        return move(after, "give_up", PUBLISHER, "no subscriber took it", now)
+    return after
 
 
 def _settle_messages(tx: Transaction, after: Capture, before: Capture) -> None:

@@ -42,7 +42,7 @@ from milepost.pipeline.sending import (
     as_journalled,
     one_copy,
 )
-from milepost.pipeline.settling import Kept, Settled, keep, settle
+from milepost.pipeline.settling import Kept, Settled, keep, settle, still_failing
 from milepost.pipeline.waiting import Wait
 from milepost.store import Store, Transaction
 
@@ -77,6 +77,8 @@ class _Turn(Struct, frozen=True):
     """Lanes whose breaker is open."""
     version: tuple[int, int] | None
     """Of the destinations, when that was looked at."""
+    failing: Mapping[str, int]
+    """Those of `Publisher.failing` that still are."""
 
 
 class Publisher:
@@ -252,8 +254,12 @@ class Publisher:
             claimed = claim(tx) if claim is not None else []
             blocked = [lane for lane, b in tx.attempts.breakers().items() if b.state == "open"]
             rated = self._pacing or any(c.destination is not None and c.destination.rate for c in claimed)
-            version = tx.attempts.destinations_version() if rated else None
-            return _Turn(kept, claimed, blocked, version)
+            version = tx.attempts.destinations_version() if rated or self.failing else None
+            failing = self.failing
+            if failing and version != self._version:
+                # Somebody may have enabled or removed one.
+                failing = still_failing(tx, failing, now, self._patience)
+            return _Turn(kept, claimed, blocked, version, failing)
 
         try:
             turned = await self._store.write(turn)
@@ -264,6 +270,7 @@ class Publisher:
             if settled:
                 log.warning("publisher.attempts_not_recorded", messages=len(settled))
             raise
+        self.failing = dict(turned.failing)
         if settled:
             self._probe("after-record")
             _log(settled, turned.kept.stored)

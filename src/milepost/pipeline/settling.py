@@ -5,7 +5,7 @@ for the schedule (`domain.retry`), and what the schedule gives up is `failed` an
 does nothing but fail for longer than our patience (`domain.failing`) is disabled; what is for it is held.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Literal
 
 from msgspec import Struct
@@ -133,6 +133,16 @@ def _impatient(tx: Transaction, settled: Sequence[Settled], patience: int) -> di
         if reached == 100:
             tx.attempts.disable(destination.id, failing.reason(since, last.at))
         found[destination.id] = reached
+    return found
+
+
+def still_failing(tx: Transaction, known: Mapping[str, int], now: Instant, patience: int) -> dict[str, int]:
+    """What is left of what was `known`, now that destinations were changed: nothing of one that was removed, or that
+    was enabled and begins anew, also where an attempt from before failed since."""
+    found: dict[str, int] = {}
+    for destination in tx.attempts.destinations_of(known).values():
+        if reached := failing.stage(destination.failing_since, now, patience):
+            found[destination.id] = min(reached, known[destination.id])
     return found
 
 

@@ -81,6 +81,20 @@ def test_a_release_goes_back_to_where_it_was(state: str) -> None:
     assert (released.state, released.reason, held_by(released)) == (state, "", "")
 
 
+@pytest.mark.parametrize(("state", "wanted"), [("READY", "SENT"), ("FAILED", "SENT"), ("SENT", "SENT")])
+def test_a_release_knows_that_it_was_taken_meanwhile(state: str, wanted: str) -> None:
+    held = move(capture(state), "hold", "key-1", "looks odd", Instant(T0 + 1))
+    taken = move(held, "take", "sub", "", Instant(T0 + 2))
+    assert (taken.state, taken.sent_at) == ("HELD", T0 + 2)
+    assert move(taken, "release", "key-1", "", Instant(T0 + 3)).state == wanted
+
+
+def test_that_it_failed_after_it_was_taken_outlives_a_hold() -> None:
+    failed = move(move(capture(), "take", "sub", "", T0), "fail", "key-1", "no funds", Instant(T0 + 1))
+    held = move(failed, "hold", "key-1", "", Instant(T0 + 2))
+    assert move(held, "release", "key-1", "", Instant(T0 + 3)).state == "FAILED"
+
+
 def test_a_person_takes_a_hold_over_from_the_projector_and_never_the_other_way_round() -> None:
     held = move(capture(), "hold", PROJECTOR, "cancelled_but_moving", T0)
     assert move(held, "hold", PROJECTOR, "cancelled_but_moving", T0) is held

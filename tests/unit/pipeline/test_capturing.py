@@ -1,7 +1,7 @@
 """Captures and the messages that tell them: what is asked for, what is held, what is sent, and never again."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -20,11 +20,18 @@ from tests.unit.domain.history import (
 )
 from tests.unit.pipeline.telling import World
 
-from milepost.domain.capture import Capture
+from milepost.domain.attempt import Destination
+from milepost.domain.capture import PROJECTOR, Capture, held_by
 from milepost.domain.envelope import parse_event
 from milepost.domain.errors import Conflict, Invalid, NotFound
+from milepost.domain.instant import MINUTE, Instant
+from milepost.domain.intent import decode
+from milepost.pipeline.sending import Outcome, Parcel
 from milepost.store import Arrival
 
+MOVING = package(BOX, "CANCELLED", reason="UNDELIVERABLE", tracker=UPS, items=[("item", "1")])
+RESOLVED = order_answer("2025-03-03T11:00:00Z", MOVING)
+"""That it was cancelled is explained: it was under way."""
 KNOWN = order_answer("2025-03-01T11:00:00Z", package(BOX, "PENDING", tracker=UPS, items=[("item", "1")]))
 SHIP = event(SHIPPED, "2025-03-02T10:00:00Z")
 
@@ -48,6 +55,18 @@ async def state(world: World) -> str:
 
 async def messages(world: World) -> list[str]:
     return [m.state for m in await world.store.read(lambda tx: tx.attempts.messages(None, 100))]
+
+
+def meanwhile(world: World, do: Callable[[], Awaitable[object]]) -> None:
+    """This is done while the next message is under way."""
+    send = world.receiver.send
+
+    async def sending(destination: Destination, parcels: Sequence[Parcel]) -> Sequence[Outcome]:
+        world.receiver.send = send  # type: ignore[method-assign]
+        await do()
+        return await send(destination, parcels)
+
+    world.receiver.send = sending  # type: ignore[method-assign]
 
 
 async def test_it_is_sent_once_and_then_acknowledged(world: World) -> None:
@@ -156,10 +175,132 @@ async def test_a_contradiction_holds_what_is_on_its_way(world: World) -> None:
     await world.publish(times=2)
     assert world.receiver.sent == []
     assert await state(world) == "HELD"
-    resolved = package(BOX, "CANCELLED", reason="UNDELIVERABLE", tracker=UPS, items=[("item", "1")])
-    await world.come(order_answer("2025-03-03T11:00:00Z", resolved))
+    await world.come(RESOLVED)
     await world.publish()
     assert world.receiver.sent == [("s1", capture.id)]
+
+
+async def test_a_contradiction_that_came_while_somebody_held_it_outlives_his_hold(world: World) -> None:
+    capture = await ship(world)
+    await world.do(capture, "hold", "fraud check")
+    await world.come(event(CANCELLED, "2025-03-03T10:00:00Z"))
+    held = await world.capture(ORDER, BOX)
+    assert (held_by(held), held.reason) == ("key-1", "fraud check")
+    released = await world.do(capture, "release", "it is none")
+    assert (released.state, held_by(released)) == ("HELD", PROJECTOR)
+    assert released.reason == "cancelled_but_moving"
+    assert [step.state for step in released.history] == ["READY", "HELD", "READY", "HELD"]
+    await world.publish(times=2)
+    assert world.receiver.sent == []
+    await world.come(RESOLVED)
+    await world.publish()
+    assert world.receiver.sent == [("s1", capture.id)]
+    assert await state(world) == "SENT"
+
+
+async def test_who_knows_better_than_the_contradiction_releases_it_too(world: World) -> None:
+    capture = await ship(world)
+    await world.do(capture, "hold", "fraud check")
+    await world.come(event(CANCELLED, "2025-03-03T10:00:00Z"))
+    await world.do(capture, "release")
+    assert (await world.do(capture, "release")).state == "READY"
+    await world.publish()
+    assert world.receiver.sent == [("s1", capture.id)]
+
+
+async def test_a_hold_that_was_taken_over_still_learns_what_is_in_the_parcel(world: World) -> None:
+    await world.come(SHIP)
+    capture = await world.capture(ORDER, BOX)
+    assert (capture.reason, capture.line_items, capture.position) == ("order_not_known", (), 0)
+    await world.do(capture, "hold", "fraud check")
+    # Somebody holds it, and something new speaks against it.
+    await world.come(KNOWN, event(CANCELLED, "2025-03-03T10:00:00Z"))
+    known = await world.capture(ORDER, BOX)
+    assert (held_by(known), [item["id"] for item in known.line_items]) == ("key-1", ["item"])
+    assert (await world.do(capture, "release")).reason == "cancelled_but_moving"
+    assert (await world.do(capture, "release")).state == "READY"
+    records = await world.store.read(lambda tx: tx.journal.after(0, 100))
+    (ready,) = [decode(r.body).data for r in records if r.type == "capture.ready"]
+    assert [item["id"] for item in ready["lineItems"]] == ["item"]
+
+
+async def test_taken_while_it_was_held_it_is_sent_once_it_is_released(world: World) -> None:
+    capture = await ship(world)
+    meanwhile(world, lambda: world.do(capture, "hold"))
+    await world.publish()
+    held = await world.capture(ORDER, BOX)
+    assert held.state == "HELD"
+    assert held.sent_at is not None
+    assert (await world.do(capture, "release")).state == "SENT"
+    await world.publish(times=2)
+    assert world.receiver.sent == [("s1", capture.id)]
+
+
+async def test_given_up_while_it_was_held_it_has_failed_once_it_is_released(world: World) -> None:
+    world.receiver.statuses = {"s1": 500}
+    capture = await ship(world)
+    await world.publish()
+    meanwhile(world, lambda: world.do(capture, "hold"))
+    await world.publish()
+    assert await messages(world) == ["failed"]
+    assert await state(world) == "HELD"
+    released = await world.do(capture, "release")
+    assert (released.state, released.reason) == ("FAILED", "no subscriber took it")
+    world.receiver.statuses = {}
+    await world.send_again(capture)
+    await world.publish()
+    assert await state(world) == "SENT"
+
+
+async def test_given_up_while_a_contradiction_held_it(world: World) -> None:
+    world.receiver.statuses = {"s1": 500}
+    await ship(world)
+    await world.publish()
+    meanwhile(world, lambda: world.come(event(CANCELLED, "2025-03-03T10:00:00Z")))
+    await world.publish()
+    assert (await messages(world), await state(world)) == (["failed"], "HELD")
+    await world.come(RESOLVED)
+    assert await state(world) == "FAILED"
+
+
+async def test_released_before_anything_was_enqueued_it_has_not_failed(world: World) -> None:
+    capture = await ship(world)
+    await world.do(capture, "hold")
+    assert (await world.do(capture, "release")).state == "READY"
+
+
+async def test_what_is_being_sent_is_not_sent_again_beside_it(world: World) -> None:
+    """Its answer may acknowledge, and would be lost."""
+    world.receiver.answer = '{"status":"acknowledged"}'
+    capture = await ship(world)
+
+    async def ask() -> None:
+        with pytest.raises(Conflict, match="it is being sent"):
+            await world.send_again(capture)
+
+    meanwhile(world, ask)
+    await world.publish(times=2)
+    assert await state(world) == "ACKED"
+    assert world.receiver.sent == [("s1", capture.id)]
+
+
+async def test_beside_what_is_being_sent_the_others_are_sent_again(world: World) -> None:
+    await world.subscribe("s2")
+    capture = await ship(world)
+    await world.publishing.catch_up()
+    until = Instant(world.now + MINUTE)
+    (taken,) = await world.store.write(
+        lambda tx: tx.attempts.claim(world.now, until, 1, share=8, room={}, paced=None)
+    )
+    await world.send_again(capture)
+    after = {m.id: m for m in await world.store.read(lambda tx: tx.attempts.messages(None, 10))}
+    assert after.pop(taken.id) == taken
+    assert [m.manual for m in after.values()] == [True]
+    world.now = until
+    await world.send_again(capture)
+    again = await world.store.read(lambda tx: tx.attempts.message(taken.id))
+    assert again is not None
+    assert again.manual, "the lease ran out: nobody is sending it"
 
 
 async def test_void_is_never_sent_but_what_was_collected_is_known(world: World) -> None:

@@ -167,6 +167,33 @@ async def test_one_that_does_nothing_but_fail_is_warned_of_and_then_disabled(rig
     assert rig.publisher.failing == {}
 
 
+async def test_one_that_was_enabled_or_removed_is_no_longer_failing_and_is_warned_of_anew(rig: Rig) -> None:
+    endpoint = await reaching(rig)
+    await rig.add(Destination("t", "other", b"{}"))
+    endpoint.up = False
+    start = rig.clock.now()
+
+    async def fail_until(at: int) -> None:
+        while (now := rig.clock.now()) < at:
+            await rig.events(now)
+            await until(rig, min(at, now + 6 * HOUR))
+
+    await fail_until(start + 3 * DAY)
+    assert rig.publisher.failing == {"s": 50, "t": 50}
+    await rig.store.write(lambda tx: tx.attempts.remove_destination("t"))
+    await rig.publisher.send_due()
+    assert rig.publisher.failing == {"s": 50}
+    assert await rig.publisher.enable("s")
+    await rig.publisher.send_due()
+    assert rig.publisher.failing == {}
+    again = rig.clock.now()
+    with structlog.testing.capture_logs() as logs:
+        await fail_until(again + 3 * DAY)
+    said = [e for e in logs if e["event"] == "publisher.destination_failing"]
+    assert [(e["destination"], e["patience_used_percent"]) for e in said] == [("s", 50)]
+    assert rig.publisher.failing == {"s": 50}
+
+
 async def test_it_is_disabled_also_while_every_probe_is_another_message_s_first_try(rig: Rig) -> None:
     rig.patience = DAY // 2
     endpoint = await reaching(rig)
