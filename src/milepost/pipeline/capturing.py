@@ -5,13 +5,14 @@ the capture: held ones are kept back, void and acknowledged ones dropped, releas
 the projector (`telling`), never here.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
 from milepost.domain.apportion import Priced, suggest
+from milepost.domain.attempt import Message
 from milepost.domain.capture import (
     ASKED,
     PROJECTOR,
@@ -19,6 +20,7 @@ from milepost.domain.capture import (
     Capture,
     acknowledges,
     held_by,
+    may_repeat,
     move,
     sendable,
 )
@@ -28,13 +30,14 @@ from milepost.domain.intent import CAPTURE_READY, Intent, decode
 from milepost.domain.intent_data import fitted
 from milepost.domain.record import Record, order_subject, told_subject
 from milepost.domain.telling import Birth, Hold
+from milepost.pipeline.fanout import message_id
 from milepost.pipeline.sending import Ruling, Told
 from milepost.store import CaptureKey, NewRecord, Transaction
 
 ROAD = "projector"
 """Of intents: no road of events."""
-MOST_MESSAGES = 500
-"""Messages of one capture that a resend looks at."""
+PAGE = 500
+"""Messages of one capture that a resend looks at together."""
 
 PUBLISHER = "publisher"
 
@@ -51,20 +54,57 @@ def transition(tx: Transaction, capture_id: str, action: str, by: str, reason: s
 
 
 def resend(tx: Transaction, capture_id: str, now: Instant) -> Capture:
-    """Send its message again, under the same id, to every subscriber that has not taken it.
+    """Send its message again, under the same id, to every subscriber that has not taken it; where whoever collects
+    said that it failed, also to those that have.
 
     Raises `NotFound`, and `Conflict` when it must not be sent, was never told, or every subscriber took it."""
     capture = _found(tx, capture_id)
     if capture.state in ("ACKED", "VOID", "HELD"):
         raise Conflict(f"capture {capture_id} is {capture.state}, so it is not sent", state=capture.state)
-    messages = tx.attempts.messages(None, MOST_MESSAGES, position=capture.position)
-    untaken = [m for m in messages if m.state in ("pending", "failed")]
-    if not untaken:
-        detail = "no subscriber is left that did not take it" if messages else "no subscriber wanted it"
+    wanted = ("pending", "failed", "delivered") if may_repeat(capture) else ("pending", "failed")
+    looked, sent = 0, 0
+    for page in _pages(tx, capture.position):
+        looked += len(page)
+        there = tx.attempts.destinations_of({message.destination_id for message in page})
+        for message in page:
+            if message.state in wanted and message.destination_id in there:
+                tx.attempts.resend(message.id, now)
+                sent += 1
+    if not sent:
+        detail = "no subscriber is left that did not take it" if looked else "no subscriber wanted it"
         raise Conflict(f"capture {capture_id} is not sent again: {detail}", state=capture.state)
-    for message in untaken:
-        tx.attempts.resend(message.id, now)
     return capture
+
+
+def not_again(tx: Transaction, records: Sequence[Record], destination_id: str) -> set[int]:
+    """The positions of those that nobody may send to this destination (again), whoever asks for it: what they tell is
+    acknowledged or void, or it took the message and nobody said that collecting failed."""
+    asked = {record.position: _key_of(record) for record in records if tells_capture(record)}
+    if not asked:
+        return set()
+    captures = tx.ledger.captures(asked.values())
+    taken = tx.attempts.delivered([message_id(position, destination_id) for position in asked])
+    found = set()
+    for position, key in asked.items():
+        capture = captures.get(key)
+        repeats = capture is not None and may_repeat(capture)
+        ended = capture is not None and sendable(capture) == "drop"
+        if ended or (message_id(position, destination_id) in taken and not repeats):
+            found.add(position)
+    return found
+
+
+def tells_capture(record: Record) -> bool:
+    """Whether this is the record that tells a capture: there is one, and each subscriber gets it under one id."""
+    return record.type == CAPTURE_READY and record.kind == "intent"
+
+
+def _pages(tx: Transaction, position: int) -> Iterator[Sequence[Message]]:
+    """Every message about a position."""
+    after = None
+    while page := tx.attempts.messages(after, PAGE, position=position):
+        yield page
+        after = page[-1].position, page[-1].id
 
 
 def moved(tx: Transaction, capture: Capture, action: Action, by: str, reason: str, now: Instant) -> Capture:
@@ -85,10 +125,10 @@ class CaptureLedger:
     """The publisher's `Ledgering`: asked before the message of a capture is sent, and told when it was."""
 
     def concerns(self, record: Record) -> bool:
-        return record.type == CAPTURE_READY and record.kind == "intent"
+        return tells_capture(record)
 
     def may_send(self, tx: Transaction, records: Sequence[Record]) -> Ruling:
-        asked = {_key_of(record): record.position for record in records if self.concerns(record)}
+        asked = {_key_of(record): record.position for record in records if tells_capture(record)}
         found = {asked[key]: sendable(c) for key, c in tx.ledger.captures(asked.keys()).items()}
         hold = [position for position, verdict in found.items() if verdict == "hold"]
         drop = [position for position, verdict in found.items() if verdict == "drop"]
@@ -106,7 +146,9 @@ class CaptureLedger:
             capture = moved(tx, capture, "take", destination_id, "", now)
             if acknowledges(attempt.response):
                 moved(tx, capture, "acknowledge", destination_id, "its answer says so", now)
-        elif outcome.message.state == "failed" and _given_up(tx, record.position):
+        elif (
+            outcome.message.state == "failed" and capture.state == "READY" and _given_up(tx, record.position)
+        ):
             moved(tx, capture, "give_up", PUBLISHER, "no subscriber took it", now)
 
 
@@ -118,8 +160,7 @@ def _key_of(record: Record) -> CaptureKey:
 
 def _given_up(tx: Transaction, position: int) -> bool:
     """Whether every subscriber's message about it failed for good."""
-    messages = tx.attempts.messages(None, MOST_MESSAGES, position=position)
-    return len(messages) < MOST_MESSAGES and {m.state for m in messages} <= {"failed", "dropped"}
+    return tx.attempts.count(position=position).keys() <= {"failed", "dropped"}
 
 
 def fold_captures(
