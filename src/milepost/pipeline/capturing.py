@@ -24,6 +24,7 @@ from milepost.domain.capture import (
     move,
     sendable,
 )
+from milepost.domain.eligibility import REVIEW_INFERRED
 from milepost.domain.errors import Conflict, Invalid, NotFound
 from milepost.domain.instant import Instant, parse_instant
 from milepost.domain.intent import CAPTURE_READY, Intent, decode
@@ -236,7 +237,8 @@ def _refolded(before: Capture, hold: Hold, known: _Known, now: Instant) -> Captu
     """A capture after a fold that holds it, or no longer does."""
     if before.state in ("ACKED", "VOID"):
         return before
-    if hold.reason:
+    was_let_go = any(step.state != "HELD" for step in before.history)
+    if hold.reason and not (hold.reason == REVIEW_INFERRED and was_let_go):
         mine = before.state != "HELD" or held_by(before) == PROJECTOR
         return move(before, "hold", PROJECTOR, hold.reason, now) if mine else before
     after, made = before, hold.capture

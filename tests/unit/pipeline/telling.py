@@ -66,14 +66,16 @@ def wants(destination: Destination, record: Record) -> bool:
 class World:
     """A store, a projector, a publisher, and a clock that stands until it is stepped."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, review_inferred: bool = False) -> None:
         self.path = folder / "hub.db"
+        self.review_inferred = review_inferred
         self.now = projecting.NOW
         self.receiver = Receiver()
 
     async def open(self) -> "World":
         self.store: Store = await sql.open_store(f"sqlite:///{self.path}", clock=self.clock, owner="test")
-        self.projector = Consumer(self.store, NAME, projecting.handler(self.store), self.clock)
+        folding = projecting.handler(self.store, review_inferred=self.review_inferred)
+        self.projector = Consumer(self.store, NAME, folding, self.clock)
         self.publisher = Publisher(
             self.store,
             {"webhook": self.receiver},
