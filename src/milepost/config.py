@@ -137,6 +137,10 @@ class Config(BaseSettings):
         ge=0,
         description="Days of nothing but failures after which a subscriber is disabled, its events kept; 0 never.",
     )
+    captures_review_inferred: bool = Field(
+        False,
+        description="Hold captures of deliveries whose shipping is only inferred, until somebody releases them.",
+    )
     max_concurrency: int = Field(1_000, ge=1, description="Webhooks in flight before 503 is answered.")
     receive_timeout_s: float = Field(
         10.0, gt=0, le=10.0, description="Seconds a client has to send a whole request."

@@ -89,7 +89,8 @@ def policy_of(config: Config) -> Policy:
 
 def projector_handler(config: Config, store: Store, clock: Callable[[], Instant]) -> Prepare:
     """The projector as this configuration runs it; `rebuild` uses the same."""
-    return Projector(store, policy_of(config), clock).prepare
+    review = config.captures_review_inferred
+    return Projector(store, policy_of(config), clock, review_inferred=review).prepare
 
 
 def party_of(config: Config, program: str) -> Party:

@@ -311,6 +311,19 @@ class AttemptsContract:
         await enqueue(store, message("m-1"), message("m-2"))
         assert [m.id for m in await claim(store)] == ["m-1"]
 
+    async def test_what_is_delivered_and_counts_by_position(self, store: Store) -> None:
+        await put(store, destination())
+        await enqueue(store, *(message(f"m-{n}", position=n // 2) for n in range(6)))
+        (first, *_) = await claim(store, limit=1)
+        result = (attempt(first.id, 1, outcome="delivered"), replace(first, state="delivered", tries=1))
+        assert await store.write(lambda tx: tx.attempts.record([result])) == [True]
+        asked = [f"m-{n}" for n in range(9)]
+        assert await store.read(lambda tx: tx.attempts.delivered(asked)) == {first.id}
+        assert await store.read(lambda tx: tx.attempts.delivered([])) == set()
+        counts = [await store.read(lambda tx, p=p: tx.attempts.count(position=p)) for p in range(4)]  # type: ignore[misc]
+        assert sorted(counts, key=len) == [{}, {"pending": 2}, {"pending": 2}, {"pending": 1, "delivered": 1}]
+        assert counts[first.position] == {"pending": 1, "delivered": 1}
+
     async def test_resending_by_hand(self, store: Store) -> None:
         await put(store, destination())
         given = [

@@ -5,8 +5,10 @@ from typing import Any
 from msgspec.structs import replace
 from tests.web.world import MINUTE, World
 
-from milepost.domain.attempt import Attempt
+from milepost.domain.attempt import Attempt, Message
 from milepost.domain.instant import Instant
+from milepost.pipeline.capturing import ready_record
+from milepost.store import Transaction
 
 
 async def add(world: World, **fields: Any) -> str:
@@ -120,6 +122,32 @@ async def test_a_message_is_sent_again_with_its_id(world: World) -> None:
     async with world.client() as client:
         await client.delete(f"/v1/subscribers/{one}")
     assert (await world.post(f"/v1/messages/{sent}/resend")).status_code == 409
+
+
+async def test_what_tells_a_capture_is_not_sent_again_to_one_that_took_it(world: World) -> None:
+    """Unless somebody said that collecting failed; and never once it is acknowledged."""
+    one = await add(world)
+    capture = await world.capture(state="SENT")
+
+    def tell(tx: Transaction) -> str:
+        (position,) = tx.journal.add([ready_record(capture, world.now)])
+        tx.ledger.put_captures([replace(capture, position=position)])
+        taken = Message(f"{position}-{one}", one, position, "delivered", 1, world.now)
+        tx.attempts.enqueue([taken])
+        return taken.id
+
+    sent = await world.store.write(tell)
+    refused = await world.post(f"/v1/messages/{sent}/resend")
+    assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
+    assert (await world.post(f"/v1/captures/{capture.id}/resend")).status_code == 409
+    assert (await world.get(f"/v1/messages/{sent}")).json()["state"] == "delivered"
+    assert (await world.post(f"/v1/captures/{capture.id}/fail")).status_code == 200
+    assert (await world.post(f"/v1/messages/{sent}/resend")).status_code == 202
+    assert (await world.post(f"/v1/captures/{capture.id}/resend")).status_code == 200
+    assert (await world.get(f"/v1/messages/{sent}")).json()["state"] == "pending"
+    assert (await world.post(f"/v1/captures/{capture.id}/acknowledge")).status_code == 200
+    assert (await world.post(f"/v1/messages/{sent}/resend")).status_code == 409
+    assert (await world.get(f"/v1/messages/{sent}")).json()["state"] == "dropped"
 
 
 async def test_a_bound_key_sees_what_its_own_subscribers_get(world: World) -> None:

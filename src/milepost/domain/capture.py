@@ -17,10 +17,11 @@ refused:
 | release     |        |       |        | as it was  |       |       | projector: it is resolved; API, CLI           |
 | void        | VOID   | VOID  | VOID   | VOID       |       | =     | API, CLI: never to be collected               |
 
-ACKED is the end: nothing leads out of it, and its message is never sent again. VOID ends too, except that what was
-collected all the same is known to be: money that moved is a fact. A release goes back to the state before the hold,
-or to SENT when a subscriber took it meanwhile; one that began held becomes READY. When it is created, and by which
-evidence, is decided in `telling`.
+ACKED is the end: nothing leads out of it, and its message is never sent again. Before that it is sent again only
+after an attempt that failed or whose end is unknown, or when whoever collects said that it failed (`may_repeat`).
+VOID ends too, except that what was collected all the same is known to be: money that moved is a fact. A release goes
+back to the state before the hold, or to SENT when a subscriber took it meanwhile; one that began held becomes READY.
+When it is created, and by which evidence, is decided in `telling`.
 """
 
 from collections.abc import Mapping
@@ -175,6 +176,12 @@ def sendable(capture: Capture) -> Literal["send", "hold", "drop"]:
     if capture.state == "HELD":
         return "hold"
     return "drop" if capture.state in ("ACKED", "VOID") else "send"
+
+
+def may_repeat(capture: Capture) -> bool:
+    """Whether its message may be sent again to one that took it: only where whoever collects said that this failed.
+    (What the publisher gave up nobody took.)"""
+    return capture.state == "FAILED"
 
 
 class _Answer(Struct):

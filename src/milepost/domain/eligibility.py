@@ -3,9 +3,9 @@
 The first ship evidence makes a capture due (tracking.md 10): a carrier's scan, the ship event, an answer that shows
 it; DELIVERED alone is enough, and marked `inferred`, as is an answer without the event. A label never is.
 
-Three things hold it back, as `hold_reason` says. The other contradictions (a delivery that was retracted, an event
-that is missing) are about the arrival or about what Milepost was not told; they do not make it doubtful that the
-parcel left, so they hold nothing.
+Three things hold it back, as `hold_reason` says, and a fourth where somebody wants to look at what is inferred. The
+other contradictions (a delivery that was retracted, an event that is missing) are about the arrival or about what
+Milepost was not told; they do not make it doubtful that the parcel left, so they hold nothing.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,18 +19,23 @@ ORDER_NOT_KNOWN: Final = "order_not_known"
 """No answer has shown the order yet, so nobody knows what is in the parcel."""
 EVIDENCE_WITHDRAWN: Final = "evidence_withdrawn"
 """What showed that it shipped did not happen (T8), or the order no longer shows the delivery."""
+REVIEW_INFERRED: Final = "inferred"
+"""It is inferred, and whoever runs the hub wants to review that. It holds only what was never let go."""
 
 Document = Mapping[str, Any]
 
 
-def hold_reason(order: Document, delivery: Document) -> str:
+def hold_reason(order: Document, delivery: Document, *, review_inferred: bool = False) -> str:
     """Why payment must not be collected for a delivery of which there was ship evidence; empty when it may."""
     for condition in delivery["conditions"]:
         if condition["kind"] == CANCELLED_BUT_MOVING and condition["clearedAt"] is None:
             return CANCELLED_BUT_MOVING
-    if delivery["shipEvidence"] is None:
+    first = delivery["shipEvidence"]
+    if first is None:
         return EVIDENCE_WITHDRAWN
-    return "" if order["lineItems"] else ORDER_NOT_KNOWN
+    if not order["lineItems"]:
+        return ORDER_NOT_KNOWN
+    return REVIEW_INFERRED if review_inferred and _inferred(delivery, first) else ""
 
 
 def due_capture(order: Document, delivery: Document, hold: str, now: Instant) -> Capture:

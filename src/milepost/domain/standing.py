@@ -70,9 +70,14 @@ read_order = msgspec.json.Decoder(OrderStanding).decode
 read_tracker = msgspec.json.Decoder(TrackerStanding).decode
 
 
-def order_standing(order: Document, known: Mapping[str, DeliveryStanding]) -> OrderStanding:
+def order_standing(
+    order: Document, known: Mapping[str, DeliveryStanding], *, review_inferred: bool = False
+) -> OrderStanding:
     """Of an order's view, given the deliveries that were told before: those that it no longer shows stay."""
-    deliveries = [delivery_standing(order, d, known.get(d["id"])) for d in order["deliveries"]]
+    deliveries = [
+        delivery_standing(order, d, known.get(d["id"]), review_inferred=review_inferred)
+        for d in order["deliveries"]
+    ]
     if len(known) > len(deliveries) or not known.keys() <= {d.id for d in deliveries}:
         shown = {d.id for d in deliveries}
         deliveries += [_gone(old) for old in known.values() if old.id not in shown and old.flags]
@@ -85,13 +90,15 @@ def order_standing(order: Document, known: Mapping[str, DeliveryStanding]) -> Or
     )
 
 
-def delivery_standing(order: Document, delivery: Document, old: DeliveryStanding | None) -> DeliveryStanding:
+def delivery_standing(
+    order: Document, delivery: Document, old: DeliveryStanding | None, *, review_inferred: bool = False
+) -> DeliveryStanding:
     flags, hold = (0, "") if old is None else (old.flags, old.hold)
     state = delivery["state"]
     if delivery["shipEvidence"] is not None:
         flags |= SHIPPED
     if flags & SHIPPED:
-        hold = hold_reason(order, delivery)
+        hold = hold_reason(order, delivery, review_inferred=review_inferred)
     if state == DELIVERED:
         flags |= TOLD_DELIVERED
     elif state == CANCELLED:

@@ -83,11 +83,14 @@ class Said(Struct, frozen=True):
 # ── Orders ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def tell_order(order: Document, told: bytes | None, at: Instant, now: Instant) -> Said | None:
-    """What is to be told of an order's view; None when nothing is. `at` is when the newest fact became so."""
+def tell_order(
+    order: Document, told: bytes | None, at: Instant, now: Instant, *, review_inferred: bool = False
+) -> Said | None:
+    """What is to be told of an order's view; None when nothing is. `at` is when the newest fact became so;
+    `review_inferred` holds captures that are inferred."""
     before = None if told is None else read_order(told)
     known = {} if before is None else {d.id: d for d in before.deliveries}
-    after = order_standing(order, known)
+    after = order_standing(order, known, review_inferred=review_inferred)
     if after == before:
         return None
     return _Order(order, before, after, known, at, now).tell()

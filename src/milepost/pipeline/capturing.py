@@ -5,7 +5,7 @@ the capture: held ones are kept back, void and acknowledged ones dropped, releas
 the projector (`telling`), never here.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -20,9 +20,11 @@ from milepost.domain.capture import (
     Capture,
     acknowledges,
     held_by,
+    may_repeat,
     move,
     sendable,
 )
+from milepost.domain.eligibility import REVIEW_INFERRED
 from milepost.domain.errors import Conflict, Invalid, NotFound
 from milepost.domain.instant import Instant, parse_instant
 from milepost.domain.intent import CAPTURE_READY, Intent, decode
@@ -30,13 +32,14 @@ from milepost.domain.intent_data import fitted
 from milepost.domain.record import Record, order_subject, told_subject
 from milepost.domain.standing import read_order
 from milepost.domain.telling import Birth, Hold
+from milepost.pipeline.fanout import message_id
 from milepost.pipeline.sending import Ruling, Told
 from milepost.store import CaptureKey, NewRecord, Transaction
 
 ROAD = "projector"
 """Of intents: no road of events."""
-MOST_MESSAGES = 500
-"""Messages of one capture that a resend looks at."""
+PAGE = 500
+"""Messages of one capture that a resend looks at together."""
 
 PUBLISHER = "publisher"
 
@@ -53,7 +56,8 @@ def transition(tx: Transaction, capture_id: str, action: str, by: str, reason: s
 
 
 def resend(tx: Transaction, capture_id: str, now: Instant) -> Capture:
-    """Send its message again, under the same id, to every subscriber that has not taken it.
+    """Send its message again, under the same id, to every subscriber that has not taken it; where whoever collects
+    said that it failed, also to those that have.
 
     What is being sent at this moment is left to its attempt, whose answer may acknowledge.
 
@@ -62,21 +66,59 @@ def resend(tx: Transaction, capture_id: str, now: Instant) -> Capture:
     capture = _found(tx, capture_id)
     if capture.state in ("ACKED", "VOID", "HELD"):
         raise Conflict(f"capture {capture_id} is {capture.state}, so it is not sent", state=capture.state)
-    messages = tx.attempts.messages(None, MOST_MESSAGES, position=capture.position)
-    untaken = [m for m in messages if m.state in ("pending", "failed")]
-    if untaken and all(_is_under_way(m, now) for m in untaken):
-        raise Conflict(f"capture {capture_id} is not sent again: it is being sent", state=capture.state)
-    if not untaken:
-        detail = "no subscriber is left that did not take it" if messages else "no subscriber wanted it"
-        raise Conflict(f"capture {capture_id} is not sent again: {detail}", state=capture.state)
-    for message in untaken:
-        if not _is_under_way(message, now):
+    wanted = ("pending", "failed", "delivered") if may_repeat(capture) else ("pending", "failed")
+    looked = under_way = sent = 0
+    for page in _pages(tx, capture.position):
+        looked += len(page)
+        there = tx.attempts.destinations_of({message.destination_id for message in page})
+        for message in page:
+            if message.state not in wanted or message.destination_id not in there:
+                continue
+            if _is_under_way(message, now):
+                under_way += 1
+                continue
             tx.attempts.resend(message.id, now)
+            sent += 1
+    if not sent:
+        left = "no subscriber is left that did not take it" if looked else "no subscriber wanted it"
+        detail = "it is being sent" if under_way else left
+        raise Conflict(f"capture {capture_id} is not sent again: {detail}", state=capture.state)
     return capture
 
 
 def _is_under_way(message: Message, now: Instant) -> bool:
     return message.lease_until is not None and message.lease_until > now
+
+
+def not_again(tx: Transaction, records: Sequence[Record], destination_id: str) -> set[int]:
+    """The positions of those that nobody may send to this destination (again), whoever asks for it: what they tell is
+    acknowledged or void, or it took the message and nobody said that collecting failed."""
+    asked = {record.position: _key_of(record) for record in records if tells_capture(record)}
+    if not asked:
+        return set()
+    captures = tx.ledger.captures(asked.values())
+    taken = tx.attempts.delivered([message_id(position, destination_id) for position in asked])
+    found = set()
+    for position, key in asked.items():
+        capture = captures.get(key)
+        repeats = capture is not None and may_repeat(capture)
+        ended = capture is not None and sendable(capture) == "drop"
+        if ended or (message_id(position, destination_id) in taken and not repeats):
+            found.add(position)
+    return found
+
+
+def tells_capture(record: Record) -> bool:
+    """Whether this is the record that tells a capture: there is one, and each subscriber gets it under one id."""
+    return record.type == CAPTURE_READY and record.kind == "intent"
+
+
+def _pages(tx: Transaction, position: int) -> Iterator[Sequence[Message]]:
+    """Every message about a position."""
+    after = None
+    while page := tx.attempts.messages(after, PAGE, position=position):
+        yield page
+        after = page[-1].position, page[-1].id
 
 
 def moved(tx: Transaction, capture: Capture, action: Action, by: str, reason: str, now: Instant) -> Capture:
@@ -96,21 +138,23 @@ def moved(tx: Transaction, capture: Capture, action: Action, by: str, reason: st
 
 
 def _contradiction(tx: Transaction, capture: Capture) -> str:
-    """What speaks against collecting, as far as it was folded; a hold of somebody else's only stood before it."""
+    """What speaks against collecting, as far as it was folded; a hold of somebody else's only stood before it. That
+    it is inferred does not: whoever releases it has reviewed it."""
     key = (capture.business_product_id, order_subject(capture.order_id))
     told = tx.ledger.told((key,)).get(key)
     deliveries = () if told is None else read_order(told).deliveries
-    return next((d.hold for d in deliveries if d.id == capture.delivery_id), "")
+    found = next((d.hold for d in deliveries if d.id == capture.delivery_id), "")
+    return "" if found == REVIEW_INFERRED else found
 
 
 class CaptureLedger:
     """The publisher's `Ledgering`: asked before the message of a capture is sent, and told when it was."""
 
     def concerns(self, record: Record) -> bool:
-        return record.type == CAPTURE_READY and record.kind == "intent"
+        return tells_capture(record)
 
     def may_send(self, tx: Transaction, records: Sequence[Record]) -> Ruling:
-        asked = {_key_of(record): record.position for record in records if self.concerns(record)}
+        asked = {_key_of(record): record.position for record in records if tells_capture(record)}
         found = {asked[key]: sendable(c) for key, c in tx.ledger.captures(asked.keys()).items()}
         hold = [position for position, verdict in found.items() if verdict == "hold"]
         drop = [position for position, verdict in found.items() if verdict == "drop"]
@@ -128,7 +172,9 @@ class CaptureLedger:
             capture = moved(tx, capture, "take", destination_id, "", now)
             if acknowledges(attempt.response):
                 moved(tx, capture, "acknowledge", destination_id, "its answer says so", now)
-        elif outcome.message.state == "failed" and _given_up(tx, record.position):
+        elif (
+            outcome.message.state == "failed" and capture.state == "READY" and _given_up(tx, record.position)
+        ):
             moved(tx, capture, "give_up", PUBLISHER, "no subscriber took it", now)
 
 
@@ -140,9 +186,8 @@ def _key_of(record: Record) -> CaptureKey:
 
 def _given_up(tx: Transaction, position: int) -> bool:
     """Whether every subscriber's message about it failed for good."""
-    messages = tx.attempts.messages(None, MOST_MESSAGES, position=position)
-    states = {m.state for m in messages}
-    return len(messages) < MOST_MESSAGES and "failed" in states and states <= {"failed", "dropped"}
+    states = tx.attempts.count(position=position).keys()
+    return "failed" in states and states <= {"failed", "dropped"}
 
 
 def fold_captures(
@@ -218,6 +263,9 @@ def _refolded(before: Capture, hold: Hold, known: _Known, now: Instant) -> Captu
     """A capture after a fold that holds it, or no longer does."""
     if before.state in ("ACKED", "VOID"):
         return before
+    # What was once let go is not reviewed again.
+    was_let_go = any(step.state != "HELD" for step in before.history)
+    reason = "" if was_let_go and hold.reason == REVIEW_INFERRED else hold.reason
     after, made = before, hold.capture
     if not before.position and made is not None and made.evidence:
         # Nobody was told yet: it is told with what is known by now, whoever holds and releases it.
@@ -232,8 +280,8 @@ def _refolded(before: Capture, hold: Hold, known: _Known, now: Instant) -> Captu
     if after.state == "HELD" and held_by(after) != PROJECTOR:
         # Whoever holds it may release it, which asks again what speaks against it.
         return after
-    if hold.reason:
-        return move(after, "hold", PROJECTOR, hold.reason, now)
+    if reason:
+        return move(after, "hold", PROJECTOR, reason, now)
     return move(after, "release", PROJECTOR, "", now) if after.state == "HELD" else after
 
 

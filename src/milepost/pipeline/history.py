@@ -2,7 +2,8 @@
 
 A **backfill** is for a subscriber that appears late: it gets what is journalled above a position, and goes live
 where that ends. A **replay** sends again what was journalled before, under the same ids (a receiver that has it
-already finds the duplicate) or under new ones that are linked to them. Working them off is `replaying`'s.
+already finds the duplicate) or under new ones that are linked to them. A capture's message has one id for life, also
+in a replay, and who took it is not sent it again. Working them off is `replaying`'s.
 """
 
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from milepost.domain.attempt import Destination, Replay
 from milepost.domain.instant import MINUTE, Instant
 from milepost.domain.record import Record
 from milepost.domain.selection import Selection, encoded, selection_of, selects
+from milepost.pipeline.capturing import not_again
 from milepost.pipeline.sending import Wants
 from milepost.store import Store, Transaction
 
@@ -129,7 +131,8 @@ def cancel(tx: Transaction, id: str, now: Instant) -> int | None:
 
 
 def page(tx: Transaction, replay: Replay, cursor: int, until: int) -> tuple[Sequence[Record], int]:
-    """What is selected of the next records above `cursor`, and the position up to which that is all."""
+    """What is selected of the next records above `cursor`, and the position up to which that is all. A replay has no
+    captures in it that its destination must not be told (again)."""
     selection = selection_of(replay.filter)
     if selection.subjects:
         found = tx.journal.positions_of(selection.indexed, MOST_OF_SUBJECTS)
@@ -141,7 +144,14 @@ def page(tx: Transaction, replay: Replay, cursor: int, until: int) -> tuple[Sequ
         records = tx.journal.after(cursor, PAGE)
         end = min(records[-1].position, until) if len(records) == PAGE else until
         records = [record for record in records if record.position <= until]
-    return [record for record in records if selects(selection, record)], end
+    selected = [record for record in records if selects(selection, record)]
+    return selected if replay.kind == "backfill" else repeatable(tx, replay, selected), end
+
+
+def repeatable(tx: Transaction, replay: Replay, records: Sequence[Record]) -> list[Record]:
+    """Those of a replay's records that may be sent to its destination again."""
+    left_out = not_again(tx, records, replay.destination_id)
+    return [record for record in records if record.position not in left_out]
 
 
 def _position_at(tx: Transaction, at: Instant, last: int) -> int:

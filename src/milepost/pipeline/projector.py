@@ -67,10 +67,13 @@ class LoadedOrder(Struct):
 
 
 class Projector:
-    """The handler of the projector's consumer."""
+    """The handler of the projector's consumer. `review_inferred`: captures that are inferred begin held."""
 
-    def __init__(self, store: Store, policy: Policy, clock: Callable[[], Instant]) -> None:
+    def __init__(
+        self, store: Store, policy: Policy, clock: Callable[[], Instant], *, review_inferred: bool = False
+    ) -> None:
         self._store = store
+        self._review_inferred = review_inferred
         self._policy = policy
         self._clock = clock
         self._known = _Known()
@@ -79,7 +82,9 @@ class Projector:
         """Fold everything the records touch; the effects write index, views, flags and failures."""
 
         def load_and_fold(tx: Transaction) -> Effects:
-            return _Batch(tx, records, self._policy, self._clock(), self._known).fold()
+            now = self._clock()
+            telling = Telling(tx, records, now, review_inferred=self._review_inferred)
+            return _Batch(tx, records, self._policy, now, self._known, telling).fold()
 
         return await self._store.read(load_and_fold)
 
@@ -119,6 +124,7 @@ class _Batch:
         policy: Policy,
         now: Instant,
         known: "_Known",
+        telling: Telling,
     ) -> None:
         self._tx = tx
         self._known = known
@@ -130,7 +136,7 @@ class _Batch:
         self._fresh: dict[Key, list[Record]] = {}
         self._loaded: dict[Key, list[Fact]] = {}
         self._views: list[View] = []
-        self._telling = Telling(tx, records, now)
+        self._telling = telling
         self._gone: set[tuple[str, str, str]] = set()
         """(business product, delivery id, order id): deliveries that an order names and no longer shows."""
 

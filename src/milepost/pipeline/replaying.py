@@ -20,8 +20,9 @@ from milepost.domain.attempt import Destination, Message, Replay
 from milepost.domain.errors import StoreUnavailable
 from milepost.domain.instant import SECOND, Instant
 from milepost.domain.record import Record
+from milepost.pipeline.capturing import tells_capture
 from milepost.pipeline.fanout import message_id, no_sequence
-from milepost.pipeline.history import CONSUMER, page
+from milepost.pipeline.history import CONSUMER, page, repeatable
 from milepost.pipeline.pacing import Pace
 from milepost.pipeline.sending import SequenceOf, Wants
 from milepost.pipeline.waiting import Wait
@@ -154,11 +155,13 @@ class Replaying:
             if reached == until and len(rest) <= CHUNK:
                 wanted = [*wanted, *(r for r in rest if self._wants(look.destination, r))]
                 end = until
+        if known.kind == "replay":
+            # What was delivered since the look.
+            wanted = repeatable(tx, known, wanted)
         messages = [self._message(record, destination, known, now) for record in wanted]
-        if known.kind == "replay" and not known.new_ids:
-            tx.attempts.again(messages)
-        else:
-            tx.attempts.enqueue(messages)
+        if known.kind == "replay":
+            tx.attempts.again([m for m in messages if not m.origin])
+        tx.attempts.enqueue([m for m in messages if m.origin or known.kind == "backfill"])
         ended = end >= until
         if ended and known.kind == "backfill":
             tx.attempts.put_destination(replace(destination, after=until))
@@ -175,9 +178,9 @@ class Replaying:
 
     def _message(self, record: Record, destination: Destination, replay: Replay, now: Instant) -> Message:
         usual = message_id(record.position, destination.id)
-        is_replay = replay.kind == "replay"
+        is_replay, has_new_id = replay.kind == "replay", replay.new_ids and not tells_capture(record)
         return Message(
-            f"{usual}~r{replay.id}" if replay.new_ids else usual,
+            f"{usual}~r{replay.id}" if has_new_id else usual,
             destination.id,
             record.position,
             "pending",
@@ -185,7 +188,7 @@ class Replaying:
             now,
             created_at=now,
             sequence=self._sequence_of(record) if destination.ordered else "",
-            origin=usual if replay.new_ids else "",
+            origin=usual if has_new_id else "",
             replay=replay.id if is_replay else "",
         )
 

@@ -35,8 +35,11 @@ log = structlog.get_logger()
 class Telling:
     """What one batch tells: gathered while it is folded, written by its effects."""
 
-    def __init__(self, tx: Transaction, records: Sequence[Record], now: Instant) -> None:
+    def __init__(
+        self, tx: Transaction, records: Sequence[Record], now: Instant, *, review_inferred: bool = False
+    ) -> None:
         self._tx = tx
+        self._review_inferred = review_inferred
         self._now = now
         self._records = records
         self._last = records[-1].position
@@ -61,7 +64,8 @@ class Telling:
         """An order was folded anew."""
         if self._active:
             at = self._at(key, _trackers_of(key[0], document))
-            self._tell(key, lambda: tell_order(document, self._told.get(key), at, self._now))
+            told, review = self._told.get(key), self._review_inferred
+            self._tell(key, lambda: tell_order(document, told, at, self._now, review_inferred=review))
 
     def tracker(self, key: Key, document: Mapping[str, Any]) -> None:
         """A tracker was folded anew."""

@@ -259,6 +259,9 @@ class SqlAttempts(SqlSequences, SqlReplays):
         row = self._connection.execute(statement).one_or_none()
         return None if row is None else Attempt(*row)
 
+    def delivered(self, ids: Collection[str]) -> set[str]:
+        return {row.id for row in self._known(ids).values() if row.state == "delivered"}
+
     def unsettled(self, positions: Collection[int]) -> set[int]:
         found: set[int] = set()
         for chunk in chunks(positions):
@@ -266,10 +269,12 @@ class SqlAttempts(SqlSequences, SqlReplays):
             found.update(self._connection.execute(statement).scalars())
         return found
 
-    def count(self, destination_id: str | None = None) -> dict[str, int]:
+    def count(self, destination_id: str | None = None, *, position: int | None = None) -> dict[str, int]:
         statement = select(_m.state, func.count()).group_by(_m.state)
         if destination_id is not None:
             statement = statement.where(_m.destination_id == destination_id)
+        if position is not None:
+            statement = statement.where(_m.position == position)
         return dict(self._connection.execute(statement).all())
 
 

@@ -142,6 +142,10 @@ class Attempts(Protocol):
         """The newest attempt of whatever message to a destination."""
         ...
 
+    def delivered(self, ids: Collection[str]) -> set[str]:
+        """Those of these messages that are delivered."""
+        ...
+
     def unsettled(self, positions: Collection[int]) -> set[int]:
         """Those of these positions that a message is still to be sent for, or is held for."""
         ...
@@ -167,6 +171,6 @@ class Attempts(Protocol):
         sent to its destination); how many there were. What had been delivered before is delivered again."""
         ...
 
-    def count(self, destination_id: str | None = None) -> dict[str, int]:
-        """Messages by state, those of one destination or all."""
+    def count(self, destination_id: str | None = None, *, position: int | None = None) -> dict[str, int]:
+        """Messages by state: those of one destination, those about one position, or all."""
         ...

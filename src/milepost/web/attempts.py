@@ -16,6 +16,7 @@ from milepost.domain.errors import Conflict, Invalid, NotFound
 from milepost.domain.instant import Instant, format_instant, parse_instant
 from milepost.domain.message import render
 from milepost.domain.record import Record
+from milepost.pipeline.capturing import not_again
 from milepost.store import Transaction
 from milepost.web.authentication import OPERATE, Caller, Principal
 from milepost.web.context import Hub
@@ -152,7 +153,10 @@ async def get_message(context: Hub, caller: Caller, message_id: MessageId) -> Me
     responses=problems(403, 404, 409),
 )
 async def resend_message(context: Hub, caller: Caller, message_id: MessageId) -> MessageItem:
-    """Now, with the same id, whatever became of it. For a disabled subscriber it is kept until that is enabled."""
+    """Now, with the same id, whatever became of it. For a disabled subscriber it is kept until that is enabled.
+
+    409 `conflict` for a `capture.ready` that the subscriber took, unless the capture is FAILED, and for one that is
+    acknowledged or void."""
     now = context.clock()
 
     def write(tx: Transaction) -> MessageItem:
@@ -162,6 +166,11 @@ async def resend_message(context: Hub, caller: Caller, message_id: MessageId) ->
         records = tx.journal.records({found.position})
         if not records:
             raise Conflict("The record of this message was removed.")
+        if not_again(tx, list(records.values()), destination.id):
+            raise Conflict(
+                "This message tells that payment may be collected, and is not sent again: the subscriber took it,"
+                " or the capture is acknowledged or void."
+            )
         again = tx.attempts.resend(found.id, now)
         return _item(again or found, records)
 

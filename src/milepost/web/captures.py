@@ -195,7 +195,8 @@ async def void(
     responses=problems(403, 404, 409),
 )
 async def resend_capture(context: Hub, caller: Caller, capture_id: CaptureId) -> CaptureDocument:
-    """Under the same id, to every subscriber that has not taken it. 409 `conflict` when there is none."""
+    """Under the same id, to every subscriber that has not taken it; once `fail` said that collecting failed, to every
+    one. 409 `conflict` when there is none."""
     now = context.clock()
 
     def write(tx: Transaction) -> CaptureDocument:

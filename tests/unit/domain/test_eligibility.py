@@ -90,3 +90,18 @@ def test_no_evidence_leads_to_a_tracking_number() -> None:
 def test_what_holds_it(facts: Any, reason: str) -> None:
     capture = made(*facts)
     assert (capture.state, capture.reason) == ("HELD" if reason else "READY", reason)
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason"),
+    [
+        ((KNOWN, ARRIVE), "inferred"),
+        ((KNOWN, SHIP, ARRIVE), ""),
+        ((KNOWN, SCANNED), ""),
+        ((ARRIVE,), "order_not_known"),
+    ],
+)
+def test_what_is_inferred_is_held_where_that_is_reviewed(facts: Any, reason: str) -> None:
+    order = fold(*facts).document
+    (delivery,) = order["deliveries"]
+    assert hold_reason(order, delivery, review_inferred=True) == reason

@@ -18,8 +18,8 @@ def clock() -> Instant:
     return NOW
 
 
-def handler(store: Store) -> Prepare:
-    return Projector(store, Policy(), clock).prepare
+def handler(store: Store, *, review_inferred: bool = False) -> Prepare:
+    return Projector(store, Policy(), clock, review_inferred=review_inferred).prepare
 
 
 async def keep(store: Store, *arrivals: Arrived) -> None:

@@ -14,10 +14,13 @@ from milepost.domain.instant import MINUTE, Instant
 from milepost.domain.intent import Intent, decode
 from milepost.domain.record import Record
 from milepost.domain.retry import Schedule
+from milepost.domain.selection import Selection
 from milepost.pipeline.capturing import CaptureLedger, resend, transition
 from milepost.pipeline.consumer import Consumer
+from milepost.pipeline.history import begin_backfill, begin_replay, count, planned
 from milepost.pipeline.projector import NAME
 from milepost.pipeline.publisher import Publisher
+from milepost.pipeline.replaying import Replaying
 from milepost.pipeline.sending import Outcome, Parcel
 from milepost.store import Store
 
@@ -31,6 +34,10 @@ class Receiver:
         self.sent: list[tuple[str, str]] = []
         """(destination, capture id) of what was sent, in order; other messages by their type."""
         self.ids: list[str] = []
+        self.took: set[tuple[str, str]] = set()
+        """(destination, capture id) of what was taken."""
+        self.again: list[tuple[str, str]] = []
+        """Of what was sent to one that had taken it: see `forget`."""
         self.statuses: dict[str, int | None] = {}
         """What each answers; None: nothing, and nobody knows whether it came there."""
         self.answer = ""
@@ -38,9 +45,18 @@ class Receiver:
     async def send(self, destination: Destination, parcels: Sequence[Parcel]) -> Sequence[Outcome]:
         for parcel in parcels:
             intent = decode(parcel.body)
-            self.sent.append((destination.id, intent.data.get("captureId", intent.type)))
+            about = (destination.id, intent.data.get("captureId", intent.type))
+            self.sent.append(about)
             self.ids.append(parcel.message.id)
+            if about in self.took:
+                self.again.append(about)
+            if self.statuses.get(destination.id, 200) == 200:
+                self.took.add(about)
         return [Outcome(self.statuses.get(destination.id, 200), response=self.answer) for _ in parcels]
+
+    def forget(self, capture_id: str) -> None:
+        """Whoever took this one may get it again."""
+        self.took = {about for about in self.took if about[1] != capture_id}
 
 
 def wants(destination: Destination, record: Record) -> bool:
@@ -50,14 +66,16 @@ def wants(destination: Destination, record: Record) -> bool:
 class World:
     """A store, a projector, a publisher, and a clock that stands until it is stepped."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, review_inferred: bool = False) -> None:
         self.path = folder / "hub.db"
+        self.review_inferred = review_inferred
         self.now = projecting.NOW
         self.receiver = Receiver()
 
     async def open(self) -> "World":
         self.store: Store = await sql.open_store(f"sqlite:///{self.path}", clock=self.clock, owner="test")
-        self.projector = Consumer(self.store, NAME, projecting.handler(self.store), self.clock)
+        folding = projecting.handler(self.store, review_inferred=self.review_inferred)
+        self.projector = Consumer(self.store, NAME, folding, self.clock)
         self.publisher = Publisher(
             self.store,
             {"webhook": self.receiver},
@@ -70,6 +88,9 @@ class World:
             ledger=CaptureLedger(),
         )
         self.publishing = Consumer(self.store, "publisher", self.publisher.prepare, self.clock)
+        self.replaying = Replaying(
+            self.store, self.clock, wants=wants, wait=_no_wait, added=self.publisher.notify
+        )
         return self
 
     async def close(self) -> None:
@@ -94,6 +115,27 @@ class World:
             await self.publishing.catch_up()
             await self.publisher.send_due()
             self.now = Instant(self.now + 2 * MINUTE)
+
+    async def backfill(self, id: str, destination: str, types: tuple[str, ...] = ("capture.ready",)) -> None:
+        """A subscriber that gets everything from the beginning, as the API puts it."""
+        made = Destination(destination, "webhook", b"{}", types)
+        await self.store.write(lambda tx: begin_backfill(tx, made, 0, id=id, now=self.now))
+
+    async def replay(self, id: str, destination: str, *, new_ids: bool) -> None:
+        """As somebody asks by the API: everything once more."""
+        await self.store.write(
+            lambda tx: begin_replay(tx, destination, Selection(), id=id, now=self.now, new_ids=new_ids)
+        )
+
+    async def counted(self, destination: str) -> int:
+        """What a dry run of that says."""
+        plan = await self.store.read(lambda tx: planned(tx, destination, Selection(), id="", now=self.now))
+        return await count(self.store, plan, wants)
+
+    async def go_on(self) -> None:
+        """Work off what of history is under way."""
+        while await self.replaying.step():
+            pass
 
     async def do(self, capture: Capture, action: str, reason: str = "") -> Capture:
         """As somebody asks by the API."""

@@ -1,6 +1,7 @@
 """Captures in histories drawn at random: facts in any order and again, folds that crash, rebuilds that are broken
-off, subscribers that take, refuse or say nothing, people who hold, release, void and acknowledge, resends and replays
-in between. No delivery ever has two captures, each is told of once, and none is sent after it was acknowledged."""
+off, subscribers that take, refuse or say nothing, people who hold, release, void and acknowledge, resends, replays
+and late subscribers in between. No delivery ever has two captures, each is told of once, none is sent after it was
+acknowledged, and none to one that took it, unless somebody said that collecting failed."""
 
 import asyncio
 import shutil
@@ -32,7 +33,6 @@ from tests.unit.domain.history import (
 from tests.unit.pipeline.projecting import dump, forget, handler, keep, of_order
 from tests.unit.pipeline.telling import World
 
-from milepost.domain.attempt import Message
 from milepost.domain.capture import ASKED, Capture, capture_id
 from milepost.domain.envelope import parse_event
 from milepost.domain.errors import Conflict
@@ -40,7 +40,7 @@ from milepost.domain.instant import MINUTE, Instant, format_instant, parse_insta
 from milepost.domain.record import Record
 from milepost.pipeline.consumer import Consumer
 from milepost.pipeline.projector import NAME
-from milepost.store import Arrival, Transaction
+from milepost.store import Arrival
 
 ORDERS = ("322-order-a", "322-order-b")
 BOXES = ("box-a", "box-b", "box-c")
@@ -79,7 +79,7 @@ STEP = st.one_of(
     st.tuples(st.just("ask"), st.sampled_from((*ASKED, "acknowledge")), WHICH),
     st.tuples(st.just("resend"), WHICH),
     st.tuples(st.just("late")),
-    st.tuples(st.just("replay"), st.booleans()),
+    st.tuples(st.just("replay"), WHICH, st.booleans(), st.booleans()),
 )
 STEPS = st.lists(STEP, min_size=8, max_size=30)
 QUIET: dict[str, Any] = {"deadline": None, "suppress_health_check": list(HealthCheck), "print_blob": True}
@@ -149,6 +149,7 @@ class _History:
         self.came: list[Arrived] = []
         self.coming: list[Arrived] = []
         self.subscribers = 1
+        self.replays = 0
         self.acknowledged: dict[str, int] = {}
         """How many messages of a capture had been sent when it was first seen to be acknowledged."""
         self.seen: dict[str, Capture] = {}
@@ -218,6 +219,7 @@ class _History:
         world = self.world
         world.receiver.statuses = dict.fromkeys((f"s{n}" for n in range(self.subscribers)), status)
         world.receiver.answer = '{"status":"acknowledged"}' if acknowledging else ""
+        await world.go_on()
         await world.publish()
 
     # What people do.
@@ -226,7 +228,9 @@ class _History:
         captures = await self.world.captures()
         if captures:
             with suppress(Conflict):
-                await self.world.do(captures[which % len(captures)], action)
+                after = await self.world.do(captures[which % len(captures)], action)
+                if after.state == "FAILED":
+                    self.world.receiver.forget(after.id)
 
     async def resend(self, which: int) -> None:
         captures = await self.world.captures()
@@ -237,22 +241,19 @@ class _History:
     async def late(self) -> None:
         """Another subscriber, who gets everything from the beginning."""
         if self.subscribers < 4:
-            await self.world.subscribe(f"s{self.subscribers}")
+            await self.world.backfill(self._replay_id(), f"s{self.subscribers}")
             self.subscribers += 1
-        await self.world.store.write(lambda tx: tx.journal.set_checkpoint("publisher", 0))
 
-    async def replay(self, new_ids: bool) -> None:
-        """Every message once more, whatever became of it, under its id or another."""
-        now = self.world.now
+    async def replay(self, which: int, new_ids: bool, stepping: bool) -> None:
+        """Everything once more to one of them, whatever became of it, under its id or another; worked off now, or
+        with what is published next."""
+        await self.world.replay(self._replay_id(), f"s{which % self.subscribers}", new_ids=new_ids)
+        if stepping:
+            await self.world.replaying.step()
 
-        def write(tx: Transaction) -> None:
-            for message in tx.attempts.messages(None, 500):
-                if new_ids:
-                    tx.attempts.enqueue([_again(message, now)])
-                else:
-                    tx.attempts.resend(message.id, now)
-
-        await self.world.store.write(write)
+    def _replay_id(self) -> str:
+        self.replays += 1
+        return f"r{self.replays:03}"
 
     # What must hold.
 
@@ -260,6 +261,7 @@ class _History:
         captures = await self.world.captures()
         by_delivery = Counter((c.business_product_id, c.order_id, c.delivery_id) for c in captures)
         assert all(count == 1 for count in by_delivery.values())
+        assert self.world.receiver.again == [], "sent again to one that took it"
         sent = Counter(capture for _, capture in self.world.receiver.sent)
         for capture in captures:
             assert capture.id == capture_id(BP, capture.order_id, capture.delivery_id)
@@ -294,11 +296,6 @@ class _History:
         live = await dump(store)
         await self.world.rebuild()
         assert await dump(store) == live
-
-
-def _again(message: Message, now: Instant) -> Message:
-    other = f"{message.id}~r{now // MINUTE}"
-    return Message(other, message.destination_id, message.position, "pending", 0, now, origin=message.id)
 
 
 def _told_capture(record: Record) -> str:

@@ -1,6 +1,7 @@
 """Captures and the messages that tell them: what is asked for, what is held, what is sent, and never again."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 
@@ -26,8 +27,9 @@ from milepost.domain.envelope import parse_event
 from milepost.domain.errors import Conflict, Invalid, NotFound
 from milepost.domain.instant import MINUTE, Instant
 from milepost.domain.intent import decode
+from milepost.pipeline import capturing, replaying
 from milepost.pipeline.sending import Outcome, Parcel
-from milepost.store import Arrival
+from milepost.store import Arrival, View
 
 MOVING = package(BOX, "CANCELLED", reason="UNDELIVERABLE", tracker=UPS, items=[("item", "1")])
 RESOLVED = order_answer("2025-03-03T11:00:00Z", MOVING)
@@ -51,6 +53,11 @@ async def ship(world: World) -> Capture:
 
 async def state(world: World) -> str:
     return (await world.capture(ORDER, BOX)).state
+
+
+async def orders(world: World) -> list[View]:
+    """The order's view, with the position that it goes back to."""
+    return list(await world.store.read(lambda tx: tx.views.find("order", ORDER, None)))
 
 
 async def messages(world: World) -> list[str]:
@@ -326,6 +333,98 @@ async def test_a_late_subscriber_is_told_only_of_what_is_not_collected(world: Wo
     assert world.receiver.sent == []
 
 
+@pytest.mark.parametrize("new_ids", [False, True])
+async def test_a_replay_sends_it_only_to_those_that_did_not_take_it(world: World, new_ids: bool) -> None:
+    """Under its one id, also where the replay makes new ones; and its dry run counts that."""
+    await world.subscribe("s2")
+    world.receiver.statuses = {"s2": 500}
+    await ship(world)
+    await world.publish(times=2)
+    world.receiver.statuses = {}
+    world.receiver.ids.clear()
+    for number, subscriber in enumerate(("s1", "s2", "s2", "s1")):
+        assert await world.counted(subscriber) == (1 if number == 1 else 0)
+        await world.replay(f"r{number}", subscriber, new_ids=new_ids)
+        await world.go_on()
+        await world.publish()
+    (position,) = {m.position for m in await world.store.read(lambda tx: tx.attempts.messages(None, 9))}
+    assert world.receiver.ids == [f"{position}-s2"]
+    assert world.receiver.again == []
+    assert await messages(world) == ["delivered", "delivered"]
+
+
+async def test_what_is_delivered_between_a_replays_look_and_its_write_is_left_out(world: World) -> None:
+    world.receiver.statuses = {"s1": 500}
+    await ship(world)
+    await world.publish(times=2)
+    await world.replay("r1", "s1", new_ids=False)
+    (running,) = await world.store.read(lambda tx: tx.attempts.replays("", 9, state="running"))
+    look = await world.store.read(lambda tx: replaying._look(tx, running))
+    assert look is not None
+    wanted, end = world.replaying._wanted(look, 500)
+    assert len(wanted) == 1
+    world.receiver.statuses = {}
+    await world.send_again(await world.capture(ORDER, BOX))
+    await world.publish()
+    added = await world.store.write(lambda tx: world.replaying._add(tx, look, wanted, end, world.now))
+    assert added == 0
+    assert await messages(world) == ["delivered"]
+
+
+async def test_what_is_acknowledged_or_void_is_in_no_replay(world: World) -> None:
+    world.receiver.statuses = {"s1": 500}
+    capture = await ship(world)
+    await world.publish(times=2)
+    for action in ("void", "acknowledge"):
+        await world.do(capture, action)
+        assert await world.counted("s1") == 0
+        await world.replay(f"r-{action}", "s1", new_ids=False)
+        await world.go_on()
+        assert await messages(world) == ["failed"]
+
+
+async def test_once_collecting_failed_it_goes_to_those_again_that_took_it(world: World) -> None:
+    """By a resend and by a replay, under the same id; and not once more after that."""
+    await world.subscribe("s2")
+    capture = await ship(world)
+    await world.publish()
+    with pytest.raises(Conflict, match="no subscriber is left"):
+        await world.send_again(capture)
+    assert (await world.do(capture, "fail", "the card was refused")).state == "FAILED"
+    await world.send_again(capture)
+    await world.publish()
+    assert await state(world) == "SENT"
+    assert Counter(world.receiver.sent) == {("s1", capture.id): 2, ("s2", capture.id): 2}
+    await world.do(capture, "fail")
+    assert await world.counted("s2") == 1
+    await world.replay("r1", "s2", new_ids=True)
+    await world.go_on()
+    await world.publish()
+    await world.replay("r2", "s2", new_ids=False)
+    await world.go_on()
+    await world.publish()
+    assert Counter(world.receiver.sent) == {("s1", capture.id): 2, ("s2", capture.id): 3}
+    assert len(set(world.receiver.ids)) == 2
+
+
+async def test_with_more_subscribers_than_a_page_all_are_looked_at(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(capturing, "PAGE", 3)
+    names = [f"s{number}" for number in range(2, 9)]
+    await world.subscribe(*names)
+    world.receiver.statuses = dict.fromkeys(("s1", *names), 500)
+    capture = await ship(world)
+    await world.publish(times=2)
+    assert await state(world) == "FAILED"
+    world.receiver.statuses = {}
+    await world.store.write(lambda tx: tx.attempts.remove_destination("s5"))
+    await world.send_again(capture)
+    await world.publish()
+    assert len(world.receiver.took) == 7
+    assert Counter(await messages(world)) == {"delivered": 7, "failed": 1}
+
+
 async def test_whatever_comes_after_an_acknowledgement_moves_nothing(world: World) -> None:
     capture = await ship(world)
     await world.publish()
@@ -345,7 +444,6 @@ async def test_a_thousand_copies_over_two_roads_are_one_of_everything(world: Wor
     """One record, one view change, one message a subscriber and one capture, folded while they come."""
     await world.subscribe("s2", "s3")
     await world.come(KNOWN)
-    before = await world.store.read(lambda tx: tx.views.find("order", ORDER, None))
     bridged = event(SHIPPED, "2025-03-02T10:00:00Z", road="eventbridge")
 
     async def come(number: int) -> str:
@@ -357,15 +455,21 @@ async def test_a_thousand_copies_over_two_roads_are_one_of_everything(world: Wor
             await world.projector.catch_up()
         return receipt.status
 
-    statuses = await asyncio.gather(*map(come, range(1_000)))
+    unshipped = await orders(world)
+    statuses = [await come(0)]
+    shipped = await orders(world)
+    assert shipped != unshipped
+    statuses += await asyncio.gather(*map(come, range(1, 1_000)))
     await world.projector.catch_up()
     await world.publish(times=2)
     assert (statuses.count("accepted"), statuses.count("duplicate")) == (1, 999)
     records = await world.store.read(lambda tx: tx.journal.after(0, 100))
     assert [r.kind for r in records].count("event") == 1
     assert [r.kind for r in records].count("conflict") == 0
-    after = await world.store.read(lambda tx: tx.views.find("order", ORDER, None))
-    assert (len(before), len(after)) == (1, 1)
+    assert await orders(world) == shipped, "one view change: the copies touch nothing"
+    told = Counter(r.type for r in records if r.kind == "intent")
+    # One tells of the order as it was before.
+    assert told == {"order.updated": 2, "delivery.shipped": 1, "capture.ready": 1}
     (capture,) = await world.captures()
     assert [r.position for r in records if r.type == "capture.ready"] == [capture.position]
     assert sorted(world.receiver.sent) == [(subscriber, capture.id) for subscriber in ("s1", "s2", "s3")]

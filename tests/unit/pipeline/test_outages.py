@@ -11,6 +11,9 @@ from tests.unit.pipeline.publishing import Rig
 
 from milepost.domain.attempt import Destination
 from milepost.domain.instant import DAY, HOUR, MINUTE, SECOND, Instant
+from milepost.domain.selection import Selection
+from milepost.pipeline import replaying
+from milepost.pipeline.history import begin_replay
 from milepost.pipeline.sending import Outcome, Parcel
 
 
@@ -82,6 +85,53 @@ async def test_after_an_outage_everything_comes_in_order_and_within_the_rate(rig
         positions = [p for _, sequence, p in endpoint.taken if sequence == f"bp-1/order/{order}"]
         assert positions == sorted(positions)
     _within(rate, endpoint.calls)
+
+
+@pytest.mark.parametrize("new_ids", [False, True])
+async def test_scenario_26_down_for_30_hours_then_a_replay_from_there_in_order(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, new_ids: bool
+) -> None:
+    """What it missed comes by itself when it is back; and once more, from where it went down, when it asks for that
+    (it lost what it had): whole, nothing older, in order per order, also with restarts between the pages."""
+    monkeypatch.setattr(replaying, "CHUNK", 7)
+    seed = random.randrange(10**6)
+    print(f"seed {seed}")
+    draw = random.Random(seed)
+    orders = [f"o-{n}" for n in range(5)]
+    endpoint = await reaching(rig, seed, ordered=True)
+    before = 10
+    await rig.events(*range(before), order=draw.choice(orders))
+    await until(rig, rig.clock.now() + HOUR)
+    down, count = rig.clock.now(), before
+    endpoint.up = False
+    for hour in range(30):
+        for _ in range(draw.randrange(1, 4)):
+            await rig.events(count, order=draw.choice(orders))
+            count += 1
+        await until(rig, down + (hour + 1) * HOUR)
+    endpoint.up = True
+    await until(rig, rig.clock.now() + 30 * HOUR)
+    missed = [*range(before + 1, count + 1)]
+    _in_order(endpoint, missed, before)
+    endpoint.taken.clear()
+    selection, now = Selection(since=down), rig.clock.now()
+    await rig.store.write(lambda tx: begin_replay(tx, "s", selection, id="r-1", now=now, new_ids=new_ids))
+    while await rig.replaying.step():
+        if draw.random() < 0.5:
+            await rig.restart()
+        if draw.random() < 0.7:
+            await until(rig, rig.clock.now() + SECOND)
+    await until(rig, rig.clock.now() + MINUTE)
+    _in_order(endpoint, missed, 0)
+
+
+def _in_order(endpoint: Endpoint, missed: Sequence[int], before: int) -> None:
+    """It took each of these once, after as many others, and those of an order by their positions."""
+    taken = [(sequence, position) for _, sequence, position in endpoint.taken[before:]]
+    assert sorted(position for _, position in taken) == missed
+    for order in {sequence for sequence, _ in taken}:
+        positions = [position for sequence, position in taken if sequence == order]
+        assert positions == sorted(positions)
 
 
 def _within(rate: float, calls: Sequence[Instant]) -> None:

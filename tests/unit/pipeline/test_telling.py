@@ -242,6 +242,61 @@ async def test_what_a_person_let_go_is_not_held_for_the_same_reason_again(world:
     assert [c.state for c in await world.captures()] == ["READY"]
 
 
+@pytest.fixture
+async def reviewing(tmp_path: Path) -> AsyncIterator[World]:
+    """Where captures are reviewed that are inferred."""
+    made = await World(tmp_path, review_inferred=True).open()
+    yield made
+    await made.close()
+
+
+async def test_where_it_is_asked_for_an_inferred_capture_waits_for_a_review(reviewing: World) -> None:
+    await reviewing.come(known(), ARRIVE)
+    (held,) = await reviewing.captures()
+    assert (held.state, held.reason, held.inferred, held.position) == ("HELD", "inferred", True, 0)
+    released = await reviewing.do(held, "release", "the shopper has it")
+    assert released.state == "READY"
+    again = scans("2025-03-06T00:00:00Z", ("RETURN_TO_SENDER", "2025-03-05T12:00:00Z"))
+    await reviewing.come(known("DELIVERED", "2025-03-05T11:00:00Z"), again)
+    await reviewing.rebuild()
+    assert [c.state for c in await reviewing.captures()] == ["READY"]
+    assert (await reviewing.told()).count("capture.ready") == 1
+
+
+async def test_the_ship_event_that_comes_late_ends_the_review(reviewing: World) -> None:
+    await reviewing.come(known(), ARRIVE)
+    await reviewing.come(SHIP)
+    (ready,) = await reviewing.captures()
+    assert (ready.state, ready.inferred) == ("READY", False)
+    assert [step.state for step in ready.history] == ["HELD", "READY"]
+
+
+async def test_an_order_that_becomes_known_does_not_end_the_review(reviewing: World) -> None:
+    await reviewing.come(ARRIVE)
+    assert [c.reason for c in await reviewing.captures()] == ["order_not_known"]
+    await reviewing.come(known())
+    assert [(c.state, c.reason) for c in await reviewing.captures()] == [("HELD", "inferred")]
+
+
+async def test_what_was_let_go_before_is_not_reviewed(world: World) -> None:
+    """The switch is thrown later."""
+    await world.come(known(), ARRIVE)
+    world.review_inferred = True
+    await world.close()
+    await world.open()
+    await world.come(known("DELIVERED", "2025-03-05T11:00:00Z"))
+    (capture,) = await world.captures()
+    assert (capture.state, capture.inferred, len(capture.history)) == ("READY", True, 1)
+
+
+async def test_what_a_person_let_go_before_the_order_was_known_is_not_reviewed(reviewing: World) -> None:
+    await reviewing.come(ARRIVE)
+    (held,) = await reviewing.captures()
+    await reviewing.do(held, "release")
+    await reviewing.come(known())
+    assert [c.state for c in await reviewing.captures()] == ["READY"]
+
+
 # ── Scenarios of tracking.md 13, by number ─────────────────────────────────────────────────────────────────
 
 
