@@ -271,11 +271,14 @@ def _found(tx: Transaction, caller: Principal, replay_id: str) -> Replay:
 def _visible(tx: Transaction, caller: Principal, replays: list[Replay]) -> list[Replay]:
     if caller.business_products is None:
         return replays
+    products = caller.business_products
     own = tx.attempts.destinations_of({replay.destination_id for replay in replays})
     return [
         r
         for r in replays
-        if r.destination_id in own and is_within(own[r.destination_id], caller.business_products)
+        if r.destination_id in own
+        and is_within(own[r.destination_id], products)
+        and selection_of(r.filter).business_product_id in ("", *products)
     ]
 
 
