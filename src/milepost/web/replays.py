@@ -100,6 +100,8 @@ class ReplayDocument(Document):
     """Of a dry run: how many."""
     replay: ReplayItem | None
     """Null for a dry run."""
+    more: bool = False
+    """A dry run looks at 100,000 records at most: there may be more messages in those behind."""
 
 
 class Cancelled(Document):
@@ -152,7 +154,8 @@ async def begin_replay(context: Hub, caller: Caller, data: JSONBody[NewReplay]) 
     replay_id = f"rpl_{now:013x}{secrets.token_hex(5)}"
     planned = await context.store.read(lambda tx: _planned(tx, caller, data, replay_id, now))
     if data.dry_run:
-        return ReplayDocument(await history.count(context.store, planned, Matching().wants), None)
+        counted = await history.count(context.store, planned, Matching().wants)
+        return ReplayDocument(counted.messages, None, counted.more)
 
     def write(tx: Transaction) -> ReplayItem:
         found = managed(tx, caller, data.subscriber_id)

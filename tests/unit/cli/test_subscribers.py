@@ -132,5 +132,7 @@ def test_a_replay_is_watched_to_its_end(answers: dict[str, list[Any]]) -> None:
 
 
 def test_a_dry_run_tells_a_number(answers: dict[str, list[Any]]) -> None:
-    answers["/v1/replays"] = [{"messages": 12_345, "replay": None}]
+    counted = {"messages": 12_345, "replay": None, "more": False}
+    answers["/v1/replays"] = [counted, counted | {"more": True}]
     assert told("replay", "sub_1", "--dry-run") == "12,345 messages would be sent\n"
+    assert told("replay", "sub_1", "--dry-run") == "at least 12,345 messages would be sent\n"
