@@ -9,7 +9,7 @@ from tests.contract.harness import T0
 
 from milepost.domain.attempt import Message, Replay
 from milepost.domain.instant import Instant
-from milepost.store import Store
+from milepost.store import NewRecord, Store
 
 REPLAY = Replay("r-1", "dst-1", "replay", "running", 0, 9, T0)
 
@@ -216,6 +216,33 @@ class SequencesContract:
         }
         backfill = replace(REPLAY, kind="backfill")
         assert await store.write(lambda tx: tx.attempts.drop_replay(backfill, "cancelled")) == 2
+
+    async def test_what_is_about_other_business_products_is_dropped_for_one_destination(
+        self, store: Store
+    ) -> None:
+        await put(store, destination(), destination("dst-2"))
+        products = ("bp-1", "bp-2", "bp-2", "bp-1", "bp-3")
+        records = [NewRecord("intent", product, "t", T0, T0, "", b"{}") for product in products]
+        assert await store.write(lambda tx: tx.journal.add(records)) == [1, 2, 3, 4, 5]
+        await enqueue(store, *line(2, 4), *line(3, of="o-2"), *line(5, of="o-3"), *line(2, to="dst-2"))
+        await enqueue(store, *line(9, of="o-4"))
+        (taken,) = [m for m in await claim(store) if m.id == "o-3-5-dst-1"]
+        await settle(store, taken, "delivered")
+        dropped = await store.write(
+            lambda tx: tx.attempts.drop_outside("dst-1", ["bp-1", "bp-9"], "narrowed")
+        )
+        assert dropped == 3
+        assert await states(store) == {
+            "o-1-2-dst-1": "dropped",
+            "o-1-4-dst-1": "pending",
+            "o-2-3-dst-1": "dropped",
+            "o-3-5-dst-1": "delivered",
+            "o-4-9-dst-1": "dropped",
+            "o-1-2-dst-2": "pending",
+        }
+        found = await store.read(lambda tx: tx.attempts.message("o-2-3-dst-1"))
+        assert found is not None
+        assert found.reason == "narrowed"
 
     async def test_replays_are_kept_and_picked(self, store: Store) -> None:
         full = Replay("r-2", "dst-2", "backfill", "done", 7, None, T0, b"{}", True, 2.5, 3, Instant(T0 + 1))

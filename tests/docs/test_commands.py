@@ -12,6 +12,8 @@ import subprocess
 import threading
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +30,7 @@ PAGES = (
     "docs/eventbridge.md",
     "docs/retention.md",
     "docs/captures.md",
+    "docs/subscribers.md",
     "docs/timeline.md",
     "docs/missing-events.md",
     "examples/README.md",
@@ -139,12 +142,39 @@ def post(url: str, body: bytes, headers: dict[str, str] | None = None) -> Any:
         return json.load(answer)
 
 
+@contextmanager
+def receiver() -> Iterator[str]:
+    """The address of a server that takes every message."""
+
+    class Takes(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Takes) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/hook"
+        finally:
+            server.shutdown()
+            serving.join()
+
+
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
     folder = tmp_path_factory.mktemp("pages")
     (folder / ".curlrc").write_text(f"fail\nmax-time = {WAIT_S:g}\n", "utf-8")
     settings = {"OAUTH_CLIENT_ID": "ID", "OAUTH_CLIENT_SECRET": "SECRET", "TRACKING_SECRET": "s" * 32}
-    with place(folder, login=("sandbox", "sandbox"), key=None, INSECURE="true", **settings) as here:
+    settings |= {"INSECURE": "true", "EGRESS_ALLOW": "127.0.0.1"}
+    with (
+        receiver() as hook,
+        place(folder, login=("sandbox", "sandbox"), key=None, **settings) as here,
+    ):
         order = here.deliver()
         assert here.send(b'{"eventId": 1}') == 400
         delivery = next(d for d in order["deliveries"] if d["state"] == "DELIVERED")
@@ -166,6 +196,8 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
         }
         link = post(f"{here.hub_url}/v1/orders/{order['id']}/tracking-link", b"{}", JSON)
         words["TRACKING_PATH"] = link["path"]
+        added = here.run("subscribers", "add", "of the pages", "--to", hook, "--json").json()
+        words["SUBSCRIBER"] = added["id"]
         words |= sandbox_words(here, words["EVENT_ID"])
         made = subprocess.run(
             [*f"curl -s {here.hub_url}/v1/keys -H Content-Type:application/json -d".split(), KEY_WANTED],

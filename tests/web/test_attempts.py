@@ -2,17 +2,21 @@
 
 from typing import Any
 
+import pytest
 from msgspec.structs import replace
 from tests.web.world import MINUTE, World
 
 from milepost.domain.attempt import Attempt, Message
 from milepost.domain.instant import Instant
 from milepost.pipeline.capturing import ready_record
+from milepost.sql.attempts import SqlAttempts
 from milepost.store import Transaction
+
+URL = "https://oms.example/hook"
 
 
 async def add(world: World, **fields: Any) -> str:
-    answer = await world.post("/v1/subscribers", {"name": "oms", "url": "https://oms.example/hook"} | fields)
+    answer = await world.post("/v1/subscribers", {"name": "oms", "url": URL} | fields)
     assert answer.status_code == 201, answer.text
     return str(answer.json()["id"])
 
@@ -164,3 +168,101 @@ async def test_a_bound_key_sees_what_its_own_subscribers_get(world: World) -> No
     assert (await world.get("/v1/attempts", bound, subscriberId=others)).status_code == 404
     assert (await world.post(f"/v1/messages/{theirs[0]}/resend", key=bound)).status_code == 404
     assert (await world.post(f"/v1/messages/{mine}/resend", key=bound)).status_code == 202
+
+
+async def test_a_bound_key_sees_nothing_of_others_that_a_subscriber_got_before_it_was_limited(
+    world: World,
+) -> None:
+    one = await add(world, businessProductIds=["bp-2"])
+    foreign = await tried(world, one, "failed")
+    waiting = (await world.post(f"/v1/subscribers/{one}/test")).json()["messageId"]
+    begun = await world.post("/v1/replays", {"subscriberId": one, "businessProductId": "bp-2"})
+    foreign_replay = begun.json()["replay"]["id"]
+    async with world.client() as client:
+        narrowed = await client.patch(f"/v1/subscribers/{one}", json={"businessProductIds": ["bp-1"]})
+    assert narrowed.status_code == 200
+    bound = await world.key("admin", "bp-1")
+    assert (await world.get(f"/v1/subscribers/{one}", bound)).json()["health"]["lastAttempt"] is None
+    assert await items(world, "/v1/messages", bound) == []
+    for given in ({}, {"subscriberId": one}, {"since": "2025-01-01T00:00:00Z"}):
+        assert await items(world, "/v1/attempts", bound, **given) == []
+    for message in (foreign, waiting):
+        assert (await world.get(f"/v1/messages/{message}", bound)).status_code == 404
+        assert (await world.get("/v1/attempts", bound, messageId=message)).status_code == 404
+        assert (await world.post(f"/v1/messages/{message}/resend", key=bound)).status_code == 404
+    assert await items(world, "/v1/replays", bound) == []
+    assert (await world.get(f"/v1/replays/{foreign_replay}", bound)).status_code == 404
+    assert (await world.post(f"/v1/replays/{foreign_replay}/cancel", key=bound)).status_code == 404
+    mine = await tried(world, one, "delivered")
+    assert [m["id"] for m in await items(world, "/v1/messages", bound)] == [mine]
+    assert [a["messageId"] for a in await items(world, "/v1/attempts", bound, subscriberId=one)] == [mine]
+    shown = (await world.get(f"/v1/subscribers/{one}", bound)).json()
+    assert shown["health"]["lastAttempt"]["messageId"] == mine
+    assert [m["id"] for m in await items(world, "/v1/messages")] == [foreign, waiting, mine]
+
+
+async def test_what_is_about_a_removed_record_a_bound_key_does_not_see(world: World) -> None:
+    own = await add(world, businessProductIds=["bp-1"])
+    mine = await tried(world, own, "delivered")
+    bound = await world.key("operate", "bp-1")
+    position = (await world.get(f"/v1/messages/{mine}", bound)).json()["position"]
+    later = await tried(world, own, "delivered")
+    await world.store.write(lambda tx: tx.journal.remove([position]))
+    assert [m["id"] for m in await items(world, "/v1/messages", bound)] == [later]
+    assert (await world.get(f"/v1/messages/{mine}", bound)).status_code == 404
+    assert (await world.get(f"/v1/messages/{mine}")).status_code == 200
+
+
+async def test_a_page_of_attempts_of_one_message_has_no_more_than_was_asked(world: World) -> None:
+    one = await add(world)
+    sent = await tried(world, one, "failed", settle=False)
+    (message,) = await world.store.read(lambda tx: tx.attempts.messages(None, 5, destination_id=one))
+    for number in range(2, 7):
+        attempt = Attempt(sent, number, Instant(world.now + number // 2), 3, "failed", 500, "", URL, "")
+
+        def record(tx: Any, attempt: Attempt = attempt) -> None:
+            (claimed,) = tx.attempts.claim(world.now, Instant(world.now + 1), 5, share=5, room={}, paced={})
+            after = replace(claimed, tries=attempt.number, lease_until=None)
+            assert tx.attempts.record([(attempt, after)]) == [True]
+
+        await world.store.write(record)
+    last = await tried(world, one, "delivered")
+    whole = [(sent, number) for number in range(1, 7)] + [(last, 1)]
+    for limit in (1, 2, 3, 6, 7, 100):
+        found, after = [], None
+        while True:
+            given = {"limit": limit} | ({"after": after} if after else {})
+            page = (await world.get("/v1/attempts", subscriberId=one, **given)).json()
+            assert len(page["items"]) <= limit
+            found += [(a["messageId"], a["number"]) for a in page["items"]]
+            after = page["next"]
+            if after is None:
+                break
+        assert found == whole, limit
+    assert message.id == sent
+
+
+async def test_a_small_page_of_attempts_takes_few_queries(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = await add(world)
+    rows = [
+        Message(f"{n}-{one}", one, n, "pending", 0, world.now, created_at=world.now) for n in range(1, 1_001)
+    ]
+    await world.store.write(lambda tx: tx.attempts.enqueue(rows))
+    asked: list[int] = []
+    whole = SqlAttempts.messages
+
+    def counted(self: SqlAttempts, *given: Any, **named: Any) -> list[Message]:
+        asked.append(1)
+        return whole(self, *given, **named)
+
+    monkeypatch.setattr(SqlAttempts, "messages", counted)
+    assert (await world.get("/v1/attempts", subscriberId=one, limit=1)).json() == {"items": [], "next": None}
+    assert len(asked) <= 6
+
+
+@pytest.mark.parametrize("position", ["-1", str(1 << 53), str(1 << 70), "x"])
+async def test_a_position_that_none_has_is_refused(world: World, position: str) -> None:
+    answer = await world.get("/v1/messages", position=position)
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_request")

@@ -9,6 +9,7 @@ from tests.web.world import SECOND, World, event, one_delivery
 from milepost.domain.attempt import Destination
 from milepost.domain.instant import Instant
 from milepost.domain.message import render
+from milepost.pipeline import history
 from milepost.pipeline.capturing import CaptureLedger
 from milepost.pipeline.publishing import Publishing
 from milepost.pipeline.sending import Outcome, Parcel
@@ -127,6 +128,20 @@ async def test_a_dry_run_counts_what_a_replay_sends(
             if item["id"] == begun["replay"]["id"]
         ]
         assert (done["state"], done["enqueued"]) == ("done", count), body
+
+
+async def test_a_dry_run_ends_after_so_many_records(
+    world: World, publishing: Publishing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await add(world, form="amazon")
+    for number in range(7):
+        await world.event(event("PACKAGE_DELIVERED", number, f"order/o-{number}/delivery/d"))
+    await publishing.publish()
+    monkeypatch.setattr(history, "PAGE", 2)
+    for pages, counted in ((1, (2, True)), (3, (6, True)), (4, (7, False)), (5, (7, False))):
+        monkeypatch.setattr(history, "PAGES_COUNTED", pages)
+        dry = await replay(world, subscriberId=made["id"], dryRun=True)
+        assert (dry["messages"], dry["more"]) == counted
 
 
 async def test_a_replay_of_one_order_in_our_own_form(

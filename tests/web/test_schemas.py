@@ -13,6 +13,7 @@ from milepost.domain.intent import TYPES, Intent
 from milepost.domain.intent_data import condition_data
 from milepost.domain.message import render, told, trial_intent
 from milepost.domain.message_schema import DATA, schema_of
+from milepost.domain.tracker_trace import _WHY
 
 SUBSCRIBER = Destination("sub_1", "webhook", b"", form="milepost")
 
@@ -89,3 +90,12 @@ def test_a_field_that_is_missing_is_seen() -> None:
     with pytest.raises(jsonschema.ValidationError):
         check(broken)
     assert set(DATA) == {*TYPES, "test"}
+
+
+def test_the_words_are_those_of_everything_else() -> None:
+    """A parcel is a delivery; what has a tracking number is a tracker."""
+    for name in DATA:
+        assert "Parcel" not in schema_of(name)["$defs"]
+    told_of = schema_of("tracker.updated")["$defs"]["Milestone"]["properties"]["standing"]["description"]
+    for standing, _ in _WHY:
+        assert standing in told_of

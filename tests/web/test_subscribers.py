@@ -304,3 +304,57 @@ async def test_a_bound_key_manages_its_own_only(world: World) -> None:
         assert wider.status_code == 403
         wider = await client.patch(f"/v1/subscribers/{own['id']}", json={"businessProductIds": []})
         assert wider.json()["businessProductIds"] == ["bp-1"]
+
+
+async def test_a_bound_key_chooses_no_event_bus(world: World) -> None:
+    bound = await world.key("admin", "bp-1")
+    wanted = {"name": "x", "kind": "eventBus", "bus": "mine", "businessProductIds": ["bp-1"]}
+    refused = await world.post("/v1/subscribers", wanted, bound)
+    assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
+    made = (await world.post("/v1/subscribers", wanted)).json()
+    path = f"/v1/subscribers/{made['id']}"
+    async with world.client(bound) as client:
+        for change in ({"bus": "other"}, {"region": "eu-west-1"}, {"source": "other"}):
+            assert (await client.patch(path, json={"name": "y"} | change)).status_code == 403, change
+        assert (await client.patch(path, json={"name": "y"})).json()["bus"] == "mine"
+    assert (await patch(world, made["id"], {"bus": "other"})).json()["bus"] == "other"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://other.example/hook", "https://oms.example:8443/hook", "https://oms.example.other.example/"],
+)
+async def test_credentials_do_not_go_along_to_another_server(world: World, url: str) -> None:
+    basic = {"basicAuthConfig": {"username": "ada", "password": "a-pass-word"}}
+    headers = [{"key": "X-Token", "value": "tok-en"}]
+    made = await add(world, auth=basic, headers=headers)
+    for body, field in (
+        ({"url": url}, "auth"),
+        ({"url": url, "auth": None}, "headers"),
+        ({"url": url, "headers": []}, "auth"),
+    ):
+        refused = await patch(world, made["id"], body)
+        assert (refused.status_code, refused.json()["code"]) == (400, "invalid_request"), body
+        assert field in refused.json()["detail"]
+    kept = await settings(world, made["id"])
+    assert (kept.url, kept.headers[0].value) == (URL, "tok-en")
+    for same in ("https://oms.example/other", "https://OMS.example:443/hook"):
+        assert (await patch(world, made["id"], {"url": same})).json()["auth"] == "basic"
+    moved = await patch(world, made["id"], {"url": url, "auth": None, "headers": headers})
+    assert (moved.json()["url"], moved.json()["auth"], moved.json()["headers"]) == (url, "none", ["X-Token"])
+    assert (await patch(world, made["id"], {"url": URL, "headers": []})).status_code == 200
+    assert (await patch(world, made["id"], {"url": url})).status_code == 200
+
+
+async def test_what_it_is_no_longer_to_get_is_not_sent(world: World) -> None:
+    made = await add(world, businessProductIds=["bp-2"])
+    path = f"/v1/subscribers/{made['id']}"
+    foreign = (await world.post(f"{path}/test")).json()["messageId"]
+    await patch(world, made["id"], {"businessProductIds": ["bp-1", "bp-2"]})
+    own = (await world.post(f"{path}/test")).json()["messageId"]
+    await world.post(f"{path}/disable")
+    assert (await patch(world, made["id"], {"businessProductIds": ["bp-1"], "name": "x"})).status_code == 200
+    await world.post(f"{path}/enable")
+    listed = (await world.get("/v1/messages", subscriberId=made["id"])).json()["items"]
+    assert [(m["id"], m["state"]) for m in listed] == [(foreign, "dropped"), (own, "pending")]
+    assert "business product" in listed[0]["reason"]

@@ -131,7 +131,8 @@ def replay(
     }
     answer = hub.post("/v1/replays", body)
     if dry_run:
-        print_json(answer) if json else console.print(f"{answer['messages']:,} messages would be sent")
+        least = "at least " if answer["more"] else ""
+        print_json(answer) if json else console.print(f"{least}{answer['messages']:,} messages would be sent")
         return
     item = _watched(hub, answer["replay"]) if wait else answer["replay"]
     print_json(item) if json else _tell(item)

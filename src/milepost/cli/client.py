@@ -73,6 +73,10 @@ class HubClient:
         """PUT JSON, get JSON."""
         return self._json("PUT", path, params=_given(parameters), json=body)
 
+    def patch(self, path: str, body: object = None, **parameters: object) -> Any:
+        """PATCH JSON, get JSON."""
+        return self._json("PATCH", path, params=_given(parameters), json=body)
+
     def delete(self, path: str, **parameters: object) -> Any:
         """DELETE, and get JSON."""
         return self._json("DELETE", path, params=_given(parameters))

@@ -15,10 +15,33 @@ TEST_S = 20.0
 """How long a test message is waited for."""
 
 subscribers_app = typer.Typer(
-    no_args_is_help=True, help="Systems that are told: added, tested, given new keys."
+    no_args_is_help=True, help="Systems that are told: added, changed, tested, given new keys."
 )
 
 Id = Annotated[str, typer.Argument(metavar="SUBSCRIBER", help="The subscriber's id.")]
+To = Annotated[str | None, typer.Option("--to", help="The webhook's address.", metavar="URL")]
+Source = Annotated[str | None, typer.Option("--source", help="Of what is put on a bus: its `source`.")]
+Types = Annotated[list[str] | None, typer.Option("--type", help="Only this type; may be repeated.")]
+Products = Annotated[
+    list[str] | None, typer.Option("--business-product", help="Only of this one; may be repeated.")
+]
+Carriers = Annotated[
+    list[str] | None, typer.Option("--carrier", help="Only about parcels of this carrier; may be repeated.")
+]
+Where = Annotated[
+    str | None, typer.Option("--where", help="Only messages of which this CEL expression is true.")
+]
+Headers = Annotated[
+    list[str] | None,
+    typer.Option("--header", help="NAME: VALUE, sent beside ours; may be repeated.", metavar="HEADER"),
+]
+Username = Annotated[str | None, typer.Option("--username", help="Basic authentication.")]
+Password = Annotated[str | None, typer.Option("--password", help="Its password.")]
+TokenUrl = Annotated[
+    str | None, typer.Option("--token-url", help="OAuth 2.0 client credentials: the token endpoint.")
+]
+ClientId = Annotated[str | None, typer.Option("--client-id", help="With --token-url.")]
+ClientSecret = Annotated[str | None, typer.Option("--client-secret", help="With --token-url.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -41,25 +64,19 @@ def list_subscribers(url: Url = None, api_key: Key = None, json: Json = False) -
 @subscribers_app.command("add", epilog="Example: milepost subscribers add OMS --to https://oms.example/hook")
 def add(
     name: Annotated[str, typer.Argument(help="What to call it.")],
-    to: Annotated[str | None, typer.Option("--to", help="The webhook's address.", metavar="URL")] = None,
+    to: To = None,
     bus: Annotated[
         str | None, typer.Option("--bus", help="A custom EventBridge bus, by name or ARN, in place of --to.")
     ] = None,
     region: Annotated[str, typer.Option("--region", help="With --bus: its region.")] = "us-east-1",
+    source: Source = None,
     amazon: Annotated[
         bool, typer.Option("--amazon", help="Amazon's events as they came, not Milepost's own messages.")
     ] = False,
-    type: Annotated[list[str] | None, typer.Option("--type", help="Only this type; may be repeated.")] = None,
-    product: Annotated[
-        list[str] | None, typer.Option("--business-product", help="Only of this one; may be repeated.")
-    ] = None,
-    carrier: Annotated[
-        list[str] | None,
-        typer.Option("--carrier", help="Only about parcels of this carrier; may be repeated."),
-    ] = None,
-    expression: Annotated[
-        str | None, typer.Option("--where", help="Only messages of which this CEL expression is true.")
-    ] = None,
+    type: Types = None,
+    product: Products = None,
+    carrier: Carriers = None,
+    expression: Where = None,
     ordered: Annotated[
         bool, typer.Option("--ordered", help="Messages about one order one after the other.")
     ] = False,
@@ -71,13 +88,12 @@ def add(
         str | None, typer.Option("--signature", help="v1 (HMAC, the default), v1a (ed25519) or none.")
     ] = None,
     secret: Annotated[str | None, typer.Option("--secret", help="Sign with this key, not a new one.")] = None,
-    username: Annotated[str | None, typer.Option("--username", help="Basic authentication.")] = None,
-    password: Annotated[str | None, typer.Option("--password", help="Its password.")] = None,
-    token_url: Annotated[
-        str | None, typer.Option("--token-url", help="OAuth 2.0 client credentials: the token endpoint.")
-    ] = None,
-    client_id: Annotated[str | None, typer.Option("--client-id", help="With --token-url.")] = None,
-    client_secret: Annotated[str | None, typer.Option("--client-secret", help="With --token-url.")] = None,
+    header: Headers = None,
+    username: Username = None,
+    password: Password = None,
+    token_url: TokenUrl = None,
+    client_id: ClientId = None,
+    client_secret: ClientSecret = None,
     url: Url = None,
     api_key: Key = None,
     json: Json = False,
@@ -97,10 +113,13 @@ def add(
         "rate": rate,
         "from": int(begin) if begin.isdecimal() else begin,
         "auth": _auth(username, password, token_url, client_id, client_secret),
+        "headers": _headers(header) or [],
         "signature": signature,
         "secret": secret,
     }
     body |= {"url": to} if bus is None else {"bus": bus, "region": region}
+    if source is not None:
+        body["source"] = source
     made = HubClient(url, api_key).post("/v1/subscribers", body)
     if json:
         print_json(made)
@@ -109,6 +128,77 @@ def add(
     _tell_keys(made)
     if made["replayId"]:
         console.print(f"its history is being sent first ({made['replayId']})")
+
+
+@subscribers_app.command("change", epilog="Example: milepost subscribers change SUBSCRIBER --rate 20")
+def change(
+    id: Id,
+    name: Annotated[str | None, typer.Option("--name", help="What to call it.")] = None,
+    to: To = None,
+    bus: Annotated[str | None, typer.Option("--bus", help="Another bus, by name or ARN.")] = None,
+    region: Annotated[str | None, typer.Option("--region", help="The bus's region.")] = None,
+    source: Source = None,
+    type: Types = None,
+    product: Products = None,
+    carrier: Carriers = None,
+    expression: Where = None,
+    ordered: Annotated[
+        bool | None, typer.Option("--ordered/--unordered", help="Whether one order's go one by one.")
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option("--rate", min=0, help="Most messages a second; 0: no limit.")
+    ] = None,
+    header: Headers = None,
+    username: Username = None,
+    password: Password = None,
+    token_url: TokenUrl = None,
+    client_id: ClientId = None,
+    client_secret: ClientSecret = None,
+    no_auth: Annotated[bool, typer.Option("--no-auth", help="Send no credentials any more.")] = False,
+    url: Url = None,
+    api_key: Key = None,
+    json: Json = False,
+) -> None:
+    """Change what is named; the rest stays. An empty text takes a filter or the headers away (--type '')."""
+    auth = _auth(username, password, token_url, client_id, client_secret)
+    if no_auth and auth is not None:
+        fail("give either credentials or --no-auth", 2)
+    wanted = {
+        "name": name,
+        "url": to,
+        "bus": bus,
+        "region": region,
+        "source": source,
+        "eventTypes": _named(type),
+        "businessProductIds": _named(product),
+        "carriers": _named(carrier),
+        "expression": expression,
+        "ordered": ordered,
+        "rate": rate,
+        "headers": _headers(header),
+        "auth": auth,
+    }
+    body: dict[str, Any] = {field: value for field, value in wanted.items() if value is not None}
+    if no_auth:
+        body["auth"] = None
+    if not body:
+        fail("say what to change", 2)
+    _done(HubClient(url, api_key).patch(f"/v1/subscribers/{id}", body), json)
+
+
+def _named(texts: list[str] | None) -> list[str] | None:
+    """None: not to be changed; empty texts name nothing."""
+    return None if texts is None else [text for text in texts if text]
+
+
+def _headers(texts: list[str] | None) -> list[dict[str, str]] | None:
+    named = _named(texts)
+    if named is None:
+        return None
+    pairs = [text.partition(":") for text in named]
+    if not all(colon for _, colon, _ in pairs):
+        fail("a header is NAME: VALUE", 2)
+    return [{"key": key.strip(), "value": value.strip()} for key, _, value in pairs]
 
 
 def _auth(

@@ -21,6 +21,11 @@ Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 Day = Annotated[str, Meta(extra_json_schema={"format": "date"})]
 """A local date, as the carrier wrote it."""
 
+STANDING: Final = (
+    "What was made of it: counts, or annotates, historyFill, contradicted, corrected, superseded, setAside or "
+    "unmapped, which leave the stage alone."
+)
+
 
 class _Data(Struct, rename="camel"):
     """An object of a message."""
@@ -74,7 +79,7 @@ class Summary(_Data):
     worst_condition: str | None
 
 
-class Parcel(_Data):
+class TrackerOfDelivery(_Data):
     """A tracking number of a delivery."""
 
     carrier_code: str
@@ -98,7 +103,7 @@ class DeliveryOfOrder(_Data, kw_only=True):
     delivered_at_zone: str | None
     estimated_delivery: Estimate | None
     line_items: list[Item]
-    trackers: list[Parcel]
+    trackers: list[TrackerOfDelivery]
 
 
 class OrderData(_Data, kw_only=True):
@@ -137,8 +142,7 @@ class Milestone(_Data):
     zone: str | None
     message: str | None
     address: Place
-    standing: str
-    """What was made of it: valid, or set aside and why."""
+    standing: Annotated[str, Meta(description=STANDING)]
 
 
 class OrderOfTracker(_Data):

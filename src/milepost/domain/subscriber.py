@@ -84,6 +84,13 @@ def check_url(url: str, field: str = "url") -> str:
     return host
 
 
+def server_of(url: str) -> tuple[str, str, int]:
+    """What of a checked address says whom one talks to: scheme, host and port."""
+    parts = urlsplit(url)
+    host = (parts.hostname or "").rstrip(".").lower()
+    return parts.scheme, host, parts.port or (443 if parts.scheme == "https" else 80)
+
+
 def _is_near(host: str) -> bool:
     """Whether a host is by its name on no public network: a private address, a name without a dot, or one of the
     endings that nobody can register."""

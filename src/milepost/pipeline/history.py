@@ -7,6 +7,7 @@ in a replay, and who took it is not sent it again. Working them off is `replayin
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -20,6 +21,8 @@ from milepost.store import Store, Transaction
 
 PAGE = 1_000
 """Records that are looked at together."""
+PAGES_COUNTED = 100
+"""So many of them a dry run looks at."""
 MOST_OF_SUBJECTS = 20_000
 """Records about the subjects of one replay that are found."""
 SLACK = 10 * MINUTE
@@ -88,10 +91,18 @@ def planned(
     )
 
 
-async def count(store: Store, replay: Replay, wants: Wants) -> int:
-    """How many messages it would send: a dry run."""
+class Counted(NamedTuple):
+    """What a dry run found."""
+
+    messages: int
+    more: bool
+    """It was ended before the replay's end: there may be more."""
+
+
+async def count(store: Store, replay: Replay, wants: Wants) -> Counted:
+    """How many messages it would send: a dry run, which somebody waits for, so it ends after so many pages."""
     cursor, found = replay.cursor, 0
-    while True:
+    for _ in range(PAGES_COUNTED):
 
         def look(tx: Transaction, cursor: int = cursor) -> tuple[int, int] | None:
             destination = tx.attempts.destination(replay.destination_id)
@@ -103,8 +114,9 @@ async def count(store: Store, replay: Replay, wants: Wants) -> int:
 
         looked = await store.read(look)
         if looked is None:
-            return found
+            return Counted(found, more=False)
         found, cursor = found + looked[0], looked[1]
+    return Counted(found, more=replay.until is None or cursor < replay.until)
 
 
 def cancel(tx: Transaction, id: str, now: Instant) -> int | None:

@@ -76,6 +76,13 @@ class SqlSequences(SqlDestinations):
             dropped += self._drop(_m.position.in_(chunk), reason)
         return dropped
 
+    def drop_outside(self, destination_id: str, business_product_ids: Collection[str], reason: str) -> int:
+        within = exists().where(
+            schema.records.c.position == _m.position,
+            schema.records.c.business_product_id.in_(list(business_product_ids)),
+        )
+        return self._drop(and_(_m.destination_id == destination_id, ~within), reason)
+
     def drop_replay(self, replay: Replay, reason: str) -> int:
         of_it: list[ColumnElement[bool]] = [_m.destination_id == replay.destination_id]
         if replay.kind == "replay":

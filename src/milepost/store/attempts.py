@@ -55,6 +55,11 @@ class Attempts(Protocol):
         What waits behind them goes on."""
         ...
 
+    def drop_outside(self, destination_id: str, business_product_ids: Collection[str], reason: str) -> int:
+        """What is still to be sent to a destination is not sent any more, but for records of these business products;
+        how many there were. What waits behind them goes on."""
+        ...
+
     def hold(self, positions: Collection[int]) -> None:
         """Pending messages about these positions are held, until `unhold` or until their destination is enabled.
         What waits behind another goes on waiting, and what was settled stays so."""

@@ -1,7 +1,8 @@
 """`/v1/messages` and `/v1/attempts`: what is sent to subscribers, every try to do so, and sending one again.
 
-Both belong to their subscriber: a key that is bound to business products sees those of the subscribers it manages,
-and what was sent to one that was removed only a key of all of them sees.
+Both belong to their subscriber and to the business product of their record: a key that is bound to some sees what of
+its own went to the subscribers it manages. What was sent to one that was removed, or about a record that was, only a
+key of all of them sees.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -24,10 +25,14 @@ from milepost.web.documents import Document
 from milepost.web.paging import MAX_LIMIT, After, Limit, Page, cut, decode_cursor, encode_cursor, page_size
 from milepost.web.problems import problems
 from milepost.web.subscriber_documents import AttemptDocument, attempt_document
-from milepost.web.subscribers import is_within, managed
+from milepost.web.subscribers import is_about, is_within, managed
 
 LOOKED_THROUGH = 2_000
 """Rows that one page looks through; one with a filter that fits few may be short, and yet have a next."""
+MESSAGES, ASKED = 200, 500
+"""Messages of a subscriber that are read together, and about how many of them attempts are asked for, a page."""
+_LAST = 1 << 53
+"""Behind every time."""
 
 MessageId = Annotated[str, PathParameter(description="The message's id.", max_length=256)]
 OfSubscriber = Annotated[
@@ -36,7 +41,10 @@ OfSubscriber = Annotated[
 OfMessage = Annotated[
     str | None, QueryParameter(name="messageId", description="Only this message's.", max_length=256)
 ]
-OfPosition = Annotated[int | None, QueryParameter(name="position", description="Only about this record.")]
+OfPosition = Annotated[
+    int | None,
+    QueryParameter(name="position", description="Only about this record.", ge=0, lt=1 << 53),
+]
 InState = Annotated[
     MessageState | None,
     QueryParameter(
@@ -206,7 +214,7 @@ async def list_attempts(
         elif subscriber_id is not None:
             managed(tx, caller, subscriber_id)
             if since is None:
-                return _of_subscriber(tx, subscriber_id, after, size, fits)
+                return _of_subscriber(tx, caller, subscriber_id, after, size, fits)
         return _in_time(tx, caller, (message_id, subscriber_id), after, size, earliest, fits)
 
     return await context.store.read(read)
@@ -242,27 +250,46 @@ def _in_time(
 
 
 def _of_subscriber(
-    tx: Transaction, subscriber_id: str, after: str | None, size: int, fits: Fits
+    tx: Transaction, caller: Principal, subscriber_id: str, after: str | None, size: int, fits: Fits
 ) -> Page[AttemptDocument]:
-    """Message by message: so many attempts as a page has, and those of the last message to their end."""
-    where = None if after is None else decode_cursor("attempts", after, tuple[int, str])
-    kept: list[Attempt] = []
-    looked, following = 0, False
-    while len(kept) < size and looked < LOOKED_THROUGH:
-        messages = tx.attempts.messages(where, size + 1, destination_id=subscriber_id)
-        following = len(messages) > size
-        for message in messages[:size]:
-            where = (message.position, message.id)
-            if message.tries:
-                kept.extend(a for a in tx.attempts.attempts((0, 0, ""), MAX_LIMIT, message.id) if fits(a))
-            looked += 1
-            if len(kept) >= size:
-                following = following or message is not messages[-1]
-                break
-        if not following:
+    """Message by message, and those of one as they began. A cursor is behind an attempt, or behind a message."""
+    where = (-1, "", 0, 0) if after is None else decode_cursor("attempts", after, tuple[int, str, int, int])
+    begun = tx.attempts.message(where[1]) if where[1] and "\x00" not in where[1] else None
+    rows = [begun] if begun is not None and begun.destination_id == subscriber_id else []
+    kept: list[tuple[int, Attempt]] = []
+    looked, asked, more = 0, 0, True
+    while True:
+        visible = {message.id for message in _visible(tx, caller, rows)}
+        for message in rows:
+            behind = (where[2], where[3], message.id) if message.id == where[1] else (0, 0, "")
+            if message.tries and message.id in visible:
+                kept.extend((message.position, a) for a in _fitting(tx, message, behind, size, fits))
+                asked += 1
+            where = (message.position, message.id, _LAST, 0)
+            if len(kept) > size:
+                position, last = kept[size - 1]
+                cursor = encode_cursor("attempts", (position, last.message_id, last.started_at, last.number))
+                return Page([attempt_document(a) for _, a in kept[:size]], cursor)
+        if not more or looked >= LOOKED_THROUGH or asked >= ASKED:
             break
-    cursor = encode_cursor("attempts", where) if following else None
-    return Page([attempt_document(a) for a in kept], cursor)
+        rows = tx.attempts.messages(where[:2], MESSAGES, destination_id=subscriber_id)
+        looked, more = looked + len(rows), len(rows) == MESSAGES
+    following = encode_cursor("attempts", where) if more else None
+    return Page([attempt_document(a) for _, a in kept], following)
+
+
+def _fitting(
+    tx: Transaction, message: Message, behind: tuple[int, int, str], size: int, fits: Fits
+) -> list[Attempt]:
+    """A message's attempts, or of very many more than a page has."""
+    kept: list[Attempt] = []
+    while len(kept) <= size:
+        rows = tx.attempts.attempts(behind, MAX_LIMIT, message.id)
+        kept.extend(filter(fits, rows))
+        if len(rows) < MAX_LIMIT:
+            break
+        behind = _at(rows[-1])
+    return kept
 
 
 def _at(attempt: Attempt) -> tuple[int, int, str]:
@@ -280,14 +307,19 @@ def _since(text: str | None) -> Instant:
 
 
 def _visible(tx: Transaction, caller: Principal, messages: Iterable[Message]) -> list[Message]:
-    if caller.business_products is None:
-        return list(messages)
+    """Of the caller's subscribers, and about its business products: a subscriber may have got more before it was
+    limited to them."""
     rows = list(messages)
+    if caller.business_products is None:
+        return rows
     own = tx.attempts.destinations_of({m.destination_id for m in rows})
+    records = tx.journal.records({m.position for m in rows})
     return [
         m
         for m in rows
-        if m.destination_id in own and is_within(own[m.destination_id], caller.business_products)
+        if m.destination_id in own
+        and is_within(own[m.destination_id], caller.business_products)
+        and is_about(caller, records.get(m.position))
     ]
 
 

@@ -100,6 +100,8 @@ class ReplayDocument(Document):
     """Of a dry run: how many."""
     replay: ReplayItem | None
     """Null for a dry run."""
+    more: bool = False
+    """A dry run looks at 100,000 records at most: there may be more messages in those behind."""
 
 
 class Cancelled(Document):
@@ -152,7 +154,8 @@ async def begin_replay(context: Hub, caller: Caller, data: JSONBody[NewReplay]) 
     replay_id = f"rpl_{now:013x}{secrets.token_hex(5)}"
     planned = await context.store.read(lambda tx: _planned(tx, caller, data, replay_id, now))
     if data.dry_run:
-        return ReplayDocument(await history.count(context.store, planned, Matching().wants), None)
+        counted = await history.count(context.store, planned, Matching().wants)
+        return ReplayDocument(counted.messages, None, counted.more)
 
     def write(tx: Transaction) -> ReplayItem:
         found = managed(tx, caller, data.subscriber_id)
@@ -271,11 +274,14 @@ def _found(tx: Transaction, caller: Principal, replay_id: str) -> Replay:
 def _visible(tx: Transaction, caller: Principal, replays: list[Replay]) -> list[Replay]:
     if caller.business_products is None:
         return replays
+    products = caller.business_products
     own = tx.attempts.destinations_of({replay.destination_id for replay in replays})
     return [
         r
         for r in replays
-        if r.destination_id in own and is_within(own[r.destination_id], caller.business_products)
+        if r.destination_id in own
+        and is_within(own[r.destination_id], products)
+        and selection_of(r.filter).business_product_id in ("", *products)
     ]
 
 

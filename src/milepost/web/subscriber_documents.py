@@ -23,6 +23,7 @@ from milepost.domain.subscriber import (
     check_headers,
     check_token_endpoint,
     check_url,
+    server_of,
 )
 from milepost.domain.webhook_settings import (
     AuthConfig,
@@ -251,7 +252,23 @@ def changed_settings(
         given["auth"] = given["auth"] or AuthConfig()
     if "headers" in given:
         given["headers"] = tuple(given["headers"])
+    if isinstance(settings, WebhookSettings) and "url" in given:
+        _check_not_taken_along(settings, given)
     return checked(msgspec.structs.replace(settings, **given))
+
+
+def _check_not_taken_along(settings: WebhookSettings, given: dict[str, Any]) -> None:
+    """What one server was given to be let in does not go to another: whoever may change the address need not know
+    it. Raises `Invalid`."""
+    check_url(given["url"])
+    if server_of(given["url"]) == server_of(settings.url):
+        return
+    for name, stored in (("auth", settings.auth != AuthConfig()), ("headers", bool(settings.headers))):
+        if stored and name not in given:
+            raise Invalid(
+                f"url names another server; say with which {name}, as those of the old one don't go along",
+                field=name,
+            )
 
 
 def checked(settings: WebhookSettings | EventBusSettings) -> WebhookSettings | EventBusSettings:

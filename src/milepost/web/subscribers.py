@@ -16,12 +16,13 @@ from litestar.params import JSONBody
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from milepost.domain.attempt import Destination, Replay
+from milepost.domain.attempt import Attempt, Destination, Replay
 from milepost.domain.errors import Conflict, Forbidden, Invalid, NotFound
 from milepost.domain.event import canonical_type
 from milepost.domain.failing import stage
 from milepost.domain.instant import DAY, Instant, format_instant, parse_instant
 from milepost.domain.intent import TYPES
+from milepost.domain.record import Record
 from milepost.domain.subscriber import EventBusSettings, Filter
 from milepost.domain.webhook_settings import StandardSignature, StandardWebhooks, WebhookSettings
 from milepost.pipeline import subscribing
@@ -100,6 +101,8 @@ async def add_subscriber(context: Hub, caller: Caller, data: JSONBody[NewSubscri
     without gap or overlap."""
     now = context.clock()
     settings = settings_of(data)
+    if isinstance(settings, EventBusSettings):
+        check_may_use_bus(caller)
     check_reachable(context, settings)
     key = None
     if isinstance(settings, WebhookSettings):
@@ -152,7 +155,7 @@ async def get_subscriber(context: Hub, caller: Caller, subscriber_id: Subscriber
 
     def read(tx: Transaction) -> SubscriberDocument:
         found = managed(tx, caller, subscriber_id)
-        return SubscriberDocument(**fields_of(found, now), health=_health(tx, context, found, now))
+        return SubscriberDocument(**fields_of(found, now), health=_health(tx, caller, context, found, now))
 
     return await context.store.read(read)
 
@@ -168,11 +171,18 @@ async def get_subscriber(context: Hub, caller: Caller, subscriber_id: Subscriber
 async def change_subscriber(
     context: Hub, caller: Caller, subscriber_id: SubscriberId, data: JSONBody[SubscriberChange]
 ) -> SubscriberItem:
-    """What is named is changed; it holds for every message from now on, also for those that are still to be sent."""
+    """What is named is changed, and holds from now on. What is still to be sent goes by the new address, settings and
+    rate; of business products that it is no longer to get, nothing more is sent. Other filters say only what of new
+    messages it gets."""
 
     def change(tx: Transaction, found: Destination) -> Destination:
         changed = _changed(caller, found, data)
         check_reachable(context, decoded_settings(changed))
+        products = filter_of(changed).business_product_ids
+        if products and products != filter_of(found).business_product_ids:
+            tx.attempts.drop_outside(
+                found.id, products, "the subscriber no longer gets this business product"
+            )
         return changed
 
     changed = await update(context, caller, subscriber_id, change)
@@ -209,6 +219,13 @@ def is_within(destination: Destination, reach: Reach) -> bool:
         return True
     products = filter_of(destination).business_product_ids
     return bool(products) and set(reach).issuperset(products)
+
+
+def is_about(caller: Principal, record: Record | None) -> bool:
+    """Whether a record is of the caller's business products; of one that was removed nobody knows."""
+    if caller.business_products is None:
+        return True
+    return record is not None and record.business_product_id in caller.business_products
 
 
 def managed(tx: Transaction, caller: Principal, id: str) -> Destination:
@@ -276,6 +293,13 @@ def check_reachable(context: Context, settings: WebhookSettings | EventBusSettin
         )
 
 
+def check_may_use_bus(caller: Principal) -> None:
+    """Raises `Forbidden` for a key that is bound to business products: what goes to a bus goes there by the hub's own
+    identity at AWS, which is nothing of theirs."""
+    if caller.business_products is not None:
+        raise Forbidden("Only a key of every business product chooses an event bus.")
+
+
 def start_of(begin: str | int) -> Start:
     """Raises `Invalid`."""
     if isinstance(begin, int):
@@ -292,6 +316,8 @@ def start_of(begin: str | int) -> Start:
 
 def _changed(caller: Principal, found: Destination, change: SubscriberChange) -> Destination:
     settings = changed_settings(decoded_settings(found), change)
+    if any(value is not UNSET for value in (change.bus, change.region, change.source)):
+        check_may_use_bus(caller)
     wanted = filter_of(found)
     if change.business_product_ids is not UNSET:
         wanted = replace(wanted, business_product_ids=own_products(caller, change.business_product_ids))
@@ -316,10 +342,10 @@ def _changed(caller: Principal, found: Destination, change: SubscriberChange) ->
 # ── Health ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _health(tx: Transaction, context: Context, found: Destination, now: Instant) -> Health:
+def _health(tx: Transaction, caller: Principal, context: Context, found: Destination, now: Instant) -> Health:
     counts = tx.attempts.count(found.id)
     since, days = found.failing_since, context.disable_after_days
-    last = tx.attempts.last_attempt(found.id)
+    last = _last_attempt(tx, caller, found)
     running = subscribing.running_replays(tx, found.id)
     return Health(
         None if since is None else format_instant(since),
@@ -334,6 +360,16 @@ def _health(tx: Transaction, context: Context, found: Destination, now: Instant)
         last_attempt=None if last is None else attempt_document(last),
         backfill=_backfill(tx, running[0]) if running else None,
     )
+
+
+def _last_attempt(tx: Transaction, caller: Principal, found: Destination) -> Attempt | None:
+    """Of what the caller may see: the answer to another's message is not its own."""
+    last = tx.attempts.last_attempt(found.id)
+    if last is None or caller.business_products is None:
+        return last
+    message = tx.attempts.message(last.message_id)
+    record = None if message is None else tx.journal.records({message.position}).get(message.position)
+    return last if is_about(caller, record) else None
 
 
 def _backfill(tx: Transaction, replay: Replay) -> Backfill:

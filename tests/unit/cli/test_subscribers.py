@@ -132,5 +132,53 @@ def test_a_replay_is_watched_to_its_end(answers: dict[str, list[Any]]) -> None:
 
 
 def test_a_dry_run_tells_a_number(answers: dict[str, list[Any]]) -> None:
-    answers["/v1/replays"] = [{"messages": 12_345, "replay": None}]
+    counted = {"messages": 12_345, "replay": None, "more": False}
+    answers["/v1/replays"] = [counted, counted | {"more": True}]
     assert told("replay", "sub_1", "--dry-run") == "12,345 messages would be sent\n"
+    assert told("replay", "sub_1", "--dry-run") == "at least 12,345 messages would be sent\n"
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, Any]]:
+    """What is asked for: method, path and body; a subscriber is answered."""
+    calls: list[tuple[str, str, Any]] = []
+
+    def answer(self: HubClient, method: str, path: str, **request: Any) -> Any:
+        calls.append((method, path, request["json"]))
+        return SUBSCRIBER | {"secret": None, "replayId": None}
+
+    monkeypatch.setattr(HubClient, "_json", answer)
+    return calls
+
+
+def test_only_what_is_named_is_changed(asked: list[tuple[str, str, Any]]) -> None:
+    for arguments, body in (
+        (["--rate", "0", "--unordered"], {"rate": 0.0, "ordered": False}),
+        (["--type", "", "--where", ""], {"eventTypes": [], "expression": ""}),
+        (["--carrier", "UPS", "--carrier", "FEDEX"], {"carriers": ["UPS", "FEDEX"]}),
+        (
+            ["--to", "https://x.example/", "--no-auth", "--header", "X-Token: a:b"],
+            {"url": "https://x.example/", "auth": None, "headers": [{"key": "X-Token", "value": "a:b"}]},
+        ),
+        (["--header", ""], {"headers": []}),
+        (
+            ["--username", "ada", "--password", "word"],
+            {"auth": {"basicAuthConfig": {"username": "ada", "password": "word"}}},
+        ),
+        (["--source", "shop", "--region", "eu-west-1"], {"source": "shop", "region": "eu-west-1"}),
+    ):
+        told("subscribers", "change", "sub_1", *arguments)
+        assert asked.pop() == ("PATCH", "/v1/subscribers/sub_1", body)
+    for refused in ([], ["--header", "no colon"], ["--no-auth", "--username", "a", "--password", "b"]):
+        told("subscribers", "change", "sub_1", *refused, code=2)
+    assert asked == []
+
+
+def test_one_is_added_with_headers_or_a_source(asked: list[tuple[str, str, Any]]) -> None:
+    told("subscribers", "add", "OMS", "--to", "https://x.example/", "--header", "X-Token: word")
+    _, path, body = asked.pop()
+    assert (path, body["headers"]) == ("/v1/subscribers", [{"key": "X-Token", "value": "word"}])
+    assert "source" not in body
+    told("subscribers", "add", "bus", "--bus", "orders", "--source", "shop")
+    _, _, body = asked.pop()
+    assert (body["bus"], body["source"], body["headers"]) == ("orders", "shop", [])

@@ -64,7 +64,9 @@ async def replay(rig: Rig, selection: Selection = EVERYTHING, id: str = "r-1", *
 async def dry(rig: Rig, selection: Selection = EVERYTHING) -> int:
     now = rig.clock.now()
     plan = await rig.store.read(lambda tx: planned(tx, "s", selection, id="", now=now))
-    return await count(rig.store, plan, wants)
+    counted = await count(rig.store, plan, wants)
+    assert not counted.more
+    return counted.messages
 
 
 async def state(rig: Rig, id: str = "r-1") -> Replay:
