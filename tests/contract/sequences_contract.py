@@ -97,6 +97,18 @@ class SequencesContract:
         await settle(store, mine, "delivered")
         assert await states(store) == {"m-1": "delivered"}
 
+    async def test_what_had_arrived_stays_so_whatever_comes_of_sending_it_by_hand(self, store: Store) -> None:
+        await enqueue(store, message("m-1"))
+        (mine,) = await claim(store)
+        await settle(store, mine, "delivered")
+        await store.write(lambda tx: tx.attempts.resend("m-1", T0))
+        (again,) = await claim(store)
+        assert await store.write(lambda tx: tx.attempts.drop([1], "void")) == 1
+        assert await states(store) == {"m-1": "delivered"}
+        await settle(store, again, "pending")
+        assert await states(store) == {"m-1": "delivered"}
+        assert await claim(store, 500) == []
+
     async def test_holding_and_letting_go(self, store: Store) -> None:
         await put(store, destination(), destination("off", enabled=False))
         done = message("done", position=2, state="delivered")

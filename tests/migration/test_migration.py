@@ -118,6 +118,20 @@ async def test_messages_of_the_first_schema_are_sent_and_their_attempts_kept(url
         await store.close()
 
 
+async def test_what_was_folded_before_there_was_telling_is_not_told(url: str, path: Path) -> None:
+    """Or the first rebuild would tell all of history."""
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        migrations.upgrade(connection, "0003")
+    engine.dispose()
+    sql(path, "INSERT INTO checkpoints VALUES ('projector', 7), ('hydrator', 5)")
+    store = await open_store(url)
+    try:
+        assert await store.read(lambda tx: tx.journal.checkpoint("telling")) == 7
+    finally:
+        await store.close()
+
+
 async def test_a_newer_database_is_refused(url: str, path: Path) -> None:
     migrate(url)
     sql(path, "UPDATE alembic_version SET version_num = '9999'")

@@ -108,6 +108,14 @@ async def test_what_there_is_stays_as_it_is(postgres_url: str) -> None:
     assert await fetch(postgres_url, "SELECT position FROM journal_end") == [(7,)]
 
 
+async def test_what_was_folded_before_there_was_telling_is_not_told(postgres_url: str) -> None:
+    run(address_of(postgres_url), lambda connection: migrations.upgrade(connection, "0003"))
+    await execute(postgres_url, "INSERT INTO checkpoints VALUES ('projector', 7), ('hydrator', 5)")
+    await prepare(postgres_url, migrate=True, read_only=False)
+    told = "SELECT position FROM checkpoints WHERE consumer = 'telling'"
+    assert await fetch(postgres_url, told) == [(7,)]
+
+
 async def test_two_that_start_at_once_migrate_once(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -193,6 +193,6 @@ def acknowledges(answer: str) -> bool:
     `{"status": "acknowledged"}`, or "captured"."""
     try:
         status = msgspec.json.decode(answer, type=_Answer).status
-    except (msgspec.MsgspecError, UnicodeError):
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return False
     return status.lower() in ("acknowledged", "captured")

@@ -6,7 +6,7 @@ groups. Nothing is changed here.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 
 import structlog
 from msgspec import Struct
@@ -91,7 +91,10 @@ def look_at(tx: Transaction, after: int, upto: int, judge: Judge) -> Look:
         positions = positions[:AT_ONCE]
     look.newest = set(positions)
     passed = min(
-        tx.journal.last_position() - 1, look.projected, *(tx.journal.checkpoint(c) for c in judge.consumers)
+        tx.journal.last_position() - 1,
+        look.projected,
+        *(tx.journal.checkpoint(c) for c in judge.consumers),
+        *_backfilled(tx),
     )
     groups = _gathered(tx, {p: starts[p] for p in positions}, look)
     judged = [(found, judge.verdict(found, passed)) for found in groups]
@@ -101,6 +104,14 @@ def look_at(tx: Transaction, after: int, upto: int, judge: Judge) -> Look:
     look.ready += (found for found, reason in judged if reason is None)
     look.kept += ((found, reason) for found, reason in judged if reason is not None)
     return look
+
+
+def _backfilled(tx: Transaction) -> Iterator[int]:
+    """How far each backfill is: what lies behind that is still to be sent."""
+    after = ""
+    while page := tx.attempts.replays(after, PAGE, state="running"):
+        after = page[-1].id
+        yield from (replay.cursor for replay in page if replay.kind == "backfill")
 
 
 def _newest(tx: Transaction, records: Iterable[Record]) -> dict[int, list[Key]]:

@@ -109,8 +109,9 @@ class Fanout:
 
     def batch(self) -> int:
         """How many records may be taken together, as far as is known."""
-        count = self._known[0][0] if self._known is not None else 0
-        return max(1, min(BATCH, MOST // max(1, count)))
+        if self._known is None:
+            return 1  # By the first one it is learnt how many destinations there are.
+        return max(1, min(BATCH, MOST // max(1, self._known[0][0])))
 
     def _match(self, tx: Transaction, records: Sequence[Record]) -> tuple[Version, list[Match]]:
         version = tx.attempts.destinations_version()

@@ -138,7 +138,8 @@ def cancel(tx: Transaction, id: str, now: Instant) -> int | None:
     dropped = tx.attempts.drop_replay(replay, f"replay {id} was cancelled")
     destination = tx.attempts.destination(replay.destination_id)
     if replay.kind == "backfill" and destination is not None and destination.after is None:
-        tx.attempts.put_destination(replace(destination, after=tx.journal.checkpoint(CONSUMER)))
+        live = max(tx.journal.checkpoint(CONSUMER), replay.cursor)
+        tx.attempts.put_destination(replace(destination, after=live))
     return dropped
 
 

@@ -10,7 +10,7 @@ twice: the new claim is a longer lease of the old one. Storing what came of it i
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 import structlog
 from msgspec import Struct
@@ -51,6 +51,10 @@ class Done(Struct, frozen=True):
     tried: bool = True
 
 
+Refused = Callable[[Sequence[Claimed]], Awaitable[Collection[int]]]
+"""The positions of those that must not be sent any more, though they could when they were claimed."""
+
+
 class _Lane:
     __slots__ = ("ahead", "filled", "held", "queue", "settled", "workers")
 
@@ -81,8 +85,10 @@ class Lanes:
         reserve: Callable[[], int],
         news: Callable[[bool], None],
         probe: Callable[[str], None],
+        refused: Refused | None = None,
     ) -> None:
-        """No send begins with less than `reserve()` milliseconds of its lease left."""
+        """No send begins with less than `reserve()` milliseconds of its lease left. `refused` is asked right before
+        each; what it names is given back."""
         self._senders = senders
         self._clock = clock
         self._render = render
@@ -90,6 +96,7 @@ class Lanes:
         self._reserve = reserve
         self._news = news
         self._probe = probe
+        self._refused = refused
         self._lanes: dict[str, _Lane] = {}
         self._leases: dict[tuple[str, bool], Message] = {}
         """The newest claim of each message until it is taken; one asked for by hand goes beside one under way."""
@@ -207,18 +214,19 @@ class Lanes:
 
     async def _attempt(self, lane: _Lane, first: Claimed) -> bool:
         """Send it, with what may travel in the same call; returns whether the endpoint failed."""
-        started_at = self._clock()
         destination = first.destination
         if destination is None:
-            self._settle(lane, first, started_at, Outcome(None, "the destination was removed", ends=True))
+            self._settle(lane, first, self._clock(), Outcome(None, "the destination was removed", ends=True))
             return False
         sender = self._senders.get(destination.kind)
         if sender is None:
             words = f"nothing here sends to a {destination.kind} destination"
-            self._settle(lane, first, started_at, Outcome(None, words))
+            self._settle(lane, first, self._clock(), Outcome(None, words))
             return False
         batch, parcels = [], []
-        for item in [first, *_companions(lane.queue, destination, sender.batch - 1)]:
+        items = await self._allowed(lane, [first, *_companions(lane.queue, destination, sender.batch - 1)])
+        started_at = self._clock()
+        for item in items:
             body = self._rendered(item, destination)
             if isinstance(body, bytes):
                 batch.append(item)
@@ -234,6 +242,14 @@ class Lanes:
         if any(outcome.status == GONE for outcome in outcomes):
             self._drop_destination(lane, destination.id)
         return all(is_failure(outcome.status) and not outcome.ends for outcome in outcomes)
+
+    async def _allowed(self, lane: _Lane, items: list[Claimed]) -> list[Claimed]:
+        """Without those that are refused by now."""
+        refused = await self._refused(items) if self._refused is not None else ()
+        for item in items if refused else ():
+            if item.message.position in refused:
+                self._give_back(lane, item)
+        return [item for item in items if item.message.position not in refused]
 
     def _rendered(self, item: Claimed, destination: Destination) -> bytes | Outcome:
         if item.record is None:

@@ -17,6 +17,7 @@ from functools import partial
 
 import structlog
 from msgspec import Struct
+from msgspec.structs import replace
 
 from milepost.domain.attempt import Message
 from milepost.domain.breaker import POLICY, Policy
@@ -143,6 +144,7 @@ class Publisher:
             reserve=lambda: self._by_clock(lease // 2),
             news=self._news,
             probe=probe,
+            refused=None if ledger is None else partial(_refused, store, ledger),
         )
         self.fanout = Fanout(
             store, clock, wants=wants, sequence_of=sequence_of, copies=copies, enqueued=self.notify
@@ -301,7 +303,7 @@ class Publisher:
         return claimed if self._ledger is None else _ruled(tx, self._ledger, claimed)
 
     def _ended(self, settled: Sequence[Settled], returned: Sequence[Message]) -> None:
-        self._pacing.ended([*(s.message for s in settled), *returned])
+        self._pacing.ended([*(replace(s.message, manual=s.attempt.manual) for s in settled), *returned])
 
     def _given(self, turned: _Turn, now: Instant) -> None:
         """What was claimed counts against rates; those that somebody may have changed are learnt anew."""
@@ -364,12 +366,10 @@ def _log(settled: Sequence[Settled], kept: Sequence[bool]) -> None:
 
 def _ruled(tx: Transaction, ledger: Ledgering, claimed: list[Claimed]) -> list[Claimed]:
     """Without those that must not be sent: they are given back, and held or dropped."""
-    asked = {
-        c.message.position: c.record for c in claimed if c.record is not None and ledger.concerns(c.record)
-    }
+    asked = _concerned(ledger, claimed)
     if not asked:
         return claimed
-    ruling = ledger.may_send(tx, list(asked.values()))
+    ruling = ledger.may_send(tx, asked)
     refused: Collection[int] = {*ruling.hold, *ruling.drop}
     if not refused:
         return claimed
@@ -377,3 +377,21 @@ def _ruled(tx: Transaction, ledger: Ledgering, claimed: list[Claimed]) -> list[C
     tx.attempts.hold(ruling.hold)
     tx.attempts.drop(ruling.drop, ruling.reason)
     return [c for c in claimed if c.message.position not in refused]
+
+
+def _concerned(ledger: Ledgering, claimed: Sequence[Claimed]) -> list[Record]:
+    records = {c.message.position: c.record for c in claimed if c.record is not None}
+    return [record for record in records.values() if ledger.concerns(record)]
+
+
+async def _refused(store: Store, ledger: Ledgering, claimed: Sequence[Claimed]) -> Collection[int]:
+    """Asked again right before sending, since what is claimed may have waited in its lane meanwhile. What is refused
+    is given back, and held or dropped when it is claimed next, unless that was done already."""
+    asked = _concerned(ledger, claimed)
+    if not asked:
+        return ()
+    try:
+        ruling = await store.read(lambda tx: ledger.may_send(tx, asked))
+    except StoreUnavailable:
+        return {record.position for record in asked}
+    return {*ruling.hold, *ruling.drop}

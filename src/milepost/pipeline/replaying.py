@@ -33,7 +33,7 @@ PILE = 2_000
 CHUNK = 500
 """Most messages added in one write."""
 AT_ONCE = 50
-"""Replays that are worked off beside each other, the oldest first."""
+"""Replays that go on in one round, by age, those behind the last round's first."""
 PAUSE = SECOND // 5
 """How long one that cannot go on now is left alone."""
 
@@ -75,6 +75,8 @@ class Replaying:
         self._look_again = look_again
         self._wake = asyncio.Event()
         self._paces: dict[str, Pace] = {}
+        self._after = ""
+        """The last that went on: the next round begins behind it, so that those that cannot go on starve nobody."""
 
     def notify(self) -> None:
         """There is a new replay, or a destination takes more now."""
@@ -107,9 +109,12 @@ class Replaying:
 
     async def _round(self) -> tuple[bool, bool]:
         """Whether any replay is running, and whether any went on."""
-        running = await self._store.read(lambda tx: tx.attempts.replays("", AT_ONCE, state="running"))
-        self._paces = {r.id: self._paces.get(r.id) or Pace(r.rate) for r in running if r.rate}
+        running = await self._store.read(lambda tx: _behind(tx, self._after))
+        if len(running) < AT_ONCE:
+            self._paces = {r.id: pace for r in running if (pace := self._paces.get(r.id)) is not None}
+        self._paces |= {r.id: Pace(r.rate) for r in running if r.rate and r.id not in self._paces}
         moved = [await self._go_on(replay) for replay in running]
+        self._after = running[-1].id if running else ""
         return bool(running), any(moved)
 
     async def _go_on(self, replay: Replay) -> bool:
@@ -164,11 +169,12 @@ class Replaying:
         tx.attempts.enqueue([m for m in messages if m.origin or known.kind == "backfill"])
         ended = end >= until
         if ended and known.kind == "backfill":
-            tx.attempts.put_destination(replace(destination, after=until))
+            # It may have been asked to begin above what is published by now.
+            tx.attempts.put_destination(replace(destination, after=max(until, known.cursor)))
         tx.attempts.put_replay(
             replace(
                 known,
-                cursor=end,
+                cursor=max(end, known.cursor),
                 enqueued=known.enqueued + len(messages),
                 state="done" if ended else "running",
                 ended_at=now if ended else None,
@@ -191,6 +197,15 @@ class Replaying:
             origin=usual if has_new_id else "",
             replay=replay.id if is_replay else "",
         )
+
+
+def _behind(tx: Transaction, after: str) -> list[Replay]:
+    """The next that are running, going round."""
+    behind = tx.attempts.replays(after, AT_ONCE, state="running")
+    if after and len(behind) < AT_ONCE:
+        rest = tx.attempts.replays("", AT_ONCE - len(behind), state="running")
+        behind += [replay for replay in rest if replay.id <= after]
+    return behind
 
 
 def _look(tx: Transaction, replay: Replay) -> _Look | None:

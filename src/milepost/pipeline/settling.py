@@ -8,6 +8,7 @@ does nothing but fail for longer than our patience (`domain.failing`) is disable
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Literal
 
+import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -15,12 +16,15 @@ from milepost.domain import breaker as breakers
 from milepost.domain import failing
 from milepost.domain.attempt import Attempt, Message
 from milepost.domain.breaker import Breaker, Policy
+from milepost.domain.errors import LeaseLost, StoreUnavailable
 from milepost.domain.instant import Instant
 from milepost.domain.record import Record
 from milepost.domain.retry import Schedule, next_due
 from milepost.pipeline.lanes import Done
 from milepost.pipeline.sending import EXCERPT, GONE, Ledgering, Outcome, Told
 from milepost.store import Transaction
+
+log = structlog.get_logger()
 
 
 class Settled(Struct, frozen=True):
@@ -111,8 +115,18 @@ def keep(
         tx.attempts.disable(message.destination_id, f"it answered {GONE} to message {message.id}")
     for s in good if ledger is not None else ():
         if s.record is not None and ledger is not None and ledger.concerns(s.record):
-            ledger.sent(tx, s.record, s.message.destination_id, Told(s.attempt, s.message))
+            _book(tx, ledger, s, s.record)
     return Kept(stored, _impatient(tx, good, patience) if patience else {})
+
+
+def _book(tx: Transaction, ledger: Ledgering, settled: Settled, record: Record) -> None:
+    """What cannot be booked, whatever was answered, is no reason that no attempt is kept any more."""
+    try:
+        ledger.sent(tx, record, settled.message.destination_id, Told(settled.attempt, settled.message))
+    except (StoreUnavailable, LeaseLost):
+        raise
+    except Exception:
+        log.exception("publisher.ledger_failed", message=settled.message.id)
 
 
 def _impatient(tx: Transaction, settled: Sequence[Settled], patience: int) -> dict[str, int]:

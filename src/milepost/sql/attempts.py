@@ -285,8 +285,8 @@ def _in_line(message: Message) -> Message:
 
 def _meanwhile(message: Message, state: MessageState) -> Message:
     """After an attempt, when its message was in this state by then."""
-    if state == "dropped" and message.state != "delivered":
-        return replace(message, state="dropped")
+    if state in ("dropped", "delivered") and message.state != "delivered":
+        return replace(message, state=state)
     return replace(message, state="held") if state == "held" and message.state == "pending" else message
 
 

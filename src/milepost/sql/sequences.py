@@ -118,13 +118,12 @@ class SqlSequences(SqlDestinations):
         return forgotten
 
     def _drop(self, which: ColumnElement[bool], reason: str) -> int:
-        """What a replay had made pending again goes back to what it was."""
+        """What had arrived, and a replay or somebody by hand made pending again, goes back to what it was."""
         left = self._sequences(which)
-        arrived = and_(_m.earlier > 0, _HAD_ARRIVED)
         changed = self._connection.execute(
             update(schema.messages)
             .where(which, UNSETTLED)
-            .values(state=case((arrived, "delivered"), else_="dropped"), reason=reason)
+            .values(state=case((_HAD_ARRIVED, "delivered"), else_="dropped"), reason=reason)
         )
         self._promote(left)
         return changed.rowcount

@@ -31,7 +31,7 @@ from milepost.web.problems import BODY_HANDLERS, problems
 from milepost.web.subscriber_documents import Rate, Word, Words
 from milepost.web.subscribers import is_within, managed, types_of
 
-MOST_RUNNING = 50
+MOST_RUNNING = 5
 """Replays of one subscriber that are under way at a time."""
 LOOKED_THROUGH = 2_000
 

@@ -140,6 +140,7 @@ def test_an_id_is_of_its_delivery_and_no_other() -> None:
         ("", False),
         ('{"status": "acknowledged"', False),
         ("\ud800", False),
+        ('{"a":' + "[" * 1_000, False),
     ],
 )
 def test_answers(answer: str, wanted: bool) -> None:

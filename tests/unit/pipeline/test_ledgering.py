@@ -1,6 +1,6 @@
 """Books that somebody keeps of certain messages: asked before each is sent, told of each attempt."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 from tests.unit.pipeline.publishing import START, Rig
@@ -20,6 +20,7 @@ class Books:
         self.drop: set[int] = set()
         self.asked: list[int] = []
         self.told: list[tuple[int, str, str, str]] = []
+        self.broken = False
 
     def concerns(self, record: Record) -> bool:
         return b"/order/booked/" in record.body
@@ -30,6 +31,8 @@ class Books:
         return Ruling(positions & self.hold, positions & self.drop, "void")
 
     def sent(self, tx: Transaction, record: Record, destination_id: str, outcome: Told) -> None:
+        if self.broken:
+            raise RecursionError
         said = (record.position, destination_id, outcome.attempt.outcome, outcome.message.state)
         self.told.append(said)
         assert outcome.attempt.response == "said"
@@ -41,8 +44,10 @@ class Endpoint:
     def __init__(self) -> None:
         self.status = 200
         self.got: list[str] = []
+        self.meanwhile: Callable[[], None] = lambda: None
 
     async def send(self, destination: Destination, parcels: Sequence[Parcel]) -> Sequence[Outcome]:
+        self.meanwhile()
         self.got += [p.message.id for p in parcels]
         return [Outcome(self.status, response="said")]
 
@@ -125,3 +130,30 @@ async def test_what_must_not_be_sent_is_dropped_even_when_it_is_asked_for(
     dropped = await rig.message("1-a")
     assert (dropped.state, dropped.reason, dropped.tries) == ("dropped", "void", 0)
     assert rig.clock.now() == START
+
+
+async def test_books_that_cannot_be_kept_stop_nobody(rig: Rig, endpoint: Endpoint) -> None:
+    books_of(rig).broken = True
+    await rig.events(1, order="booked")
+    await rig.events(2)
+    await rig.publish()
+    assert sorted(endpoint.got) == ["1-a", "1-b", "2-a", "2-b"]
+    assert await rig.counts() == {"delivered": 4}
+    assert len(await rig.attempts()) == 4
+
+
+async def test_what_is_refused_while_it_waits_in_its_lane_is_not_sent(rig: Rig) -> None:
+    endpoint, books = Endpoint(), Books()
+    rig.other, rig.ledger, rig.concurrency = endpoint, books, 1
+    await rig.restart()
+    await rig.add(Destination("a", "other", b"{}"))
+    await rig.events(1, 2, order="booked")
+
+    def meanwhile() -> None:
+        books.hold = {2}
+
+    endpoint.meanwhile = meanwhile
+    await rig.publish()
+    assert endpoint.got == ["1-a"]
+    held = await rig.message("2-a")
+    assert (held.state, held.tries) == ("held", 0)

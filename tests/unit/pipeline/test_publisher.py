@@ -365,3 +365,26 @@ def test_settling_keeps_the_fence_and_the_id() -> None:
     assert (attempt.number, attempt.outcome, attempt.status, attempt.error) == (3, "unknown", None, "timeout")
     assert (after.id, after.fence, after.state, after.lease_until) == ("m", 5, "pending", None)
     assert after.due_at == START + 30 * MINUTE
+
+
+async def test_what_is_sent_by_hand_gives_its_place_back(rig: Rig) -> None:
+    """However often: a destination with a rate has only so many under way."""
+    sent: list[str] = []
+
+    class Notes:
+        batch = 1
+
+        async def send(self, destination: Destination, parcels: Sequence[Parcel]) -> list[Outcome]:
+            sent.extend(p.message.id for p in parcels)
+            return [Outcome(200)]
+
+    rig.other, rig.concurrency = Notes(), 2
+    await rig.restart()
+    await rig.add(Destination("d", "other", b"{}", rate=1))
+    await rig.events(*range(4))
+    await rig.consumer.catch_up()
+    for n in range(1, 5):
+        await rig.publisher.resend(f"{n}-d")
+        rig.clock.advance(2 * SECOND)
+        await rig.publisher.send_due()
+    assert sent == ["1-d", "2-d", "3-d", "4-d"]

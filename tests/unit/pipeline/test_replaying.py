@@ -406,3 +406,37 @@ async def test_while_it_runs_a_new_one_is_noticed(rig: Rig, endpoint: Endpoint) 
     stop.set()
     await asyncio.gather(*tasks)
     assert (await state(rig)).state == "done"
+
+
+async def test_one_that_cannot_go_on_holds_up_no_other(
+    rig: Rig, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replaying, "AT_ONCE", 2)
+    await rig.events(1, 2)
+    await rig.publish()
+    for n in range(3):
+        await backfill(rig, id=f"r-{n}", enabled=False)
+    await rig.store.write(lambda tx: begin_backfill(tx, subscriber("t"), 0, id="r-9", now=rig.clock.now()))
+    assert not await rig.replaying.step()
+    assert await rig.replaying.step()
+    await rig.publish()
+    assert sorted(endpoint.got) == ["1-t", "2-t"]
+
+
+async def test_a_backfill_that_begins_above_what_is_published_waits_for_that(
+    rig: Rig, endpoint: Endpoint
+) -> None:
+    await rig.events(*range(5))
+    await backfill(rig, 3)
+    assert await rig.replaying.step()
+    assert (await state(rig)).state == "done"
+    await rig.publish()
+    assert endpoint.got == ["4-s", "5-s"]
+
+
+async def test_one_that_is_cancelled_before_that_does_so_too(rig: Rig, endpoint: Endpoint) -> None:
+    await rig.events(*range(5))
+    await backfill(rig, 3)
+    await rig.store.write(lambda tx: cancel(tx, "r-1", rig.clock.now()))
+    await rig.publish()
+    assert endpoint.got == ["4-s", "5-s"]

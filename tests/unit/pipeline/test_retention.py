@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 from tests.unit.domain.history import (
     BOX,
     BP,
@@ -27,7 +28,7 @@ from tests.unit.domain.history import (
 from tests.unit.pipeline.projecting import of_order
 from tests.unit.pipeline.retaining import DAYS, Place
 
-from milepost.domain.attempt import Destination, Message
+from milepost.domain.attempt import Destination, Message, Replay
 from milepost.domain.condition import Policy
 from milepost.domain.errors import Conflict, Misconfigured
 from milepost.domain.instant import HOUR
@@ -249,6 +250,17 @@ async def test_what_is_not_done_with_stays_and_says_why(place: Place, reason: st
     assert await kept(place) == {reason: 1}
     assert (await place.retention.remove()).removed == NOTHING
     assert (await place.counts()).removed == 0
+
+
+async def test_what_a_backfill_has_still_to_send_stays(place: Place) -> None:
+    await place.come(delivered(), shown(), SCANNED)
+    await end(place)
+    last = await place.store.read(lambda tx: tx.journal.last_position())
+    replay = Replay("r", "dst", "backfill", "running", 1, None, place.now)
+    await place.store.write(lambda tx: tx.attempts.put_replay(replay))
+    assert await kept(place) == {"unprocessed": 1}
+    await place.store.write(lambda tx: tx.attempts.put_replay(replace(replay, cursor=last)))
+    assert (await place.retention.look()).orders == 1
 
 
 async def test_an_order_that_is_removed_begins_anew_with_a_later_event(place: Place) -> None:

@@ -32,6 +32,11 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("business_product_id", "subject"),
         sqlite_with_rowid=False,
     )
+    # What was folded before is not told: nobody had subscribed to it.
+    op.execute(
+        "INSERT INTO checkpoints (consumer, position)"
+        " SELECT 'telling', position FROM checkpoints WHERE consumer = 'projector'"
+    )
     op.create_table(
         "volumes",
         sa.Column("business_product_id", _TEXT, nullable=False),
