@@ -130,7 +130,7 @@ class World:
     async def counted(self, destination: str) -> int:
         """What a dry run of that says."""
         plan = await self.store.read(lambda tx: planned(tx, destination, Selection(), id="", now=self.now))
-        return await count(self.store, plan, wants)
+        return (await count(self.store, plan, wants)).messages
 
     async def go_on(self) -> None:
         """Work off what of history is under way."""
