@@ -4,12 +4,14 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from msgspec.structs import replace
 from tests.contract.harness import T0
 
 from milepost.domain.attempt import Attempt, Destination, Message
 from milepost.domain.breaker import POLICY, Breaker, failed
 from milepost.domain.instant import Instant
+from milepost.sql import attempts
 from milepost.store import Store, Transaction
 
 
@@ -127,6 +129,19 @@ class AttemptsContract:
         assert await store.read(lambda tx: tx.attempts.count("dst-1")) == {"pending": 1, "delivered": 1}
         assert await store.read(lambda tx: tx.attempts.count("dst-2")) == {"pending": 1, "failed": 1}
         assert await store.read(lambda tx: tx.attempts.count("dst-3")) == {}
+
+    async def test_the_last_attempt_is_found_however_much_went_elsewhere(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(attempts, "RECENT", 2)
+        await enqueue(store, message("old", position=1), *(message(f"m-{n}", to="dst-2") for n in range(5)))
+        for n, mine in enumerate(sorted(await claim(store), key=lambda m: m.id != "old")):
+            after = replace(mine, state="delivered", tries=1, lease_until=None)
+            result = attempt(mine.id, 1, n)
+            assert await store.write(lambda tx, r=(result, after): tx.attempts.record([r])) == [True]  # type: ignore[misc]
+        found = await store.read(lambda tx: tx.attempts.last_attempt("dst-1"))
+        assert found is not None
+        assert found.message_id == "old"
 
     async def test_claims_take_first_tries_first(self, store: Store) -> None:
         given = [

@@ -7,9 +7,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.web.test_problems import Broken
 from tests.web.world import World, event
 
+from milepost.domain.attempt import Message
 from milepost.domain.errors import Malformed
-from milepost.domain.instant import Instant
-from milepost.store import Ask, Store
+from milepost.domain.instant import MINUTE, Instant
+from milepost.store import Ask, Store, Transaction
 
 
 async def _scrape(world: World) -> dict[str, float]:
@@ -85,6 +86,19 @@ async def test_the_numbers_of_the_process_and_of_hydration_are_there(store: Stor
     assert numbers["milepost_hydration_asks[open]"] == 2
     assert numbers["milepost_hydration_asks[gaveUp]"] == 1
     assert numbers["milepost_build_info[1.2.3]"] == 1
+
+
+async def test_messages_are_counted_once_a_minute(world: World) -> None:
+    def add(tx: Transaction) -> None:
+        count = sum(tx.attempts.count().values())
+        tx.attempts.enqueue([Message(f"m-{count}", "d", 1, "pending", 0, Instant(0))])
+
+    await world.store.write(add)
+    assert (await _scrape(world))["milepost_messages[pending]"] == 1
+    await world.store.write(add)
+    assert (await _scrape(world))["milepost_messages[pending]"] == 1
+    world.now = Instant(world.now + MINUTE)
+    assert (await _scrape(world))["milepost_messages[pending]"] == 2
 
 
 async def test_a_living_process_says_so(world: World) -> None:

@@ -24,8 +24,9 @@ from milepost.domain.breaker import Breaker, probed
 from milepost.domain.instant import Instant
 from milepost.sql import schema
 from milepost.sql.claiming import next_ready, ready
+from milepost.sql.destinations import UNSETTLED
 from milepost.sql.replays import SqlReplays
-from milepost.sql.sequences import UNSETTLED, SqlSequences
+from milepost.sql.sequences import SqlSequences
 from milepost.sql.statements import chunks, insert_new, upsert
 
 _m, _a, _b = schema.messages.c, schema.attempts.c, schema.breakers.c
@@ -63,6 +64,8 @@ _AGAIN = (
     .values({name: bindparam(f"new_{name}") for name in _AGAIN_FIELDS})
 )
 _UNSETTLED = ("pending", "waiting", "held")
+RECENT = 500
+"""Attempts of all, and messages of a destination, among which its last attempt is looked for."""
 _BREAKERS = select(schema.breakers)
 _ATTEMPTS = select(*(_a[name] for name in Attempt.__struct_fields__))
 
@@ -250,14 +253,27 @@ class SqlAttempts(SqlSequences, SqlReplays):
         return [Attempt(*row) for row in self._connection.execute(ordered).all()]
 
     def last_attempt(self, destination_id: str) -> Attempt | None:
-        statement = (
-            _ATTEMPTS.join(schema.messages, _m.id == _a.message_id)
-            .where(_m.destination_id == destination_id)
-            .order_by(_a.started_at.desc(), _a.number.desc(), _a.message_id.desc())
-            .limit(1)
+        # One that was tried of late is among the newest of all; of one that was not, its newest messages are.
+        newest = (_a.started_at.desc(), _a.number.desc(), _a.message_id.desc())
+        recent = select(schema.attempts).order_by(*newest).limit(RECENT).subquery()
+        late = (
+            select(_m.id)
+            .where(_m.destination_id == destination_id, _m.tries > 0)
+            .order_by(_m.position.desc())
+            .limit(RECENT)
         )
-        row = self._connection.execute(statement).one_or_none()
-        return None if row is None else Attempt(*row)
+        r = recent.c
+        ways: tuple[Select[*tuple[Any, ...]], ...] = (
+            select(*(r[name] for name in Attempt.__struct_fields__))
+            .join(schema.messages, _m.id == r.message_id)
+            .where(_m.destination_id == destination_id)
+            .order_by(r.started_at.desc(), r.number.desc(), r.message_id.desc()),
+            _ATTEMPTS.where(_a.message_id.in_(late)).order_by(*newest),
+        )
+        for way in ways:
+            if (row := self._connection.execute(way.limit(1)).one_or_none()) is not None:
+                return Attempt(*row)
+        return None
 
     def delivered(self, ids: Collection[str]) -> set[str]:
         return {row.id for row in self._known(ids).values() if row.state == "delivered"}

@@ -3,7 +3,18 @@
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, false, func, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    bindparam,
+    delete,
+    false,
+    func,
+    literal_column,
+    select,
+    update,
+)
 
 from milepost.domain.attempt import Attempt, Destination
 from milepost.domain.instant import Instant
@@ -12,6 +23,10 @@ from milepost.sql.statements import chunks, pack, unpack_texts, upsert
 
 _d, _m, _b, _r = schema.destinations.c, schema.messages.c, schema.breakers.c, schema.replays.c
 _ALL = select(schema.destinations)
+# SQLite uses a partial index only where the statement itself, not a bound value, repeats its condition.
+UNSETTLED: ColumnElement[bool] = _m.state.in_(
+    [literal_column(f"'{s}'") for s in ("pending", "waiting", "held")]
+)
 _DISABLED = select(_d.id).where(_d.enabled == false())
 
 _COUNTER = "destinations"
@@ -71,7 +86,8 @@ class SqlDestinations:
         }
         before = self.destination(destination.id)
         upsert(self._connection, schema.destinations, [row], ("id",))
-        self._move(destination.id, destination.enabled)
+        if before is None or before.enabled != destination.enabled:
+            self._move(destination.id, destination.enabled)
         if before is not None and before.lane != destination.lane:
             self._leave(before.lane)
 
@@ -97,7 +113,7 @@ class SqlDestinations:
         # What is pending is found to be for nobody when it is to be sent; nobody would ever look at these.
         self._connection.execute(
             update(schema.messages)
-            .where(_m.destination_id == id, _m.state.in_(("held", "waiting")))
+            .where(_m.destination_id == id, UNSETTLED, _m.state.in_(("held", "waiting")))
             .values(state="dropped", reason="the destination was removed")
         )
         self._connection.execute(
@@ -115,12 +131,13 @@ class SqlDestinations:
         return self._set(id, enabled=True, reason="", failing_since=None)
 
     def _set(self, id: str, *, enabled: bool, **more: object) -> bool:
+        before = self._connection.execute(select(_d.enabled).where(_d.id == id)).scalar()
         changed = self._connection.execute(
             update(schema.destinations)
             .where(_d.id == id)
             .values(enabled=enabled, version=self._next_version(), **more)
         )
-        if changed.rowcount:
+        if before is not None and before != enabled:
             self._move(id, enabled)
         return bool(changed.rowcount)
 
@@ -128,7 +145,9 @@ class SqlDestinations:
         """Its messages between `held` and `pending`."""
         before, after = ("held", "pending") if enabled else ("pending", "held")
         self._connection.execute(
-            update(schema.messages).where(_m.destination_id == id, _m.state == before).values(state=after)
+            update(schema.messages)
+            .where(_m.destination_id == id, UNSETTLED, _m.state == before)
+            .values(state=after)
         )
 
     def _learn(self, results: Iterable[Attempt], destinations: Iterable[str]) -> None:

@@ -41,6 +41,12 @@ destinations = Table(
 )
 """`version` goes up with every change of any destination."""
 Index("destinations_version", destinations.c.version)
+Index(
+    "destinations_disabled",
+    destinations.c.id,
+    sqlite_where=text("enabled = 0"),
+    postgresql_where=text("NOT enabled"),
+)
 
 messages = Table(
     "messages",
@@ -84,6 +90,13 @@ Index(
     messages.c.position,
     sqlite_where=_IN_SEQUENCE,
     postgresql_where=_IN_SEQUENCE,
+)
+_UNSETTLED = text("state IN ('pending', 'waiting', 'held')")
+Index(
+    "messages_unsettled",
+    messages.c.destination_id,
+    sqlite_where=_UNSETTLED,
+    postgresql_where=_UNSETTLED,
 )
 Index("messages_position", messages.c.position)
 Index("messages_destination", messages.c.destination_id, messages.c.position)

@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from milepost.domain.attempt import Replay
 from milepost.sql import schema
-from milepost.sql.destinations import SqlDestinations
+from milepost.sql.destinations import UNSETTLED, SqlDestinations
 from milepost.sql.statements import chunks, grouped
 
 _m, _a = schema.messages.c, schema.attempts.c
@@ -31,10 +31,6 @@ _m, _a = schema.messages.c, schema.attempts.c
 Sequence = tuple[str, str]
 """(destination, sequence)."""
 
-# SQLite uses a partial index only where the statement itself, not a bound value, repeats its condition.
-UNSETTLED: ColumnElement[bool] = _m.state.in_(
-    [literal_column(f"'{s}'") for s in ("pending", "waiting", "held")]
-)
 _IN_SEQUENCE = and_(_m.sequence != literal_column("''"), UNSETTLED)
 _WAITING = _m.state == literal_column("'waiting'")
 _FREE = (

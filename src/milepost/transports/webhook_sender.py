@@ -61,8 +61,8 @@ DEADLINE_S = 10.0
 RESPONSE_CAP = 64 * 1024
 LARGE = 512 * 1024
 """Bytes of a body that is written in pieces."""
-PREPARED = 16_384
-"""Destinations whose settings are kept ready."""
+PREPARED = 512
+"""Destinations whose settings are kept ready: of thousands that one event is for, most are sent to once."""
 USER_AGENT = "Milepost"
 ORDINARY = frozenset(("accept", "accept-encoding", "connection", "content-type", "range", "user-agent"))
 """Headers of a destination's settings that hold no secret."""

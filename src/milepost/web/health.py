@@ -18,9 +18,10 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
 from milepost.domain.errors import Forbidden, StoreUnavailable
+from milepost.domain.instant import Instant
 from milepost.domain.roads import Measured, RoadUse
 from milepost.pipeline.projector import NAME as PROJECTOR
-from milepost.store import Counts, Transaction
+from milepost.store import Counts, Store, Transaction
 from milepost.web.authentication import PUBLIC, Caller
 from milepost.web.context import Context, Hub
 from milepost.web.documents import Document
@@ -37,6 +38,9 @@ PROBE_EVERY_MS = 1_000
 
 MISSING_EVERY_MS = 5 * 60_000
 """What is missing changes slowly and is read from many records: a scrape in between tells what the last one found."""
+
+COUNTED_EVERY_MS = 60_000
+"""All messages there ever were are counted: a scrape in between tells what the last one found."""
 
 READINESS = "readiness"
 """The checkpoint that a readiness probe writes, to see that the database takes writes."""
@@ -167,6 +171,15 @@ class _Collector(Collector):
         yield build
 
 
+def _counted(
+    last: tuple[Store, Instant, dict[str, int]] | None, store: Store, now: Instant
+) -> dict[str, int] | None:
+    """What was counted in this store of late; None when that is too long ago."""
+    if last is None or last[0] is not store or not 0 <= now - last[1] < COUNTED_EVERY_MS:
+        return None
+    return last[2]
+
+
 def _by_state(name: str, text: str, counts: Mapping[str, int]) -> Metric:
     family = GaugeMetricFamily(f"milepost_{name}", text, labels=["state"])
     for state, count in sorted(counts.items()):
@@ -225,13 +238,14 @@ async def metrics(context: Hub, caller: Caller, state: State) -> Response[bytes]
 
     now, known = context.clock(), state.get("missing")
     kept: Looked | None = known[1] if known and 0 <= now - known[0] < MISSING_EVERY_MS else None
+    messages = _counted(state.get("messages"), context.store, now)
 
     def read(tx: Transaction) -> _Numbers:
         missing = kept or look_for_missing(tx, None, now)
         return _Numbers(
             tx.journal.counts(PROJECTOR),
             tx.work.count(),
-            tx.attempts.count(),
+            tx.attempts.count() if messages is None else messages,
             tx.ledger.count_captures(),
             look(tx, None, now).measured,
             missing,
@@ -240,6 +254,8 @@ async def metrics(context: Hub, caller: Caller, state: State) -> Response[bytes]
     numbers = await context.store.read(read)
     if kept is None:
         state.missing = now, numbers.missing
+    if messages is None:
+        state.messages = context.store, now, numbers.messages
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Collector(numbers, context.counters(), context.leases(), context.version))
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

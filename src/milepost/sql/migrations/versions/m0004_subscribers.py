@@ -16,6 +16,7 @@ depends_on = None
 _TEXT = PlainText().with_variant(PlainText(collation="C"), "postgresql")
 _NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _PENDING = sa.text("state = 'pending'")
+_UNSETTLED = sa.text("state IN ('pending', 'waiting', 'held')")
 _IN_SEQUENCE = sa.text("sequence <> '' AND state IN ('pending', 'waiting', 'held')")
 
 
@@ -79,6 +80,13 @@ def _destinations() -> None:
     )
     op.drop_table("destinations_0003")
     op.create_index("destinations_version", "destinations", ["version"])
+    op.create_index(
+        "destinations_disabled",
+        "destinations",
+        ["id"],
+        sqlite_where=sa.text("enabled = 0"),
+        postgresql_where=sa.text("NOT enabled"),
+    )
     _named("destinations")
 
 
@@ -126,6 +134,13 @@ def _messages() -> None:
         ["destination_id", "sequence", "position"],
         sqlite_where=_IN_SEQUENCE,
         postgresql_where=_IN_SEQUENCE,
+    )
+    op.create_index(
+        "messages_unsettled",
+        "messages",
+        ["destination_id"],
+        sqlite_where=_UNSETTLED,
+        postgresql_where=_UNSETTLED,
     )
     op.create_index("messages_position", "messages", ["position"])
     op.create_index("messages_destination", "messages", ["destination_id", "position"])

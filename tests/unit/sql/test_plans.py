@@ -1,0 +1,81 @@
+"""What is done about one destination reads what is still to be sent to it, never all that ever was."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+from sqlalchemy import Connection, create_engine, event
+
+from milepost.domain.attempt import Destination, Replay
+from milepost.domain.instant import Instant
+from milepost.sql import schema
+from milepost.sql.attempts import SqlAttempts
+
+SUBSCRIBER = Destination("d", "webhook", b"{}")
+NOW = Instant(1)
+
+
+class Plans:
+    """How SQLite goes about what is done: a line each table that a statement reads, by `EXPLAIN QUERY PLAN`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.attempts = SqlAttempts(connection)
+        self._connection = connection
+        self._found: list[str] = []
+
+    def note(self, connection: Any, cursor: Any, statement: str, parameters: Any, *more: Any) -> None:
+        if statement.startswith(("SELECT", "UPDATE", "DELETE", "WITH")):
+            explained = connection.connection.cursor()
+            given = parameters[0] if isinstance(parameters, list) else parameters
+            explained.execute(f"EXPLAIN QUERY PLAN {statement}", given)
+            self._found += [row[3] for row in explained.fetchall()]
+
+    def of(self, do: Callable[[SqlAttempts], object], table: str) -> list[str]:
+        self._found.clear()
+        do(self.attempts)
+        return [line for line in self._found if line.split()[1] == table]
+
+
+@pytest.fixture
+def plans() -> Iterator[Plans]:
+    engine = create_engine("sqlite://")
+    schema.metadata.create_all(engine)
+    with engine.connect() as connection:
+        found = Plans(connection)
+        found.attempts.put_destination(SUBSCRIBER)
+        event.listen(engine, "before_cursor_execute", found.note)
+        yield found
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    "do",
+    [
+        lambda a: a.disable("d", "by hand"),
+        lambda a: a.put_destination(replace(SUBSCRIBER, enabled=False)),
+        lambda a: a.remove_destination("d"),
+        lambda a: a.drop_replay(Replay("r", "d", "backfill", "running", 0, None, NOW), "cancelled"),
+    ],
+    ids=["disable", "put", "remove", "cancel"],
+)
+def test_a_change_reads_what_is_unsettled(plans: Plans, do: Callable[[SqlAttempts], object]) -> None:
+    found = plans.of(do, "messages")
+    assert found
+    assert all("messages_unsettled" in line or "messages_sequence" in line for line in found), found
+
+
+def test_a_change_of_something_else_reads_no_message(plans: Plans) -> None:
+    assert plans.of(lambda a: a.put_destination(replace(SUBSCRIBER, name="other")), "messages") == []
+    assert plans.of(lambda a: a.enable("d"), "messages") == []
+
+
+def test_who_is_disabled_is_known_without_reading_who_is_not(plans: Plans) -> None:
+    (found,) = plans.of(lambda a: a.unhold([]), "destinations")
+    assert "destinations_disabled" in found
+
+
+def test_the_last_attempt_is_not_looked_for_among_all(plans: Plans) -> None:
+    found = plans.of(lambda a: a.last_attempt("d"), "attempts")
+    assert any("attempts_started_at" in line for line in found), found
+    assert all("attempts_started_at" in line or line.startswith("SEARCH") for line in found), found
