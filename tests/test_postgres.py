@@ -11,7 +11,7 @@ async def test_it_keeps_what_was_committed(postgres: Postgres, postgres_url: str
     await connection.execute("CREATE TABLE kept (n int); INSERT INTO kept VALUES (7)")
     name = postgres_url.rsplit("/", 1)[1]
     assert await postgres.cut(name) == 1
-    with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
+    with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)):
         await connection.fetchval("SELECT 1")
     postgres.stop("immediate")
     postgres.start()

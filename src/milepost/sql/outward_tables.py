@@ -95,6 +95,7 @@ _UNSETTLED = text("state IN ('pending', 'waiting', 'held')")
 Index(
     "messages_unsettled",
     messages.c.destination_id,
+    messages.c.state,
     sqlite_where=_UNSETTLED,
     postgresql_where=_UNSETTLED,
 )

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     Connection,
+    Float,
     Integer,
     LargeBinary,
     Table,
@@ -45,6 +46,8 @@ def made_up(column: Column[Any], number: int, chance: random.Random) -> object:
         return number if column.primary_key else chance.choice((number, -number, 2**62 + number))
     if isinstance(column.type, Integer):
         return number
+    if isinstance(column.type, Float):
+        return number / 8
     return f"{number:04}{chance.choice(TAILS)}"
 
 

@@ -138,7 +138,7 @@ def _messages() -> None:
     op.create_index(
         "messages_unsettled",
         "messages",
-        ["destination_id"],
+        ["destination_id", "state"],
         sqlite_where=_UNSETTLED,
         postgresql_where=_UNSETTLED,
     )
