@@ -56,12 +56,6 @@ async def kill_under_load(folder: Path, database_url: str, kills: int, every: in
         await sandbox.close()
 
 
-@pytest.mark.timeout(180)
-async def test_some_kills_at_random_moments(tmp_path: Path, database_url: str) -> None:
-    kills = 3 if database_url.startswith("postgresql") else 6
-    await kill_under_load(tmp_path, database_url, kills, every=10)
-
-
 @pytest.mark.proof
 @pytest.mark.timeout(0)
 async def test_many_kills_at_random_moments(tmp_path: Path, database_url: str) -> None:

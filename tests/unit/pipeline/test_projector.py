@@ -258,7 +258,7 @@ TURNS = given(
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-@settings(UNHURRIED, max_examples=25)
+@settings(UNHURRIED, max_examples=12)
 @TURNS
 async def test_batches_and_rebuilds_of_any_size_give_one_dump(
     tmp_path: Path, history: list[Arrived], steps: list[int], size: int

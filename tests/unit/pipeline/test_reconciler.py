@@ -161,6 +161,7 @@ async def test_scenario_25_reconcile_finds_a_lost_package_delivered(world: World
     assert await world.round() == [], "nothing is expected of it any more"
 
 
+@pytest.mark.proof
 async def test_a_silent_parcel_is_asked_about_again_and_again_but_ever_more_rarely(world: World) -> None:
     world.api.orders["o-1"] = order("o-1", parcel("d-1", "IN_TRANSIT", MOVED))
     await world.event(SHIPPED, "order/o-1/delivery/d-1")

@@ -76,7 +76,7 @@ STEP = st.one_of(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
 @given(steps=st.lists(STEP, min_size=6, max_size=30), end=st.sampled_from([0, 130, 130, 300]))
 def test_what_is_over_goes_whole_and_nothing_else(steps: list[tuple[Any, ...]], end: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
