@@ -118,8 +118,8 @@ async def test_a_thousand_copies_of_one_fact_by_two_roads_are_one_of_everything(
                 assert {answer["position"] for answer in answers} == {first["position"]}
 
                 async def all_came() -> bool:
-                    arrivals = (await client.get("/v1/events"))["items"][0]["arrivals"]
-                    return int(arrivals) == COPIES
+                    counts = await client.hub.store.read(lambda tx: tx.journal.counts("projector"))
+                    return counts.arrivals == COPIES
 
                 await until(all_came, f"{COPIES} arrivals")
                 await client.settled()
