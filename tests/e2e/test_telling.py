@@ -39,7 +39,7 @@ DELIVERY = "businessProduct/bp-1/order/order-1/delivery/box-1"
 @asynccontextmanager
 async def queue_server() -> AsyncIterator[str]:
     """The fake SQS; its address."""
-    runner = web.AppRunner(Sqs().app(), access_log=None)
+    runner = web.AppRunner(Sqs().app(), access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     try:
