@@ -59,7 +59,7 @@ async def kill_under_load(folder: Path, database_url: str, kills: int, every: in
 @pytest.mark.proof
 @pytest.mark.timeout(0)
 async def test_many_kills_at_random_moments(tmp_path: Path, database_url: str) -> None:
-    fewer = "30" if database_url.startswith("postgresql") else "80"
+    fewer = "15" if database_url.startswith("postgresql") else "50"
     kills = int(os.environ.get("MILEPOST_CRASHES", fewer))
     await kill_under_load(tmp_path, database_url, kills, every=25)
 
