@@ -17,9 +17,10 @@ and what EventBridge does with an event, is not known here.
 import asyncio
 import os
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
-from typing import Any, Self
+from typing import Any, ClassVar, NamedTuple, Self
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -256,45 +257,74 @@ def requests_of(
         yield request
 
 
-# ── Sender ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Senders ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class PartnerEventsSender:
-    """Sends to `eventbridge` destinations by `PutPartnerEvents`. Its client is opened and closed by others."""
+class Addressed(NamedTuple):
+    """A destination as entries are made for it. `entry` raises `ValueError` in words for a parcel that is none;
+    `ends`: such a one is not tried again."""
 
-    batch = MOST_ENTRIES
+    region: str
+    name: str
+    entry: Callable[[Parcel], dict[str, Any]]
+    ends: bool = False
+
+
+class EntrySender(ABC):
+    """Sends parcels as entries of one kind of call; which call, and what an entry is, is the subclass's. Its client
+    is opened and closed by others."""
+
+    operation: ClassVar[str]
+    batch: ClassVar[int]
+    """Most entries of one request."""
+    most_bytes: ClassVar[int]
+    """What they may have together."""
 
     def __init__(self, client: EventBridgeClient, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._client = client
         self._monotonic = monotonic
 
+    @abstractmethod
+    def addressed(self, destination: Destination) -> Addressed:
+        """Where the destination's entries go, and how a parcel becomes one. Raises `DecodeError`."""
+
     async def send(self, destination: Destination, parcels: Sequence[Parcel]) -> Sequence[Outcome]:
         """One request, or as many as the parcels' size takes, within one deadline."""
         started = self._monotonic()
         try:
-            settings = msgspec.json.decode(destination.settings, type=EventBridgeSettings)
+            address = self.addressed(destination)
         except msgspec.DecodeError as e:
             return [Outcome(None, words_of(e), reached=False)] * len(parcels)
         outcomes: dict[int, Outcome] = {}
         entries: dict[int, tuple[dict[str, Any], int]] = {}
         for number, parcel in enumerate(parcels):
             try:
-                entry = entry_of(parcel.body, settings.source)
+                entry = address.entry(parcel)
                 entries[number] = entry, check_size(entry)
             except ValueError as e:
-                outcomes[number] = Outcome(REFUSED, str(e), reached=False)
+                outcomes[number] = Outcome(REFUSED, str(e), reached=False, ends=address.ends)
         until = asyncio.get_running_loop().time() + self._client.deadline_s
-        for request in requests_of(entries):
+        for request in requests_of(entries, self.batch, self.most_bytes):
             given = list(request.values())
-            answer = await self._client.call(
-                settings.region, "put_partner_events", until=until, Entries=given
-            )
+            answer = await self._client.call(address.region, self.operation, until=until, Entries=given)
             outcomes.update(zip(request, outcomes_of(answer, len(given)), strict=True))
-        target = f"{settings.source} at {self._client.where(settings.region)}"
+        target = f"{address.name} at {self._client.where(address.region)}"
         took = round((self._monotonic() - started) * 1000)
         return [
             msgspec.structs.replace(outcomes[n], duration_ms=took, target=target) for n in range(len(parcels))
         ]
+
+
+class PartnerEventsSender(EntrySender):
+    """Sends to `eventbridge` destinations by `PutPartnerEvents`."""
+
+    operation = "put_partner_events"
+    batch = MOST_ENTRIES
+    most_bytes = MOST_BYTES
+
+    def addressed(self, destination: Destination) -> Addressed:
+        settings = msgspec.json.decode(destination.settings, type=EventBridgeSettings)
+        return Addressed(settings.region, settings.source, lambda p: entry_of(p.body, settings.source))
 
 
 def outcomes_of(answer: Answer, count: int) -> list[Outcome]:
