@@ -25,9 +25,9 @@ proof: $(VENV)/.dev ## The long proof: kills, fuzzing, soak (under twenty minute
 	@tests/run --proof
 
 crash: $(VENV)/.dev ## Kill the hub N times under load: make crash N=1000
-	@MILEPOST_CRASHES=$(N) $(BIN)/pytest -m proof -x -s --timeout 0 tests/simulation/test_crash.py
+	@MILEPOST_CRASHES=$(N) $(BIN)/pytest -m "proof or not proof" -x -s --timeout 0 tests/simulation/test_crash.py
 
-bench: $(VENV)/.bench ## Measure ingest, parsing, projector, rebuild, search and publishing beside their floors and peers
+bench: $(VENV)/.bench ## Measure ingest, parsing, projector, rebuild, search, publishing, receiving and telling
 	@$(BIN)/python -m tests.benchmarks
 
 lint: $(VENV)/.dev ## ruff, mypy --strict, the floors

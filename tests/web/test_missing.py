@@ -84,6 +84,7 @@ async def test_scenario_35_order_events_without_milestone_events_are_a_missing_s
         }
     ]
     assert not [loss for loss in answer["losses"] if loss["type"] == MILESTONE], "that is no loss"
+    assert (await missing(world, await world.key("read", "bp-2")))["scopes"] == []
     findings = {finding.check: finding for finding in missing_findings(answer)}
     assert (findings["subscriptions"].ok, findings["silent subscriptions"].ok) == (False, True)
     assert "View Package Tracker Data" in findings["subscriptions"].mend
@@ -112,6 +113,8 @@ async def test_what_a_road_never_brought_is_counted_by_road(world: World) -> Non
     )
     assert bridge["lossRate"] == round(2 / 12, 4)
     assert (answer["orders"], answer["since"] is not None) == (16, True)
+    foreign = await missing(world, await world.key("read", "bp-2"))
+    assert (foreign["losses"], foreign["orders"], foreign["since"]) == ([], 0, None)
 
 
 async def test_a_road_that_nobody_subscribed_to_or_that_ended_loses_nothing(world: World) -> None:

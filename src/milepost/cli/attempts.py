@@ -1,6 +1,5 @@
 """`milepost attempts` and `milepost replay`: what was sent to subscribers, and sending it again."""
 
-import re
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
@@ -12,9 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from milepost.cli.client import HubClient, console, errors, fail, print_json
 from milepost.cli.show import Json, Key, Url, local
 from milepost.cli.subscribers import LOOK_AGAIN_S, print_attempt
-
-_SPAN = re.compile(r"([0-9]+)(s|m|h|d)")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+from milepost.domain.errors import Invalid
+from milepost.sandbox.durations import parse_duration
 
 
 def register(app: typer.Typer) -> None:
@@ -76,10 +74,10 @@ def _show_message(message: dict[str, Any], json: bool) -> None:
 
 
 def _since(text: str) -> str:
-    span = _SPAN.fullmatch(text)
-    if span is None:
+    try:
+        back = timedelta(milliseconds=parse_duration(text))
+    except Invalid:
         return text
-    back = timedelta(**{_UNITS[span[2]]: int(span[1])})
     return (datetime.now(UTC) - back).isoformat().replace("+00:00", "Z")
 
 

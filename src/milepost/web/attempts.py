@@ -13,8 +13,8 @@ from litestar import get, post
 from litestar.params import PathParameter, QueryParameter
 
 from milepost.domain.attempt import Attempt, Destination, Message, MessageState
-from milepost.domain.errors import Conflict, Invalid, NotFound
-from milepost.domain.instant import Instant, format_instant, parse_instant
+from milepost.domain.errors import Conflict, NotFound
+from milepost.domain.instant import Instant, format_instant
 from milepost.domain.message import render
 from milepost.domain.record import Record
 from milepost.pipeline.capturing import not_again
@@ -24,6 +24,7 @@ from milepost.web.context import Hub
 from milepost.web.documents import Document
 from milepost.web.paging import MAX_LIMIT, After, Limit, Page, cut, decode_cursor, encode_cursor, page_size
 from milepost.web.problems import problems
+from milepost.web.reading import parse_time
 from milepost.web.subscriber_documents import AttemptDocument, attempt_document
 from milepost.web.subscribers import is_about, is_within, managed
 
@@ -201,7 +202,7 @@ async def list_attempts(
 ) -> Page[AttemptDocument]:
     """Every try to send a message, in the order in which they began. All of one subscriber (no `since`) come by
     the positions of their messages."""
-    size, earliest = page_size(limit), _since(since)
+    size, earliest = page_size(limit), parse_time(since, "since") or Instant(0)
 
     def fits(attempt: Attempt) -> bool:
         return attempt.started_at >= earliest and outcome in (None, attempt.outcome)
@@ -294,16 +295,6 @@ def _fitting(
 
 def _at(attempt: Attempt) -> tuple[int, int, str]:
     return attempt.started_at, attempt.number, attempt.message_id
-
-
-def _since(text: str | None) -> Instant:
-    """Raises `Invalid`."""
-    if text is None:
-        return Instant(0)
-    try:
-        return parse_instant(text.strip().replace(" ", "+") if "T" in text else text)
-    except ValueError as e:
-        raise Invalid(f"since {text[:40]!r} is not an ISO 8601 time", field="since") from e
 
 
 def _visible(tx: Transaction, caller: Principal, messages: Iterable[Message]) -> list[Message]:

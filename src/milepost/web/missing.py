@@ -150,7 +150,8 @@ async def show_missing(
     context: Hub, caller: Caller, business_product_id: BusinessProduct = None
 ) -> MissingDocument:
     """Subscriptions that fell silent against their usual volume, milestone events that nobody subscribed to, and how
-    much each road loses, measured on the newest orders whose events must all have come by now."""
+    much each road loses, measured on at most 200 orders, spread over the records of the last two weeks but for the
+    newest six hours, whose events may still come."""
     reach, now = caller.reach(business_product_id), context.clock()
     looked = await context.store.read(lambda tx: look(tx, reach, now))
     since = looked.sample.since

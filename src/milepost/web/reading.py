@@ -51,13 +51,18 @@ def respond(document: Any) -> Response[Any]:
 
 def parse_as_of(text: str | None) -> Instant | None:
     """`asOf` as an instant. Raises `Invalid`."""
+    return parse_time(text, "asOf")
+
+
+def parse_time(text: str | None, field: str) -> Instant | None:
+    """A time in the query as an instant. Raises `Invalid`."""
     if text is None:
         return None
     try:
         # A plus sign that nobody escaped arrives as a space.
         return parse_instant(text.strip().replace(" ", "+") if "T" in text else text)
     except ValueError as e:
-        raise Invalid(f"asOf {text[:40]!r} is not an ISO 8601 time", field="asOf") from e
+        raise Invalid(f"{field} {text[:40]!r} is not an ISO 8601 time", field=field) from e
 
 
 def find_view(tx: Transaction, kind: ViewKind, id: str, reach: Reach) -> View:

@@ -239,6 +239,8 @@ async def test_a_poison_fact_is_listed_and_the_rest_is_folded(store: Store, body
     assert (await document(store, "delivery", BOX))["state"] == "DELIVERED"
     counts = await store.read(lambda tx: tx.journal.counts(NAME))
     assert (counts.folded, counts.pending, counts.failed_folds) == (counts.records, 0, 1)
+    records = await store.read(lambda tx: tx.journal.after(0, 100))
+    assert len([record for record in records if record.kind != "intent"]) == 3
     loaded = await store.read(lambda tx: load_order(tx, BP, ORDER))
     assert loaded is not None
     assert loaded.order.state == "DELIVERED"

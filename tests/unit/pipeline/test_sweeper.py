@@ -346,10 +346,13 @@ async def test_a_poison_document_stops_nothing_and_is_looked_at_again(hub: Hub) 
 
 
 async def test_views_that_time_does_not_change_are_let_go(hub: Hub) -> None:
-    order = View("world", "bp-1", "o-9", b"{}", "PENDING", check_at=hub.now)
-    await hub.store.write(lambda tx: tx.views.put([order]))
+    await hub.answer("CANCELLED")
+    order = msgspec.structs.replace(await hub.view("order", "o-1"), check_at=hub.now)
+    other = View("world", "bp-1", "o-9", b"{}", "PENDING", check_at=hub.now)
+    await hub.store.write(lambda tx: tx.views.put([order, other]))
 
     assert await hub.sweep() == 0
+    assert (await hub.view("order", "o-1")).check_at is None
     assert (await hub.view("world", "o-9")).check_at is None
 
 

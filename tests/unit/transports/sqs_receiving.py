@@ -36,11 +36,13 @@ class HeldStore:
         self.go = asyncio.Event()
         self.go.set()
         self.away = False
+        self.appends = 0
         self.appending = 0
         self.most_at_once = 0
         self.changed_how_many = asyncio.Condition()
 
     async def append(self, arrivals: Sequence[Arrival]) -> list[Receipt]:
+        self.appends += 1
         self.appending += len(arrivals)
         self.most_at_once = max(self.most_at_once, self.appending)
         try:

@@ -147,7 +147,7 @@ async def test_a_receive_of_ten_shares_commits_and_nothing_is_deleted_before_the
         road.store.go.set()
         (call,) = await proxy.called(DELETE, 1)
         assert len(call["Entries"]) == 10
-    assert (proxy.depth, road.store.most_at_once) == (0, 10)
+    assert (proxy.depth, road.store.most_at_once, road.store.appends) == (0, 10, 1)
     assert road.counted == {"received": 10, "accepted": 10, "deleted": 10}
 
 
