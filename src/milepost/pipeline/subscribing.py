@@ -16,6 +16,7 @@ from milepost.domain.intent import TEST
 from milepost.domain.message import trial_intent
 from milepost.pipeline.fanout import message_id
 from milepost.pipeline.history import begin_backfill
+from milepost.pipeline.positions import position_at
 from milepost.store import NewRecord, Transaction
 
 MOST_SUBSCRIBERS = 20_000
@@ -32,25 +33,11 @@ class Start(Struct, frozen=True):
 def take_on(tx: Transaction, destination: Destination, start: Start, backfill_id: str) -> Replay | None:
     """Put a new subscriber, live or with a backfill to work off; the backfill."""
     last = tx.journal.last_position()
-    after = start.after if start.at is None else position_before(tx, start.at)
+    after = start.after if start.at is None else position_at(tx, Instant(start.at - 1))
     if after is None or after >= last:
         tx.attempts.put_destination(replace(destination, after=last))
         return None
     return begin_backfill(tx, destination, after, id=backfill_id, now=destination.created_at)
-
-
-def position_before(tx: Transaction, at: Instant) -> int:
-    """The position behind which everything was received at `at` or later. Records of several hubs may be a few
-    milliseconds out of order, so what came at that very time may stand on either side."""
-    low, high = 0, tx.journal.last_position()
-    while low < high:
-        middle = (low + high) // 2
-        following = tx.journal.after(middle, 1)
-        if not following or following[0].received_at >= at:
-            high = middle
-        else:
-            low = following[0].position
-    return low
 
 
 def send_test(tx: Transaction, destination: Destination, business_product_id: str, now: Instant) -> Message:
