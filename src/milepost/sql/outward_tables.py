@@ -151,6 +151,8 @@ replays = Table(
     Column("ended_at", BigInteger),
 )
 Index("replays_destination", replays.c.destination_id, replays.c.id)
+_RUNNING = text("state = 'running'")
+Index("replays_running", replays.c.id, sqlite_where=_RUNNING, postgresql_where=_RUNNING)
 
 captures = Table(
     "captures",

@@ -17,6 +17,7 @@ _TEXT = PlainText().with_variant(PlainText(collation="C"), "postgresql")
 _NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _PENDING = sa.text("state = 'pending'")
 _UNSETTLED = sa.text("state IN ('pending', 'waiting', 'held')")
+_RUNNING = sa.text("state = 'running'")
 _IN_SEQUENCE = sa.text("sequence <> '' AND state IN ('pending', 'waiting', 'held')")
 
 
@@ -165,6 +166,7 @@ def _replays() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("replays_destination", "replays", ["destination_id", "id"])
+    op.create_index("replays_running", "replays", ["id"], sqlite_where=_RUNNING, postgresql_where=_RUNNING)
 
 
 def _captures() -> None:
