@@ -37,10 +37,7 @@ destinations = Table(
     Column("after", BigInteger),
     Column("failing_since", BigInteger),
     Column("created_at", BigInteger, nullable=False),
-    Column("version", BigInteger, nullable=False),
 )
-"""`version` goes up with every change of any destination."""
-Index("destinations_version", destinations.c.version)
 Index(
     "destinations_disabled",
     destinations.c.id,

@@ -71,16 +71,14 @@ def _destinations() -> None:
         sa.Column("after", sa.BigInteger()),
         sa.Column("failing_since", sa.BigInteger()),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
-        sa.Column("version", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
     nothing = "CAST('' AS BLOB)" if op.get_bind().dialect.name == "sqlite" else "''::bytea"
     op.execute(
         "INSERT INTO destinations SELECT id, kind, settings, event_types, business_product_id, enabled, endpoint,"  # noqa: S608 - ours
-        f" reason, '', '', {nothing}, FALSE, 0, 0, NULL, 0, 1 FROM destinations_0003"
+        f" reason, '', '', {nothing}, FALSE, 0, 0, NULL, 0 FROM destinations_0003"
     )
     op.drop_table("destinations_0003")
-    op.create_index("destinations_version", "destinations", ["version"])
     op.create_index(
         "destinations_disabled",
         "destinations",
