@@ -1,4 +1,4 @@
-"""What is done with subscribers, each in one write: taking one on, turning it off, a test message, removing it.
+"""What is done with subscribers, each in one write: taking one on, a test message.
 
 A new subscriber begins live behind the journal's end, or with history: then it is put without a beginning and a
 backfill goes through the journal first (`replaying`), which puts it live in the write in which it has caught up with
@@ -53,13 +53,6 @@ def send_test(tx: Transaction, destination: Destination, business_product_id: st
     )
     tx.attempts.enqueue([message])
     return message
-
-
-def remove(tx: Transaction, id: str, now: Instant) -> None:
-    """Forget a subscriber, and end whatever history is being sent to it."""
-    for replay in running_replays(tx, id):
-        tx.attempts.put_replay(replace(replay, state="cancelled", ended_at=now))
-    tx.attempts.remove_destination(id)
 
 
 def running_replays(tx: Transaction, destination_id: str) -> list[Replay]:

@@ -104,7 +104,7 @@ class SqlDestinations:
             found.update((row.id, _destination(row)) for row in rows)
         return found
 
-    def remove_destination(self, id: str) -> None:
+    def remove_destination(self, id: str, at: Instant | None = None) -> None:
         """Forget a destination; its messages and attempts are a history and stay."""
         before = self.destination(id)
         self._changed()
@@ -118,7 +118,7 @@ class SqlDestinations:
         self._connection.execute(
             update(schema.replays)
             .where(_r.destination_id == id, _r.state == "running")
-            .values(state="cancelled")
+            .values(state="cancelled", ended_at=at)
         )
         if before is not None:
             self._leave(before.lane)
