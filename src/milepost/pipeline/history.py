@@ -35,28 +35,12 @@ CONSUMER = "publisher"
 
 
 def begin_backfill(
-    tx: Transaction, destination: Destination, position: int, *, id: str, now: Instant, rate: float = 0.0
+    tx: Transaction, destination: Destination, position: int, *, id: str, now: Instant
 ) -> Replay:
     """Put a destination that gets everything above a position, once, and then what comes. `id` is new, and greater
     than those of before."""
     tx.attempts.put_destination(replace(destination, after=None))
-    replay = Replay(id, destination.id, "backfill", "running", position, None, now, rate=rate)
-    tx.attempts.put_replay(replay)
-    return replay
-
-
-def begin_replay(
-    tx: Transaction,
-    destination_id: str,
-    selection: Selection,
-    *,
-    id: str,
-    now: Instant,
-    new_ids: bool = False,
-    rate: float = 0.0,
-) -> Replay:
-    """Send again what is selected, of what was published so far."""
-    replay = planned(tx, destination_id, selection, id=id, now=now, new_ids=new_ids, rate=rate)
+    replay = Replay(id, destination.id, "backfill", "running", position, None, now)
     tx.attempts.put_replay(replay)
     return replay
 
@@ -71,7 +55,7 @@ def planned(
     new_ids: bool = False,
     rate: float = 0.0,
 ) -> Replay:
-    """The replay that `begin_replay` would begin: what a dry run counts."""
+    """A replay of what is selected, of what was published so far: a dry run counts it, put it begins."""
     until = tx.journal.checkpoint(CONSUMER)
     cursor = 0
     if selection.since is not None:
