@@ -131,11 +131,11 @@ async def _subscribed(path: Path, wanted: list[tuple[str, str]]) -> None:
             f"sub_{number:05}",
             "webhook",
             msgspec.json.encode(WebhookSettings(url, signature=signature)),
-            (type,),
+            (event_type,),
             endpoint=url,
             form="amazon",
         )
-        for number, (url, type) in enumerate(wanted)
+        for number, (url, event_type) in enumerate(wanted)
     ]
     try:
         for start in range(0, len(subscribers), 1_000):

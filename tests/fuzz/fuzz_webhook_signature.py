@@ -1,4 +1,4 @@
-"""Fuzz the Standard Webhooks verifier: `python tests/fuzz/fuzz_webhook_signature.py -runs=1000000`.
+"""Fuzz the Standard Webhooks verifier: `PYTHONPATH=. python tests/fuzz/fuzz_webhook_signature.py -runs=1000000`.
 
 The invariant: any headers and any bytes are accepted or `Unauthenticated`, nothing else, and what is accepted was
 signed with a key: the signature over the id, the timestamp and the body as they came is among the entries. Both
@@ -11,10 +11,12 @@ from base64 import b64encode
 import atheris
 
 with atheris.instrument_imports(include=["milepost"]):
+    from tests.public_keys import checker_of
+
     from milepost.domain.errors import Unauthenticated
     from milepost.domain.instant import SECOND, Instant
     from milepost.domain.webhook_signature import ID, SIGNATURE, TIMESTAMP, Secret, sign, verify
-    from milepost.pipeline.signing_keys import checker_of, public_key_of, signer_of
+    from milepost.pipeline.signing_keys import public_key_of, signer_of
 
 KEY = Secret(b"k" * 32)
 PRIVATE = "whsk_" + b64encode(b"p" * 32).decode()

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 from msgspec.structs import replace
+from tests.public_keys import checker_of
 from tests.web.world import HOUR, World, event
 
 from milepost.domain.attempt import Attempt, Message
@@ -76,7 +77,7 @@ async def test_a_pair_shows_its_public_half(world: World) -> None:
     assert made["secret"] is None
     (key,) = made["keys"]
     assert key["scheme"] == "v1a"
-    signing_keys.checker_of(key["publicKey"])
+    checker_of(key["publicKey"])
     private = signing_keys.new_private_key()
     given = await add(world, secret=private)
     assert given["keys"][0]["publicKey"] == signing_keys.public_key_of(private)

@@ -37,7 +37,7 @@ from msgspec import Struct
 from milepost.domain.authorization import AUTHORIZATION_EXPIRED, AUTHORIZATION_EXPIRING, deadlines
 from milepost.domain.business_calendar import LAST_INSTANT, BusinessCalendar
 from milepost.domain.errors import Misconfigured
-from milepost.domain.instant import DAY, HOUR, Instant, format_instant, parse_instant, parse_stamp
+from milepost.domain.instant import DAY, HOUR, Instant, format_instant, parse_stamp, readable_instant
 from milepost.domain.record import ConditionChange, delivery_subject, order_subject, tracker_subject
 
 SubjectKind = Literal["order", "delivery", "tracker"]
@@ -86,7 +86,8 @@ _RANKS: dict[SubjectKind, dict[Key, tuple[str, int]]] = {
 _UNSCANNED = frozenset({"UNKNOWN", "PENDING", "INFO_RECEIVED"})
 _MOVING = frozenset({"IN_TRANSIT", "OUT_FOR_DELIVERY"})
 _SETTLED = frozenset({"DELIVERED", "RETURNED", "LOST"})
-_COUNTING = frozenset({"counts", "historyFill"})
+COUNTING = frozenset({"counts", "historyFill"})
+"""The standings of milestones that happened, as views show them."""
 
 
 class Policy(Struct, frozen=True, forbid_unknown_fields=True):
@@ -298,13 +299,13 @@ def _tracker_timed(tracker: Document, policy: Policy) -> Iterator[_Timed]:
 
 
 def _after_days(code: str, since: object, days: int, **more: Any) -> Iterator[_Timed]:
-    if (at := _at(since)) is not None:
+    if (at := readable_instant(since)) is not None:
         yield _Timed(code, Instant(at + days * DAY), {"since": since, "days": days, **more})
 
 
 def _stalled(tracker: Document, policy: Policy) -> Iterator[_Timed]:
     since = tracker["lastScanAt"] or tracker["stageEnteredAt"]
-    if (at := _at(since)) is None:
+    if (at := readable_instant(since)) is None:
         return
     countries = {(m.get("address") or {}).get("country") for m in tracker["milestones"]} - {None, ""}
     international = len(countries) > 1
@@ -332,8 +333,8 @@ def _never_scanned(delivery: Document, policy: Policy) -> Iterator[_Timed]:
     evidence = delivery["shipEvidence"] or {}
     since, what = evidence.get("at"), evidence.get("kind")
     if since is None:
-        since, what = _first(_earliest(t, {"INFO_RECEIVED"}) for t in trackers), "label"
-    if (at := _at(since)) is not None:
+        since, what = first_of(_earliest(t, {"INFO_RECEIVED"}) for t in trackers), "label"
+    if (at := readable_instant(since)) is not None:
         days = policy.never_scanned_business_days
         seen = {"since": since, "of": what, "businessDays": days, "trackers": len(trackers)}
         yield _Timed(NEVER_SCANNED, policy.calendar.after_business_days(at, days), seen)
@@ -381,34 +382,27 @@ def _ahead_of_order(delivery: Document, policy: Policy) -> Iterator[_Timed]:
     trackers = delivery["trackers"]
     there = [t["deliveredAt"] for t in trackers if t["stage"] == "DELIVERED"]
     hours = policy.tracker_without_delivered_hours
-    yield from _contradiction(TRACKER_WITHOUT_DELIVERED, _first(there), hours)
+    yield from _contradiction(TRACKER_WITHOUT_DELIVERED, first_of(there), hours)
     if delivery["claimedState"] == "PENDING":
         hours = policy.moving_without_ship_event_hours
-        yield from _contradiction(MOVING_WITHOUT_SHIP_EVENT, _first(t["shippedAt"] for t in trackers), hours)
+        moved = first_of(t["shippedAt"] for t in trackers)
+        yield from _contradiction(MOVING_WITHOUT_SHIP_EVENT, moved, hours)
 
 
 def _contradiction(kind: str, since: object, hours: int) -> Iterator[_Timed]:
-    if (at := _at(since)) is not None:
+    if (at := readable_instant(since)) is not None:
         evidence = {"kind": kind, "since": since, "hours": hours}
         yield _Timed(CONTRADICTION, Instant(at + hours * HOUR), evidence)
 
 
 def _earliest(tracker: Document, codes: set[str]) -> str | None:
     """When the earliest counting milestone of these codes occurred, as the document has it."""
-    return _first(
-        m["occurredAt"] for m in tracker["milestones"] if m["code"] in codes and m["standing"] in _COUNTING
+    return first_of(
+        m["occurredAt"] for m in tracker["milestones"] if m["code"] in codes and m["standing"] in COUNTING
     )
 
 
-def _first(times: Iterable[str | None]) -> str | None:
+def first_of(times: Iterable[str | None]) -> str | None:
     """The earliest of the times that can be read."""
-    return min(((at, text) for text in times if (at := _at(text)) is not None), default=(None, None))[1]
-
-
-def _at(text: object) -> Instant | None:
-    if not isinstance(text, str):
-        return None
-    try:
-        return parse_instant(text)
-    except ValueError:
-        return None
+    readable = ((at, text) for text in times if (at := readable_instant(text)) is not None)
+    return min(readable, default=(None, None))[1]

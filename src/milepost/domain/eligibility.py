@@ -55,8 +55,13 @@ def due_capture(order: Document, delivery: Document, hold: str, now: Instant) ->
         (Transition(now, state, PROJECTOR, hold),),
         first is not None and _inferred(delivery, first),
         hold,
-        carrier_codes=tuple(dict.fromkeys(tracker["carrierCode"] for tracker in delivery["trackers"])),
+        carrier_codes=carriers_of(delivery),
     )
+
+
+def carriers_of(delivery: Document) -> tuple[str, ...]:
+    """The codes of the carriers of a delivery, each once."""
+    return tuple(dict.fromkeys(tracker["carrierCode"] for tracker in delivery["trackers"]))
 
 
 def _inferred(delivery: Document, first: Document) -> bool:

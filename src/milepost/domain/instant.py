@@ -55,6 +55,16 @@ def parse_instant(text: str) -> Instant:
     return at if _FIRST_SAFE_YEAR <= moment.year <= _LAST_SAFE_YEAR else _in_range(at, text)
 
 
+def readable_instant(text: object) -> Instant | None:
+    """The instant of a document's value; None where that is no text, or none that can be read."""
+    if not isinstance(text, str):
+        return None
+    try:
+        return parse_instant(text)
+    except ValueError:
+        return None
+
+
 def _in_range(at: Instant, text: str) -> Instant:
     """Only instants that can be written again: an offset or a rounding may lead out of the calendar."""
     try:

@@ -14,7 +14,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from milepost.domain.instant import HOUR, Instant, parse_instant
+from milepost.domain.condition import COUNTING
+from milepost.domain.instant import HOUR, Instant, readable_instant
 from milepost.domain.record import delivery_subject, tracker_subject
 from milepost.domain.roads import LIVE
 from milepost.domain.volume import MILESTONE, Span, Spans, hour_of
@@ -23,7 +24,6 @@ GRACE_MS = 6 * HOUR
 """Before an event counts as lost, it and others behind it are given so long to come."""
 
 SHIPPED, DELIVERED = "PACKAGE_DELIVERY_IN_TRANSIT", "PACKAGE_DELIVERED"
-_COUNTING = frozenset({"counts", "historyFill"})
 _SHOWN = 10
 
 Document = Mapping[str, Any]
@@ -67,12 +67,12 @@ def happened(order: Document, brought: Brought) -> Iterator[Happened]:
             (DELIVERED, delivery["deliveredAt"] if claimed == "DELIVERED" else None),
         )
         for kind, text in moments:
-            if (at := _at(text)) is not None:
+            if (at := readable_instant(text)) is not None:
                 yield Happened(product, kind, subject, (at,), brought.get((subject, kind), {}))
         for tracker in delivery["trackers"]:
             carried = tracker_subject(tracker["carrierCode"], tracker["trackingNumber"])
-            scans = [m["occurredAt"] for m in tracker["milestones"] if m["standing"] in _COUNTING]
-            times = sorted(at for text in scans if (at := _at(text)) is not None)
+            scans = [m["occurredAt"] for m in tracker["milestones"] if m["standing"] in COUNTING]
+            times = sorted(at for text in scans if (at := readable_instant(text)) is not None)
             if times:
                 events = brought.get((carried, MILESTONE), {})
                 yield Happened(product, MILESTONE, carried, tuple(times), events)
@@ -104,10 +104,3 @@ def _loss(road: str, type: str, rows: Sequence[tuple[Happened, int, int]]) -> Lo
     newest = sorted(lost, key=lambda row: row[0].times[-1], reverse=True)[:_SHOWN]
     subjects = tuple(event.subject for event, _ in newest)
     return Loss(road, type, sum(n for _, n, _ in rows), sum(n for _, n in lost), unheard, subjects)
-
-
-def _at(text: str | None) -> Instant | None:
-    try:
-        return None if text is None else parse_instant(text)
-    except ValueError:
-        return None

@@ -21,8 +21,8 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from milepost.domain.condition import Policy, end_of_promise
-from milepost.domain.instant import DAY, HOUR, Instant, parse_instant
+from milepost.domain.condition import Policy, end_of_promise, first_of
+from milepost.domain.instant import DAY, HOUR, Instant, readable_instant
 from milepost.domain.record import order_subject, tracker_subject
 
 Document = Mapping[str, Any]
@@ -117,27 +117,17 @@ def _ahead(delivery: Document, policy: Policy) -> Iterator[Expected]:
     """D3: the carrier is ahead of the order's events, so that one of them may have been lost."""
     trackers = delivery["trackers"]
     there = [t["deliveredAt"] for t in trackers if t["stage"] == "DELIVERED"]
-    yield from _timer("trackerAhead", _first(there), policy.tracker_without_delivered_hours * HOUR)
+    yield from _timer("trackerAhead", first_of(there), policy.tracker_without_delivered_hours * HOUR)
     if delivery["claimedState"] == "PENDING":
-        moved = _first(t["shippedAt"] for t in trackers)
+        moved = first_of(t["shippedAt"] for t in trackers)
         yield from _timer("trackerAhead", moved, policy.moving_without_ship_event_hours * HOUR)
 
 
 def _timer(code: Code, since: str | None, after_ms: int) -> Iterator[Expected]:
-    if since is not None and (at := _at(since)) is not None:
+    if since is not None and (at := readable_instant(since)) is not None:
         yield Expected(code, since, Instant(at + after_ms))
 
 
-def _first(times: Iterable[str | None]) -> str | None:
-    return min(((at, text) for text in times if (at := _at(text)) is not None), default=(None, None))[1]
-
-
 def _last(times: Iterable[str | None]) -> str | None:
-    return max(((at, text) for text in times if (at := _at(text)) is not None), default=(None, None))[1]
-
-
-def _at(text: str | None) -> Instant | None:
-    try:
-        return None if text is None else parse_instant(text)
-    except ValueError:
-        return None
+    readable = ((at, text) for text in times if (at := readable_instant(text)) is not None)
+    return max(readable, default=(None, None))[1]

@@ -5,17 +5,10 @@ Events and intents about the same order are of one sequence; records about nothi
 
 from typing import Final
 
-import msgspec
-from msgspec import Struct
-
-from milepost.domain.record import Record, order_subject, resource_subjects, told_subject
+from milepost.domain.record import Record, order_subject, resource_subjects, subjects_of, told_subject
 
 _TOLD: Final = told_subject("")
 _ORDER: Final = order_subject("")
-
-
-class _About(Struct):
-    about: tuple[str, ...] = ()
 
 
 def sequence_of(record: Record) -> str:
@@ -26,7 +19,7 @@ def sequence_of(record: Record) -> str:
 
 def _subject(record: Record) -> str:
     if record.kind not in ("event", "conflict"):
-        about = msgspec.json.decode(record.body, type=_About).about
+        about = subjects_of(record)
         return about[0].removeprefix(_TOLD) if about else ""
     subjects = [subject for resource in record.event().resources for subject in resource_subjects(resource)]
     orders = (subject for subject in subjects if subject.startswith(_ORDER))

@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from milepost.domain import intent as types
 from milepost.domain.apportion import Priced, priced
 from milepost.domain.capture import Capture, capture_id
-from milepost.domain.eligibility import due_capture
+from milepost.domain.eligibility import carriers_of, due_capture
 from milepost.domain.evidence import CANCELLED, DELIVERED, IN_TRANSIT, PENDING
 from milepost.domain.instant import Instant, parse_instant
 from milepost.domain.intent import Intent, Reason
@@ -130,7 +130,7 @@ class _Order:
         return Said(_encode(self._after), self._intents, self._births, self._holds)
 
     def _tell_delivery(self, delivery: Document, old: DeliveryStanding | None, new: DeliveryStanding) -> None:
-        carriers = _carriers(delivery)
+        carriers = carriers_of(delivery)
         fresh = new.flags & ~(0 if old is None else old.flags)
         if fresh:
             self._tell_state(delivery, new, fresh, carriers)
@@ -177,7 +177,7 @@ class _Order:
                 told = Intent(kind, when, "new", {**data, "orderId": self._id}, self._about, self._id)
                 self._intents.append(told)
         if before is None or _updates(after) != _updates(before):
-            carriers = tuple(dict.fromkeys(c for d in order["deliveries"] for c in _carriers(d)))
+            carriers = tuple(dict.fromkeys(c for d in order["deliveries"] for c in carriers_of(d)))
             reason: Reason = "new" if before is None else _order_reason(before, after)
             data = order_data(order)
             updated = Intent(
@@ -298,10 +298,6 @@ def _condition_changes(
             condition = cleared.get(name) or {"code": code, "kind": kind or None}
             data = condition_data(subject, condition)
             yield types.CONDITION_CLEARED, _at(condition.get("clearedAt"), at), data
-
-
-def _carriers(delivery: Document) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(tracker["carrierCode"] for tracker in delivery["trackers"]))
 
 
 def _at(text: str | None, otherwise: Instant) -> Instant:

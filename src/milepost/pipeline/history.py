@@ -16,6 +16,7 @@ from milepost.domain.instant import MINUTE, Instant
 from milepost.domain.record import Record
 from milepost.domain.selection import Selection, encoded, selection_of, selects
 from milepost.pipeline.capturing import not_again
+from milepost.pipeline.positions import position_at
 from milepost.pipeline.sending import Wants
 from milepost.store import Store, Transaction
 
@@ -34,28 +35,12 @@ CONSUMER = "publisher"
 
 
 def begin_backfill(
-    tx: Transaction, destination: Destination, position: int, *, id: str, now: Instant, rate: float = 0.0
+    tx: Transaction, destination: Destination, position: int, *, id: str, now: Instant
 ) -> Replay:
     """Put a destination that gets everything above a position, once, and then what comes. `id` is new, and greater
     than those of before."""
     tx.attempts.put_destination(replace(destination, after=None))
-    replay = Replay(id, destination.id, "backfill", "running", position, None, now, rate=rate)
-    tx.attempts.put_replay(replay)
-    return replay
-
-
-def begin_replay(
-    tx: Transaction,
-    destination_id: str,
-    selection: Selection,
-    *,
-    id: str,
-    now: Instant,
-    new_ids: bool = False,
-    rate: float = 0.0,
-) -> Replay:
-    """Send again what is selected, of what was published so far."""
-    replay = planned(tx, destination_id, selection, id=id, now=now, new_ids=new_ids, rate=rate)
+    replay = Replay(id, destination.id, "backfill", "running", position, None, now)
     tx.attempts.put_replay(replay)
     return replay
 
@@ -70,13 +55,13 @@ def planned(
     new_ids: bool = False,
     rate: float = 0.0,
 ) -> Replay:
-    """The replay that `begin_replay` would begin: what a dry run counts."""
+    """A replay of what is selected, of what was published so far: a dry run counts it, put it begins."""
     until = tx.journal.checkpoint(CONSUMER)
     cursor = 0
     if selection.since is not None:
-        cursor = _position_at(tx, Instant(selection.since - SLACK), until)
+        cursor = min(position_at(tx, Instant(selection.since - SLACK - 1)), until)
     if selection.before is not None:
-        until = _position_at(tx, Instant(selection.before + SLACK), until)
+        until = min(position_at(tx, Instant(selection.before + SLACK - 1)), until)
     return Replay(
         id,
         destination_id,
@@ -165,16 +150,3 @@ def repeatable(tx: Transaction, replay: Replay, records: Sequence[Record]) -> li
     """Those of a replay's records that may be sent to its destination again."""
     left_out = not_again(tx, records, replay.destination_id)
     return [record for record in records if record.position not in left_out]
-
-
-def _position_at(tx: Transaction, at: Instant, last: int) -> int:
-    """A position with nothing journalled before that time above it, as far as positions go by time: by halves."""
-    low, high = 0, last
-    while low < high:
-        middle = (low + high) // 2
-        following = tx.journal.after(middle, 1)
-        if following and following[0].position <= last and following[0].received_at < at:
-            low = following[0].position
-        else:
-            high = middle
-    return low

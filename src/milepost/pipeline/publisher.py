@@ -303,6 +303,8 @@ class Publisher:
         return claimed if self._ledger is None else _ruled(tx, self._ledger, claimed)
 
     def _ended(self, settled: Sequence[Settled], returned: Sequence[Message]) -> None:
+        if not self._pacing:
+            return
         self._pacing.ended([*(replace(s.message, manual=s.attempt.manual) for s in settled), *returned])
 
     def _given(self, turned: _Turn, now: Instant) -> None:

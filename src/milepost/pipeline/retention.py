@@ -27,9 +27,10 @@ from milepost.domain.condition import Policy
 from milepost.domain.errors import Conflict, StoreUnavailable
 from milepost.domain.instant import DAY, HOUR, Instant
 from milepost.domain.retention import Horizon, Reason, check_retention, horizons
-from milepost.pipeline.ageing import PAGE, Judge, Look, look_at, named_in, position_at
+from milepost.pipeline.ageing import PAGE, Judge, Look, look_at, named_in
 from milepost.pipeline.groups import Found
 from milepost.pipeline.hydrator import NAME as HYDRATOR
+from milepost.pipeline.positions import position_at
 from milepost.pipeline.projector import NAME as PROJECTOR
 from milepost.pipeline.removal import FRESH, commit, untouched
 from milepost.store import Store, Transaction

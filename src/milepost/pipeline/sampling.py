@@ -21,6 +21,7 @@ from milepost.domain.record import (
     tracker_subject,
 )
 from milepost.domain.volume import IN_USE_HOURS
+from milepost.pipeline.positions import position_at
 from milepost.store import Transaction
 
 CHUNKS, CHUNK = 20, 100
@@ -44,8 +45,8 @@ class Sample(Struct, frozen=True):
 
 def sample(tx: Transaction, now: Instant, reach: Collection[str] | None) -> Sample:
     """Sample the orders of these business products."""
-    begin = _position_at(tx, Instant(now - IN_USE_HOURS * HOUR))
-    end = _position_at(tx, Instant(now - GRACE_MS))
+    begin = position_at(tx, Instant(now - IN_USE_HOURS * HOUR))
+    end = position_at(tx, Instant(now - GRACE_MS))
     chunks = [
         [r for r in listed if r.position <= end and (reach is None or r.business_product_id in reach)]
         for at in range(begin, end, max(CHUNK, -(-(end - begin) // CHUNKS)))
@@ -111,16 +112,3 @@ def _about(record: Record) -> set[str]:
 
 def _is_scanned(delivery: Mapping[str, Any]) -> bool:
     return any(tracker["shippedAt"] for tracker in delivery["trackers"])
-
-
-def _position_at(tx: Transaction, at: Instant) -> int:
-    """The last position that came by then; times hardly ever go back along the journal."""
-    low, high = 0, tx.journal.last_position()
-    while low < high:
-        middle = (low + high) // 2
-        record = next(iter(tx.journal.after(middle, 1)), None)
-        if record is not None and record.received_at <= at:
-            low = record.position
-        else:
-            high = middle
-    return low

@@ -110,13 +110,19 @@ def keep(
     """Store them, except where the lease was taken over meanwhile; those results are dropped."""
     stored = tx.attempts.record([(s.attempt, s.message) for s in settled])
     good = [s for s, is_stored in zip(settled, stored, strict=True) if is_stored]
-    tx.attempts.put_breakers(moved(tx.attempts.breakers(), good, policy))
+    known = tx.attempts.breakers()
+    changed = moved(known, good, policy)
+    tx.attempts.put_breakers(changed)
     for message in {s.message.destination_id: s.message for s in good if s.gone}.values():
         tx.attempts.disable(message.destination_id, f"it answered {GONE} to message {message.id}")
-    for s in good if ledger is not None else ():
-        if s.record is not None and ledger is not None and ledger.concerns(s.record):
-            _book(tx, ledger, s, s.record)
-    return Kept(stored, _impatient(tx, good, patience) if patience else {})
+    if ledger is not None:
+        for s in good:
+            if s.record is not None and ledger.concerns(s.record):
+                _book(tx, ledger, s, s.record)
+    if not patience:
+        return Kept(stored)
+    lanes = known | {after.lane: after for after in changed}
+    return Kept(stored, _impatient(tx, good, lanes, patience))
 
 
 def _book(tx: Transaction, ledger: Ledgering, settled: Settled, record: Record) -> None:
@@ -129,14 +135,14 @@ def _book(tx: Transaction, ledger: Ledgering, settled: Settled, record: Record) 
         log.exception("publisher.ledger_failed", message=settled.message.id)
 
 
-def _impatient(tx: Transaction, settled: Sequence[Settled], patience: int) -> dict[str, int]:
+def _impatient(
+    tx: Transaction, settled: Sequence[Settled], lanes: Mapping[str, Breaker], patience: int
+) -> dict[str, int]:
     """Destinations of these results that have been failing for long; those for too long are disabled."""
     failed = {s.message.destination_id: s for s in settled if s.attempt.outcome != "delivered"}
     found: dict[str, int] = {}
-    opened = (
-        {lane for lane, b in tx.attempts.breakers().items() if b.opened >= failing.TRIES} if failed else set()
-    )
-    for destination in tx.attempts.destinations_of(failed).values() if failed else ():
+    opened = {lane for lane, breaker in lanes.items() if breaker.opened >= failing.TRIES}
+    for destination in tx.attempts.destinations_of(failed).values():
         last = failed[destination.id]
         since = destination.failing_since
         reached = failing.stage(since, last.at, patience)

@@ -1,4 +1,4 @@
-"""Keys that sign what subscribers get: making them, their texts, and what signs and checks with one.
+"""Keys that sign what subscribers get: making them, their texts, and what signs with one.
 
 A text says by its prefix what it is (Standard Webhooks): `whsec_` an HMAC secret, `whsk_` an ed25519 private key,
 `whpk_` the public key that belongs to one; behind it stands base64. A private key's bytes are its seed, or seed and
@@ -9,11 +9,10 @@ import binascii
 import secrets
 from base64 import b64encode
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from milepost.domain.errors import Misconfigured
-from milepost.domain.webhook_signature import Check, Secret, Sign
+from milepost.domain.webhook_signature import Secret, Sign
 
 SECRET, PRIVATE, PUBLIC = "whsec_", "whsk_", "whpk_"
 _SECRET_BYTES = 32
@@ -48,23 +47,6 @@ def check_key(text: str) -> None:
 def signer_of(text: str) -> Sign:
     """What signs with an ed25519 private key. Raises `Misconfigured`."""
     return _private(text).sign
-
-
-def checker_of(text: str) -> Check:
-    """What checks with an ed25519 public key (`whpk_…`). Raises `Misconfigured`."""
-    given = _bytes(text, PUBLIC)
-    if len(given) != _KEY_BYTES:
-        raise Misconfigured(f"a public key is {PUBLIC} and the base64 of {_KEY_BYTES} bytes")
-    key = Ed25519PublicKey.from_public_bytes(given)
-
-    def check(signature: bytes, signed: bytes) -> bool:
-        try:
-            key.verify(signature, signed)
-        except InvalidSignature:
-            return False
-        return True
-
-    return check
 
 
 def _private(text: str) -> Ed25519PrivateKey:

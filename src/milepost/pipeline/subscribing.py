@@ -1,4 +1,4 @@
-"""What is done with subscribers, each in one write: taking one on, turning it off, a test message, removing it.
+"""What is done with subscribers, each in one write: taking one on, a test message.
 
 A new subscriber begins live behind the journal's end, or with history: then it is put without a beginning and a
 backfill goes through the journal first (`replaying`), which puts it live in the write in which it has caught up with
@@ -16,6 +16,7 @@ from milepost.domain.intent import TEST
 from milepost.domain.message import trial_intent
 from milepost.pipeline.fanout import message_id
 from milepost.pipeline.history import begin_backfill
+from milepost.pipeline.positions import position_at
 from milepost.store import NewRecord, Transaction
 
 MOST_SUBSCRIBERS = 20_000
@@ -32,25 +33,11 @@ class Start(Struct, frozen=True):
 def take_on(tx: Transaction, destination: Destination, start: Start, backfill_id: str) -> Replay | None:
     """Put a new subscriber, live or with a backfill to work off; the backfill."""
     last = tx.journal.last_position()
-    after = start.after if start.at is None else position_before(tx, start.at)
+    after = start.after if start.at is None else position_at(tx, Instant(start.at - 1))
     if after is None or after >= last:
         tx.attempts.put_destination(replace(destination, after=last))
         return None
     return begin_backfill(tx, destination, after, id=backfill_id, now=destination.created_at)
-
-
-def position_before(tx: Transaction, at: Instant) -> int:
-    """The position behind which everything was received at `at` or later. Records of several hubs may be a few
-    milliseconds out of order, so what came at that very time may stand on either side."""
-    low, high = 0, tx.journal.last_position()
-    while low < high:
-        middle = (low + high) // 2
-        following = tx.journal.after(middle, 1)
-        if not following or following[0].received_at >= at:
-            high = middle
-        else:
-            low = following[0].position
-    return low
 
 
 def send_test(tx: Transaction, destination: Destination, business_product_id: str, now: Instant) -> Message:
@@ -66,13 +53,6 @@ def send_test(tx: Transaction, destination: Destination, business_product_id: st
     )
     tx.attempts.enqueue([message])
     return message
-
-
-def remove(tx: Transaction, id: str, now: Instant) -> None:
-    """Forget a subscriber, and end whatever history is being sent to it."""
-    for replay in running_replays(tx, id):
-        tx.attempts.put_replay(replace(replay, state="cancelled", ended_at=now))
-    tx.attempts.remove_destination(id)
 
 
 def running_replays(tx: Transaction, destination_id: str) -> list[Replay]:

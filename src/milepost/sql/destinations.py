@@ -30,7 +30,7 @@ UNSETTLED: ColumnElement[bool] = _m.state.in_(
 _DISABLED = select(_d.id).where(_d.enabled == false())
 
 _COUNTER = "destinations"
-"""Counts changes among the checkpoints, since what was removed leaves no version behind."""
+"""Counts changes among the checkpoints, since what was removed leaves nothing behind that says so."""
 _CHANGES = (
     select(schema.checkpoints.c.position).where(schema.checkpoints.c.consumer == _COUNTER).scalar_subquery()
 )
@@ -57,14 +57,14 @@ class SqlDestinations:
         count, changes = self._connection.execute(_VERSION).one()
         return count, changes or 0
 
-    def _next_version(self) -> int:
+    def _changed(self) -> None:
         """One more change."""
         changes = (self._connection.execute(select(_CHANGES)).scalar() or 0) + 1
         row = {"consumer": _COUNTER, "position": changes}
         upsert(self._connection, schema.checkpoints, [row], ("consumer",))
-        return changes
 
     def put_destination(self, destination: Destination) -> None:
+        self._changed()
         row = {
             "id": destination.id,
             "kind": destination.kind,
@@ -82,7 +82,6 @@ class SqlDestinations:
             "after": destination.after,
             "failing_since": destination.failing_since,
             "created_at": destination.created_at,
-            "version": self._next_version(),
         }
         before = self.destination(destination.id)
         upsert(self._connection, schema.destinations, [row], ("id",))
@@ -105,10 +104,10 @@ class SqlDestinations:
             found.update((row.id, _destination(row)) for row in rows)
         return found
 
-    def remove_destination(self, id: str) -> None:
+    def remove_destination(self, id: str, at: Instant | None = None) -> None:
         """Forget a destination; its messages and attempts are a history and stay."""
         before = self.destination(id)
-        self._next_version()
+        self._changed()
         self._connection.execute(delete(schema.destinations).where(_d.id == id))
         # What is pending is found to be for nobody when it is to be sent; nobody would ever look at these.
         self._connection.execute(
@@ -119,7 +118,7 @@ class SqlDestinations:
         self._connection.execute(
             update(schema.replays)
             .where(_r.destination_id == id, _r.state == "running")
-            .values(state="cancelled")
+            .values(state="cancelled", ended_at=at)
         )
         if before is not None:
             self._leave(before.lane)
@@ -132,10 +131,9 @@ class SqlDestinations:
 
     def _set(self, id: str, *, enabled: bool, **more: object) -> bool:
         before = self._connection.execute(select(_d.enabled).where(_d.id == id)).scalar()
+        self._changed()
         changed = self._connection.execute(
-            update(schema.destinations)
-            .where(_d.id == id)
-            .values(enabled=enabled, version=self._next_version(), **more)
+            update(schema.destinations).where(_d.id == id).values(enabled=enabled, **more)
         )
         if before is not None and before != enabled:
             self._move(id, enabled)

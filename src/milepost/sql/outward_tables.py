@@ -37,10 +37,7 @@ destinations = Table(
     Column("after", BigInteger),
     Column("failing_since", BigInteger),
     Column("created_at", BigInteger, nullable=False),
-    Column("version", BigInteger, nullable=False),
 )
-"""`version` goes up with every change of any destination."""
-Index("destinations_version", destinations.c.version)
 Index(
     "destinations_disabled",
     destinations.c.id,
@@ -151,6 +148,8 @@ replays = Table(
     Column("ended_at", BigInteger),
 )
 Index("replays_destination", replays.c.destination_id, replays.c.id)
+_RUNNING = text("state = 'running'")
+Index("replays_running", replays.c.id, sqlite_where=_RUNNING, postgresql_where=_RUNNING)
 
 captures = Table(
     "captures",

@@ -1,7 +1,7 @@
 """Replays on one connection: which there are and how far each is. What they send is `attempts`'."""
 
 from msgspec.structs import asdict
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, literal_column, select
 
 from milepost.domain.attempt import Replay, ReplayState
 from milepost.sql import schema
@@ -9,6 +9,8 @@ from milepost.sql.statements import upsert
 
 _r = schema.replays.c
 _REPLAYS = select(*(_r[name] for name in Replay.__struct_fields__))
+# As a literal, by which SQLite knows that the partial index fits: this is asked all the time.
+_RUNNING: ColumnElement[bool] = _r.state == literal_column("'running'")
 
 
 class SqlReplays:
@@ -30,6 +32,6 @@ class SqlReplays:
         if destination_id is not None:
             statement = statement.where(_r.destination_id == destination_id)
         if state is not None:
-            statement = statement.where(_r.state == state)
+            statement = statement.where(_RUNNING if state == "running" else _r.state == state)
         rows = self._connection.execute(statement.order_by(_r.id).limit(limit)).all()
         return [Replay(*row) for row in rows]

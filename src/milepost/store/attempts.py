@@ -25,9 +25,9 @@ class Attempts(Protocol):
 
     def destinations_of(self, ids: Collection[str]) -> dict[str, Destination]: ...
 
-    def remove_destination(self, id: str) -> None:
-        """Forget a destination. What was held or waiting for it is dropped, its replays are cancelled; the
-        rest is a history and stays."""
+    def remove_destination(self, id: str, at: Instant | None = None) -> None:
+        """Forget a destination. What was held or waiting for it is dropped, its replays are cancelled and ended `at`;
+        the rest is a history and stays."""
         ...
 
     def disable(self, id: str, reason: str) -> bool:

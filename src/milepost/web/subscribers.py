@@ -203,7 +203,7 @@ async def remove_subscriber(context: Hub, caller: Caller, subscriber_id: Subscri
 
     def write(tx: Transaction) -> None:
         managed(tx, caller, subscriber_id)
-        subscribing.remove(tx, subscriber_id, now)
+        tx.attempts.remove_destination(subscriber_id, now)
 
     await context.store.write(write)
     context.published()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tests.unit.domain.history import BP, Arrived
 from tests.unit.pipeline import projecting
+from tests.unit.pipeline.replays import begin_replay
 
 from milepost import sql
 from milepost.domain.attempt import Destination
@@ -17,7 +18,7 @@ from milepost.domain.retry import Schedule
 from milepost.domain.selection import Selection
 from milepost.pipeline.capturing import CaptureLedger, resend, transition
 from milepost.pipeline.consumer import Consumer
-from milepost.pipeline.history import begin_backfill, begin_replay, count, planned
+from milepost.pipeline.history import begin_backfill, count, planned
 from milepost.pipeline.projector import NAME
 from milepost.pipeline.publisher import Publisher
 from milepost.pipeline.replaying import Replaying

@@ -281,8 +281,9 @@ async def test_work_that_a_write_was_refused_to_is_ended_whatever_it_makes_of_th
     async with second.holder.leading():
         refused.set()
         await happens(ended)
+        # While another leads: or else this one leads again, and this work would never end.
+        stop.set()
     first.resume()
-    stop.set()
     await running
 
 

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import structlog
 from tests.unit.pipeline.publishing import Rig
+from tests.unit.pipeline.replays import begin_replay
 
 from milepost.domain.attempt import Destination
 from milepost.domain.instant import DAY, HOUR, MINUTE, SECOND, Instant
 from milepost.domain.selection import Selection
 from milepost.pipeline import replaying
-from milepost.pipeline.history import begin_replay
 from milepost.pipeline.sending import Outcome, Parcel
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from tests.unit.pipeline.projecting import project
 from tests.unit.pipeline.publishing import Rig
+from tests.unit.pipeline.replays import begin_replay
 
 from milepost.domain.attempt import Destination, Replay
 from milepost.domain.instant import HOUR, MINUTE, SECOND, Instant
@@ -17,7 +18,7 @@ from milepost.domain.record import order_subject
 from milepost.domain.selection import Selection
 from milepost.pipeline import history, replaying
 from milepost.pipeline.fanout import wants
-from milepost.pipeline.history import begin_backfill, begin_replay, cancel, count, planned
+from milepost.pipeline.history import begin_backfill, cancel, count, planned
 from milepost.pipeline.sending import Outcome, Parcel
 from milepost.store import Transaction
 
@@ -51,9 +52,8 @@ def subscriber(id: str = "s", **more: Any) -> Destination:
 
 
 async def backfill(rig: Rig, position: int = 0, id: str = "r-1", **more: Any) -> None:
-    rate, made = more.pop("rate", 0.0), subscriber(**more)
-    now = rig.clock.now()
-    await rig.store.write(lambda tx: begin_backfill(tx, made, position, id=id, now=now, rate=rate))
+    made, now = subscriber(**more), rig.clock.now()
+    await rig.store.write(lambda tx: begin_backfill(tx, made, position, id=id, now=now))
 
 
 async def replay(rig: Rig, selection: Selection = EVERYTHING, id: str = "r-1", **more: Any) -> Replay:

@@ -3,13 +3,13 @@
 from base64 import b64encode
 
 import pytest
+from tests.public_keys import checker_of
 
 from milepost.domain.errors import Misconfigured, Unauthenticated
 from milepost.domain.instant import Instant
 from milepost.domain.webhook_signature import Secret, sign, verify
 from milepost.pipeline.signing_keys import (
     check_key,
-    checker_of,
     new_private_key,
     new_secret,
     public_key_of,

@@ -75,6 +75,13 @@ def test_who_is_disabled_is_known_without_reading_who_is_not(plans: Plans) -> No
     assert "destinations_disabled" in found
 
 
+def test_who_is_sent_history_is_known_without_reading_what_was_sent(plans: Plans) -> None:
+    (found,) = plans.of(lambda a: a.replays("r-1", 50, state="running"), "replays")
+    assert "replays_running" in found
+    (found,) = plans.of(lambda a: a.replays("", 50, destination_id="d", state="running"), "replays")
+    assert "replays_destination" in found or "replays_running" in found
+
+
 def test_the_last_attempt_is_not_looked_for_among_all(plans: Plans) -> None:
     found = plans.of(lambda a: a.last_attempt("d"), "attempts")
     assert any("attempts_started_at" in line for line in found), found

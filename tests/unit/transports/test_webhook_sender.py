@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from aiohttp import web
 from msgspec.structs import replace
+from tests.public_keys import checker_of
 from tests.unit.transports.receiver import Received, Receiver, accept, answering
 
 from milepost.domain.attempt import Destination, Message
@@ -18,7 +19,7 @@ from milepost.domain.webhook_settings import FormerSecret
 from milepost.domain.webhook_signature import Secret, verify
 from milepost.pipeline.publisher import Outcome, Parcel
 from milepost.pipeline.sending import EXCERPT
-from milepost.pipeline.signing_keys import checker_of, new_private_key, public_key_of
+from milepost.pipeline.signing_keys import new_private_key, public_key_of
 from milepost.transports.webhook_sender import (
     AuthConfig,
     BasicAuthConfig,
