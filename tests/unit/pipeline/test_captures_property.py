@@ -4,6 +4,7 @@ and late subscribers in between. No delivery ever has two captures, each is told
 acknowledged, and none to one that took it, unless somebody said that collecting failed."""
 
 import asyncio
+import atexit
 import shutil
 import tempfile
 from collections import Counter
@@ -111,6 +112,7 @@ def _run(steps: list[tuple[Any, ...]]) -> None:
 def _migrated() -> Path:
     """A database to begin with, migrated once."""
     folder = Path(tempfile.mkdtemp(prefix="milepost-captures-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
 
     async def make() -> None:
         await (await World(folder).open()).close()
