@@ -21,6 +21,7 @@ from pydantic_settings import (
 
 from milepost.domain.errors import Misconfigured
 from milepost.domain.tracking_token import SHORTEST_SECRET
+from milepost.people_settings import PeopleSettings
 
 CONFIG_FILE = "milepost.toml"
 HEADER_NAME = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
@@ -73,7 +74,7 @@ class ApiClientSettings(_Section):
     """Where it differs from `bwp_api_url`."""
 
 
-class Config(BaseSettings):
+class Config(PeopleSettings):
     """The hub's settings. `Config.load()` reads environment and file and explains what is wrong."""
 
     model_config = SettingsConfigDict(env_prefix="MILEPOST_", env_ignore_empty=True, extra="forbid")

@@ -20,7 +20,7 @@ from random import Random
 
 import structlog
 
-from milepost import __version__, credentials, sql
+from milepost import __version__, credentials, people, sql
 from milepost.buywithprime.client import BuyWithPrimeClient
 from milepost.config import Config
 from milepost.domain.condition import Policy, policy_from
@@ -67,7 +67,7 @@ DATABASE_WAIT_S = 60.0
 supervises it sees that."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 4.0
 WEBHOOK, TOKEN = "/webhooks/buy-with-prime", "/oauth/token"
-LEASES = (projector.NAME, hydration.NAME, SWEEPER, RECONCILER, RETENTION, PUBLISHER)
+LEASES = (projector.NAME, hydration.NAME, SWEEPER, RECONCILER, RETENTION, PUBLISHER, *people.LEASES)
 """What only one hub on a database does at a time. What hydrates goes together, and what publishes."""
 
 log = structlog.get_logger()
@@ -89,8 +89,8 @@ def policy_of(config: Config) -> Policy:
 
 def projector_handler(config: Config, store: Store, clock: Callable[[], Instant]) -> Prepare:
     """The projector as this configuration runs it; `rebuild` uses the same."""
-    review = config.captures_review_inferred
-    return Projector(store, policy_of(config), clock, review_inferred=review).prepare
+    review, followers = config.captures_review_inferred, people.followers(config)
+    return Projector(store, policy_of(config), clock, review_inferred=review, followers=followers).prepare
 
 
 def party_of(config: Config, program: str) -> Party:
@@ -166,6 +166,7 @@ class Hub:
         config, clock = self.config, self._clock
         policy = policy_of(config)
         check_retention(config.retention_days, policy)
+        people.check(config)
         tokens = Tokens(credentials.oauth_clients(config), clock=clock)
         authenticator = self._authenticator(tokens)
         api_clients = credentials.api_clients(config, clock)
@@ -202,6 +203,7 @@ class Hub:
             self._consumer(hydration.NAME, self.hydrator.prepare),
             self.publishing.consumer,
         ]
+        self.people = people.People(config, self.store, clock, self._fenced, self._probe)
         self.receivers = sqs.receivers(config, self.ingest, clock, Random())  # noqa: S311 - jitter, not a secret
         self._background = Background(self._parts(), self._holders)
         self._webhook = WebhookEndpoint(
@@ -211,6 +213,7 @@ class Hub:
         self._context = self._context_of(policy)
         self._web = create_app(self._context)
         await self._senders.open()
+        await self.people.open()
 
     async def run(self, stop: asyncio.Event, ready: Callable[[int], None] = lambda port: None) -> None:
         """Serve until `stop` is set, then finish what is in flight. `ready` gets the port."""
@@ -247,6 +250,7 @@ class Hub:
         """Commit what was accepted, close clients and database, release the lock."""
         try:
             await self._senders.close()
+            await self.people.close()
             for client in self._clients:
                 await client.close()
         finally:
@@ -328,6 +332,9 @@ class Hub:
             published=self.publishing.notify,
             may_reach=partial(may_name, allow=networks(config.egress_allow)),
             disable_after_days=config.disable_after_days,
+            shop=people.shop_of(config),
+            notifying=config.notifications,
+            notified=self.people.notified,
         )
 
     def _fenced(self, lease: str) -> Store:
@@ -367,6 +374,7 @@ class Hub:
             Part(RECONCILER, self.reconciler.run, RECONCILER),
             Part(RETENTION, self._retention.run, RETENTION),
             *self.publishing.parts(),
+            *self.people.parts(),
             *(Part(f"sqs.{receiver.name}", receiver.run) for receiver in self.receivers),
         )
 
@@ -377,7 +385,8 @@ class Hub:
             "publisher.failing": len(self.publishing.publisher.failing),
             "reconciler.asked": self.reconciler.asked,
         }
-        return {**webhook, **sqs.counters(self.receivers), **self.hydrator.counters(), **own}
+        asked = self.hydrator.counters()
+        return {**webhook, **sqs.counters(self.receivers), **asked, **self.people.counters(), **own}
 
     def _ready(self) -> tuple[bool, dict[str, object]]:
         failing = dict(self._background.failing)
@@ -394,4 +403,5 @@ class Hub:
             shown["failingSubscribers"] = len(self.publishing.publisher.failing)
         if queues:
             shown["queues"] = queues
+        shown.update(self.people.shown())
         return not (failing or broken), shown

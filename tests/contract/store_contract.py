@@ -13,6 +13,7 @@ from tests.contract.harness import Harness
 from tests.contract.journal_contract import JournalContract
 from tests.contract.leases_contract import LeasesContract
 from tests.contract.ledger_contract import LedgerContract
+from tests.contract.notifications_contract import NotificationsContract
 from tests.contract.retention_contract import RetentionContract
 from tests.contract.roads_contract import RoadsContract
 from tests.contract.sequences_contract import SequencesContract
@@ -33,6 +34,7 @@ class StoreContract(
     SequencesContract,
     LeasesContract,
     LedgerContract,
+    NotificationsContract,
     RetentionContract,
     VolumesContract,
 ):

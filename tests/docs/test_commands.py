@@ -10,6 +10,7 @@ import shlex
 import signal
 import subprocess
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,8 @@ PAGES = (
     "docs/eventbridge.md",
     "docs/retention.md",
     "docs/captures.md",
+    "docs/notifications.md",
+    "docs/notification-texts.md",
     "docs/subscribers.md",
     "docs/timeline.md",
     "docs/missing-events.md",
@@ -136,6 +139,17 @@ def sandbox_words(here: Place, event_id: str) -> dict[str, str]:
     }
 
 
+def ended_notification(here: Place, order_id: str) -> str:
+    """One of the order that is not under way, so that it may be sent again; nothing signals to another process."""
+    deadline = time.monotonic() + WAIT_S
+    while time.monotonic() < deadline:
+        for item in here.get(f"/v1/notifications?orderId={order_id}")["items"]:
+            if item["state"] in ("SENT", "SUPPRESSED"):
+                return str(item["id"])
+        time.sleep(0.05)
+    raise AssertionError(f"nothing was told or kept back of {order_id} within {WAIT_S:g} s")
+
+
 def post(url: str, body: bytes, headers: dict[str, str] | None = None) -> Any:
     request = urllib.request.Request(url, body, headers or {}, method="POST")
     with urllib.request.urlopen(request, timeout=WAIT_S) as answer:
@@ -171,9 +185,17 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
     (folder / ".curlrc").write_text(f"fail\nmax-time = {WAIT_S:g}\n", "utf-8")
     settings = {"OAUTH_CLIENT_ID": "ID", "OAUTH_CLIENT_SECRET": "SECRET", "TRACKING_SECRET": "s" * 32}
     settings |= {"INSECURE": "true", "EGRESS_ALLOW": "127.0.0.1"}
+    settings |= {"NOTIFICATIONS": "true", "NOTIFICATION_CHANNELS": "webhook", "NOTIFICATION_HOLD_S": "0"}
+    settings |= {"NOTIFICATION_HOLD_DELIVERED_S": "0", "NOTIFICATION_WEBHOOK_SECRET": "whsec_" + "c2Vj" * 8}
     with (
         receiver() as hook,
-        place(folder, login=("sandbox", "sandbox"), key=None, **settings) as here,
+        place(
+            folder,
+            login=("sandbox", "sandbox"),
+            key=None,
+            NOTIFICATION_WEBHOOK_URL=hook,
+            **settings,
+        ) as here,
     ):
         order = here.deliver()
         assert here.send(b'{"eventId": 1}') == 400
@@ -190,6 +212,9 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
             "ORDER_ID": order["id"],
             "DELIVERY_ID": delivery["id"],
             "CAPTURE_ID": delivery["capture"]["id"],
+            "NOTIFICATION_ID": ended_notification(here, order["id"]),
+            "BUSINESS_PRODUCT": order["businessProductId"],
+            "SHOPPER": order["customer"]["email"],
             "EVENT_ID": here.get("/v1/events")["items"][0]["eventId"],
             "ENTRY": str(here.get("/v1/quarantine")["items"][0]["id"]),
             "TIME": "2999-01-01T00:00:00Z",

@@ -4,17 +4,21 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
+from tests.web.told import tell
 from tests.web.world import ADMIN_KEY, World, one_delivery
 
 from milepost.domain.attempt import Attempt, Destination, Message, Replay
 from milepost.domain.capture import capture_id
+from milepost.domain.contact import Choices, write_choices
 from milepost.domain.instant import Instant
+from milepost.domain.notification import notification_id
 from milepost.store import Ask, Store, Transaction
 from milepost.web.app import ROUTES
 
-PUBLIC = {"/healthz", "/readyz", "/track/{token:str}"}
+PUBLIC = {"/healthz", "/readyz", "/track/{token:str}", "/unsubscribe/{token:str}"}
 CAPTURE_VERBS = ("acknowledge", "fail", "hold", "release", "void", "resend")
 CAPTURE = f"/v1/captures/{capture_id('bp-1', 'order-1', 'delivery-1')}"
+NOTIFICATION = f"/v1/notifications/{notification_id('bp-1', 'order-1', 'delivery-1', 'shipped', '')}"
 
 SINGLE = {
     "/v1/orders/order-1",
@@ -22,7 +26,9 @@ SINGLE = {
     "/v1/orders/order-1/timeline",
     "/v1/orders/order-1/status",
     "/v1/orders/order-1/notes",
+    "/v1/orders/order-1/notifications",
     CAPTURE,
+    NOTIFICATION,
     "/v1/deliveries/delivery-1",
     "/v1/deliveries/delivery-1/explain",
     "/v1/trackers/UPS/1Z999",
@@ -40,6 +46,8 @@ LISTS = {
     "/v1/hydration",
     "/v1/failures",
     "/v1/captures",
+    "/v1/notifications",
+    "/v1/choices",
     "/v1/missing/overdue",
 }
 SUBSCRIBERS = {
@@ -71,6 +79,10 @@ OPERATE = (
         ("PUT", "/v1/orders/order-1/authorization"),
         ("POST", "/v1/orders/order-1/tracking-link"),
         *(("POST", f"{CAPTURE}/{verb}") for verb in CAPTURE_VERBS),
+        ("POST", f"{NOTIFICATION}/resend"),
+        ("POST", f"{NOTIFICATION}/suppress"),
+        ("PUT", "/v1/choices"),
+        ("DELETE", "/v1/choices"),
     }
 )
 ADMIN = SUBSCRIBERS_ADMIN | {
@@ -84,9 +96,12 @@ WHOLE = {"/metrics"}
 STREAM = {"/v1/stream"}
 SCOPED = {"/v1/roads", "/v1/missing"}
 """Numbers of what a key may see."""
-SCHEMAS = {"/v1/schemas", "/v1/schemas/order.updated"}
+SCHEMAS = {"/v1/schemas", "/v1/schemas/order.updated", "/v1/notifications/preview?kind=shipped"}
 """The same for everybody."""
+FIND = ("POST", "/v1/choices/find")
+"""An address is looked up in a body. Of another business product it is another recipient."""
 REST: set[tuple[str, str]] = {("GET", path) for path in SINGLE | LISTS | WHOLE | STREAM | SCOPED | SCHEMAS}
+REST.add(FIND)
 EVERY = sorted(REST | OPERATE | ADMIN)
 
 BODIES: dict[str, dict[str, Any]] = {
@@ -97,6 +112,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "/v1/replays": {"subscriberId": "sub_1"},
     "/v1/orders/order-1/notes": {"text": "left at the door"},
     "/v1/orders/order-1/authorization": {"captureBefore": "2025-02-01T00:00:00Z"},
+    "/v1/choices": {"recipient": "rcp_1"},
+    "/v1/choices/find": {"recipient": "rcp_1"},
 }
 
 
@@ -123,6 +140,9 @@ async def filled(world: World) -> World:
     """A history of bp-1, with something in quarantine and something asked."""
     await one_delivery(world)
     await world.capture()
+    await tell(world)
+    hers = {("bp-1", "rcp_1"): write_choices(Choices(off=("all",)))}
+    await world.store.write(lambda tx: tx.notifications.choose(hers))
     await world.store.write(
         lambda tx: tx.journal.quarantine(b"{", "malformed_event", "broken", world.now, "webhook", ("bp-1",))
     )
@@ -188,13 +208,17 @@ async def test_a_key_of_another_business_product_sees_nothing(filled: World) -> 
         assert all(road["arrivals"] == 0 for road in answer.json().get("roads", [])), path
         assert not answer.json().get("losses"), path
     lists = {("GET", path) for path in SUBSCRIBER_LISTS}
-    # An order may be told of before it is known: this one of theirs has nothing to do with ours.
-    theirs = {("GET", "/v1/retention"), ("PUT", "/v1/orders/order-1/authorization")}
+    # An order may be told of before it is known: this one of theirs has nothing to do with ours, nor has a shopper.
+    choices = {("PUT", "/v1/choices"), ("DELETE", "/v1/choices")}
+    theirs = choices | {("GET", "/v1/retention"), ("PUT", "/v1/orders/order-1/authorization")}
     for method, path in sorted((OPERATE | SUBSCRIBERS_ADMIN) - lists - theirs):
         assert await _status(filled, method, path, foreign) == (404, "not_found")
     for method, path in (("GET", "/metrics"), ("GET", "/v1/retention"), ("POST", "/v1/retention")):
         assert await _status(filled, method, path, foreign) == (403, "forbidden"), path
     assert await _status(filled, "GET", "/v1/stream?businessProductId=bp-1", foreign) == (404, "not_found")
+    for method, path in sorted(choices):
+        assert (await _status(filled, method, path, foreign))[0] == 200
+    assert (await filled.get("/v1/choices")).json()["items"][0]["off"] == ["all"], "ours is as it was"
 
 
 async def test_the_own_business_product_is_answered(filled: World) -> None:
@@ -242,7 +266,8 @@ async def test_a_scope_that_is_too_small_is_refused(filled: World) -> None:
 async def test_probes_and_the_description_need_no_key(filled: World) -> None:
     for path in ("/healthz", "/readyz", "/openapi.json"):
         assert (await filled.get(path, None)).status_code == 200
-    assert (await filled.get("/track/no-token.json", None)).status_code == 404
+    for path in ("/track/no-token.json", "/unsubscribe/no-token"):
+        assert (await filled.get(path, None)).status_code == 404
 
 
 async def test_a_laptop_without_keys_answers_only_itself(store: Store) -> None:

@@ -5,6 +5,7 @@ import random
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.web.test_problems import Broken
+from tests.web.told import every_state
 from tests.web.world import World, event
 
 from milepost.domain.attempt import Message
@@ -99,6 +100,15 @@ async def test_messages_are_counted_once_a_minute(world: World) -> None:
     assert (await _scrape(world))["milepost_messages[pending]"] == 1
     world.now = Instant(world.now + MINUTE)
     assert (await _scrape(world))["milepost_messages[pending]"] == 2
+
+
+async def test_notifications_are_counted_by_state_and_how_late_they_are(world: World) -> None:
+    made = await every_state(world)
+    numbers = await _scrape(world)
+    assert {state: numbers[f"milepost_notifications[{state}]"] for state in made} == dict.fromkeys(made, 1)
+    assert numbers["milepost_notifications_behind_seconds"] == 0
+    world.now = Instant(made["WAITING"].due_at + 90_000)
+    assert (await _scrape(world))["milepost_notifications_behind_seconds"] == 90
 
 
 async def test_a_living_process_says_so(world: World) -> None:

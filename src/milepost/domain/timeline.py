@@ -2,9 +2,10 @@
 
 Built from the order's facts, its trackers' facts and their folds. Each milestone stands once, however many
 answers showed it; each condition stands where it was raised and where it was cleared; events that no fold reads
-(returns, refunds, types nobody has documented) stand here too. Captures, authorizations and notes are merged in: each
-step of a capture's life is an entry. Bad news is said as it is. Nothing is decided here: views are `order`'s,
-`delivery`'s and `tracker`'s, captures are the ledger's; the sentences are `wording`'s.
+(returns, refunds, types nobody has documented) stand here too. Captures, authorizations, notes and notifications are
+merged in: each step of a capture's life is an entry, and what became of each notification. Bad news is said as it is.
+Nothing is decided here: views are `order`'s, `delivery`'s and `tracker`'s, captures and notifications are the
+ledgers'; the sentences are `wording`'s and `notification_wording`'s.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -24,6 +25,8 @@ from milepost.domain.fact import (
     SnapshotFact,
 )
 from milepost.domain.instant import Instant, format_instant, parse_instant
+from milepost.domain.notification import Notification
+from milepost.domain.notification_wording import outcomes
 from milepost.domain.record import Note, tracker_subject
 from milepost.domain.tracker import Tracker
 from milepost.domain.wording import (
@@ -53,6 +56,7 @@ _RANKS = {
     "authorization": 6,
     "capture": 7,
     "note": 8,
+    "notification": 9,
 }
 """The order of entries of one time."""
 
@@ -60,6 +64,9 @@ SortKey = tuple[int, int, str, str, str, str, int]
 
 _OURS = frozenset({"projector", "publisher"})
 """Who moves captures by itself: not worth a word."""
+
+_STEPWISE = frozenset({"capture", "notification"})
+"""Kinds whose entries are steps, which have an order of their own."""
 
 
 class Noted(Struct, frozen=True):
@@ -77,15 +84,16 @@ def timeline(
     deliveries: Sequence[Delivery] = (),
     captures: Sequence[Capture] = (),
     notes: Sequence[Noted] = (),
+    notifications: Sequence[Notification] = (),
 ) -> list[Entry]:
     """The entries of an order, by the time they occurred, else were published.
 
     `trackers` and `tracker_facts` are by `record.tracker_subject`; `deliveries` are the order's, folded. A
     tracker's events and scans about another order (a recycled number) are not this order's. Each entry is
     `{occurredAt, publishedAt, receivedAt, kind, code, deliveryId, carrierCode, trackingNumber, text, position}`,
-    kind one of event, conflict, milestone, snapshot, condition, settlement, authorization, capture, note. A snapshot
-    stands only where it is the first to show a delivery or another state of it. The position of a capture's entry is
-    that of its first evidence.
+    kind one of event, conflict, milestone, snapshot, condition, settlement, authorization, capture, note,
+    notification. A snapshot stands only where it is the first to show a delivery or another state of it. The position
+    of a capture's entry is that of its first evidence; a notification has none.
     """
     facts = {fact.position: fact for fact in order_facts}
     orders = {f.order_id for f in order_facts if isinstance(f, EventFact | SnapshotFact) and f.order_id}
@@ -111,13 +119,15 @@ def timeline(
         *_authorization_entries(by_position),
         *_capture_entries(captures),
         *_note_entries(notes),
+        *_notification_entries(notifications),
     ]
     return sorted(entries, key=sort_key)
 
 
 def sort_key(entry: Entry) -> SortKey:
-    """What entries stand by. Steps of one capture at one time have equal keys: they stay in the order they had."""
-    stepwise = entry["kind"] == "capture"
+    """What entries stand by. Steps of a capture or notification at one time have equal keys: they stay in the order
+    they had."""
+    stepwise = entry["kind"] in _STEPWISE
     when = entry["occurredAt"] or entry["publishedAt"] or entry["receivedAt"]
     at = parse_instant(when) if when else Instant(0)
     return (
@@ -364,3 +374,16 @@ def _note_entries(notes: Iterable[Noted]) -> Iterator[Entry]:
             received=format_instant(noted.received_at),
             delivery_id=note.delivery_id,
         )
+
+
+def _notification_entries(notifications: Iterable[Notification]) -> Iterator[Entry]:
+    for notification in notifications:
+        for step, text in outcomes(notification):
+            yield _entry(
+                "notification",
+                step.state,
+                text,
+                None,
+                occurred=format_instant(step.at),
+                delivery_id=notification.delivery_id or None,
+            )

@@ -28,7 +28,7 @@ from milepost.domain.record import Record, order_subject, subjects_of, tracker_s
 from milepost.domain.tracker import Tracker, fold_tracker
 from milepost.pipeline.consumer import Effects
 from milepost.pipeline.joins import deliveries_of, first_position, orders_of, tracker_identity, trackers_of
-from milepost.pipeline.telling import Telling
+from milepost.pipeline.telling import Follower, Telling
 from milepost.store import FailedFold, Store, Transaction, View, ViewKind
 
 NAME = "projector"
@@ -67,12 +67,20 @@ class LoadedOrder(Struct):
 
 
 class Projector:
-    """The handler of the projector's consumer. `review_inferred`: captures that are inferred begin held."""
+    """The handler of the projector's consumer. `review_inferred`: captures that are inferred begin held; `followers`
+    decide what else follows from an order."""
 
     def __init__(
-        self, store: Store, policy: Policy, clock: Callable[[], Instant], *, review_inferred: bool = False
+        self,
+        store: Store,
+        policy: Policy,
+        clock: Callable[[], Instant],
+        *,
+        review_inferred: bool = False,
+        followers: Sequence[Follower] = (),
     ) -> None:
         self._store = store
+        self._followers = followers
         self._review_inferred = review_inferred
         self._policy = policy
         self._clock = clock
@@ -83,7 +91,9 @@ class Projector:
 
         def load_and_fold(tx: Transaction) -> Effects:
             now = self._clock()
-            telling = Telling(tx, records, now, review_inferred=self._review_inferred)
+            telling = Telling(
+                tx, records, now, review_inferred=self._review_inferred, followers=self._followers
+            )
             return _Batch(tx, records, self._policy, now, self._known, telling).fold()
 
         return await self._store.read(load_and_fold)

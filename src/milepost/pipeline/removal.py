@@ -14,6 +14,7 @@ from milepost.domain.record import Record, key_subject, subjects_of, told_or_not
 from milepost.domain.retention import Reason
 from milepost.pipeline.groups import Found, Key
 from milepost.pipeline.projector import KEY_REUSE
+from milepost.pipeline.telling import FOLLOWERS
 from milepost.store import Transaction
 
 FRESH = 1_000
@@ -87,7 +88,9 @@ def _remove(tx: Transaction, gone: Sequence[Found]) -> None:
     tx.views.remove([key for found in gone for key in found.view_keys])
     tx.views.unshare([order for found in gone for order in found.named("order/")])
     # What was told of them goes; captures stay, so that what comes later makes no second one.
-    tx.ledger.tell({key: b"" for found in gone for key in found.keys})
+    told = {key: b"" for found in gone for key in found.keys}
+    followed = {(bp, f"{name}/{subject}"): b"" for bp, subject in told for name in FOLLOWERS}
+    tx.ledger.tell(told | followed)
     tx.work.done([key for found in gone for key in found.keys])
     tx.attempts.forget(records)
     _unflag(tx, {records[position] for position in reused})

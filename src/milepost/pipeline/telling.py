@@ -9,12 +9,16 @@ The checkpoint `NAME` says up to which position was told. A batch that ends at o
 rebuild, which so writes views only, also one that goes on after a crash.
 
 A view that cannot be told of is listed as a failure and stops nothing; the next fold of it is compared anew.
+
+What else follows from an order that was folded anew (notifications, the accountant's rows) is its `Follower`'s: it
+compares with a standing of its own, and its rows are written with the rest.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import structlog
+from msgspec import Struct
 from msgspec.structs import replace
 
 from milepost.domain.capture import Capture
@@ -25,6 +29,10 @@ from milepost.pipeline.capturing import fold_captures, intent_record
 from milepost.store import FailedFold, NewRecord, Transaction
 
 NAME: Final = "telling"
+NOTICED: Final = "noticed"
+BOOKED: Final = "booked"
+FOLLOWERS: Final = (NOTICED, BOOKED)
+"""The names of every follower that there may be: notifications, the accountant's rows."""
 
 Key = tuple[str, str]
 """(business product, subject)."""
@@ -32,13 +40,46 @@ Key = tuple[str, str]
 log = structlog.get_logger()
 
 
+class Followed(Struct, frozen=True):
+    """What follows from one order: the standing to be kept, and rows that only the follower understands."""
+
+    standing: bytes
+    rows: Sequence[Any] = ()
+
+
+class Follower(Protocol):
+    """Decides what else follows from an order's view; stateless, pure but for `write`."""
+
+    name: str
+    """Its standings are kept under `{name}/{subject}`."""
+
+    def follow(
+        self, order: Mapping[str, Any], before: bytes | None, at: Instant, now: Instant
+    ) -> Followed | None:
+        """What follows from an order that was folded, given the standing that was kept; None: nothing changed.
+        `at` is when the newest fact became so."""
+        ...
+
+    def write(self, tx: Transaction, rows: Sequence[Any], now: Instant) -> None:
+        """Write the rows of a batch, in the transaction that commits its views."""
+        ...
+
+
 class Telling:
     """What one batch tells: gathered while it is folded, written by its effects."""
 
     def __init__(
-        self, tx: Transaction, records: Sequence[Record], now: Instant, *, review_inferred: bool = False
+        self,
+        tx: Transaction,
+        records: Sequence[Record],
+        now: Instant,
+        *,
+        review_inferred: bool = False,
+        followers: Sequence[Follower] = (),
     ) -> None:
         self._tx = tx
+        self._followers = followers
+        self._rows: dict[str, list[Any]] = {follower.name: [] for follower in followers}
         self._review_inferred = review_inferred
         self._now = now
         self._records = records
@@ -55,7 +96,7 @@ class Telling:
     def expect(self, fresh: Mapping[Key, Sequence[Record]], keys: Collection[Key]) -> None:
         """These will be folded: read what was last told of them. `fresh` are the batch's records by subject."""
         if self._active:
-            self._told |= self._tx.ledger.told(keys)
+            self._told |= self._tx.ledger.told([*keys, *self._followed(keys)])
             for key in keys:
                 if (records := fresh.get(key)) is not None:
                     self._newest[key] = max(record.published_at for record in records)
@@ -66,12 +107,20 @@ class Telling:
             at = self._at(key, _trackers_of(key[0], document))
             told, review = self._told.get(key), self._review_inferred
             self._tell(key, lambda: tell_order(document, told, at, self._now, review_inferred=review))
+            for follower in self._followers:
+                self._follow(follower, key, document, at)
 
     def tracker(self, key: Key, document: Mapping[str, Any]) -> None:
         """A tracker was folded anew."""
         if self._active:
             at = self._at(key, ())
             self._tell(key, lambda: tell_tracker(document, self._told.get(key), at))
+
+    def _followed(self, keys: Collection[Key]) -> Iterator[Key]:
+        """Where followers keep what they know of these."""
+        for product, subject in keys:
+            if subject.startswith("order/"):
+                yield from ((product, f"{follower.name}/{subject}") for follower in self._followers)
 
     def _at(self, key: Key, others: Iterable[Key]) -> Instant:
         """When the newest of the batch's records about this (or these) was published."""
@@ -84,15 +133,29 @@ class Telling:
             if said is None:
                 return
             intents = [intent_record(key[0], intent, self._now) for intent in said.intents]
-        except Exception as e:
-            log.exception("telling.failed", subject=key[1])
-            text = f"{type(e).__name__}: {e}"
-            self._failures.append(FailedFold(NAME, self._last, key[0], key[1], text, self._now))
+        except Exception as e:  # noqa: BLE001 - `_fail` logs and lists it
+            self._fail(NAME, key, e)
             return
         self._standings[key] = said.standing
         self._intents += intents
         self._births += said.births
         self._holds += said.holds
+
+    def _follow(self, follower: Follower, key: Key, document: Mapping[str, Any], at: Instant) -> None:
+        kept = (key[0], f"{follower.name}/{key[1]}")
+        try:
+            followed = follower.follow(document, self._told.get(kept), at, self._now)
+        except Exception as e:  # noqa: BLE001 - the same
+            self._fail(follower.name, key, e)
+            return
+        if followed is not None:
+            self._standings[kept] = followed.standing
+            self._rows[follower.name] += followed.rows
+
+    def _fail(self, consumer: str, key: Key, error: Exception) -> None:
+        log.exception("telling.failed", subject=key[1], consumer=consumer)
+        text = f"{type(error).__name__}: {error}"
+        self._failures.append(FailedFold(consumer, self._last, key[0], key[1], text, self._now))
 
     def settle(self) -> None:
         """Everything is folded: find the ids of the events that captures go back to."""
@@ -117,6 +180,9 @@ class Telling:
         tx.views.fail(self._failures)
         tx.ledger.tell(self._standings)
         tx.journal.set_checkpoint(NAME, self._last)
+        for follower in self._followers:
+            if rows := self._rows[follower.name]:
+                follower.write(tx, rows, self._now)
         fold_captures(tx, self._births, self._holds, self._intents, self._now)
 
 

@@ -5,7 +5,8 @@ The acknowledgement path touches `records` (with its two unique indexes on 16-by
 values (flags, business products, positions) are JSON text. Times are instants: milliseconds, UTC.
 
 The databases differ in little: what PostgreSQL needs more is `postgresql_metadata`, and its texts are `columns`'.
-What is told to others stands in `outward_tables`, and is named from here like the rest.
+What is told to others stands in `outward_tables`, what concerns people in `people_tables`; both are named from here
+like the rest.
 """
 
 from sqlalchemy import (
@@ -31,6 +32,16 @@ from milepost.sql.outward_tables import (
     replays,
     told,
 )
+from milepost.sql.people_tables import (
+    choices,
+    entries,
+    erased,
+    erasures,
+    notifications,
+    notifications_suppressed,
+    notifications_under_way,
+    periods,
+)
 
 __all__ = [
     "Text",
@@ -41,13 +52,21 @@ __all__ = [
     "breakers",
     "captures",
     "checkpoints",
+    "choices",
     "counters",
     "destinations",
+    "entries",
+    "erased",
+    "erasures",
     "failures",
     "journal_end",
     "leases",
     "messages",
     "metadata",
+    "notifications",
+    "notifications_suppressed",
+    "notifications_under_way",
+    "periods",
     "postgresql_metadata",
     "quarantine",
     "quarantine_bindings",

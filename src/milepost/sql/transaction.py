@@ -1,4 +1,4 @@
-"""The transaction that write and read functions work with: the eight parts on one connection."""
+"""The transaction that write and read functions work with: the parts of the store on one connection."""
 
 from functools import cached_property
 
@@ -6,10 +6,13 @@ from sqlalchemy import Connection
 
 from milepost.sql.append import InsertRecords
 from milepost.sql.attempts import SqlAttempts
+from milepost.sql.books import SqlBooks
 from milepost.sql.credentials import SqlCredentials
+from milepost.sql.erasures import SqlErasures
 from milepost.sql.journal import SqlJournal
 from milepost.sql.leases import SqlLeases
 from milepost.sql.ledger import SqlLedger
+from milepost.sql.notifications import SqlNotifications
 from milepost.sql.views import SqlViews
 from milepost.sql.volumes import SqlVolumes
 from milepost.sql.work import SqlWork
@@ -53,3 +56,15 @@ class SqlTransaction:
     @cached_property
     def volumes(self) -> SqlVolumes:
         return SqlVolumes(self.connection)
+
+    @cached_property
+    def notifications(self) -> SqlNotifications:
+        return SqlNotifications(self.connection)
+
+    @cached_property
+    def books(self) -> SqlBooks:
+        return SqlBooks(self.connection)
+
+    @cached_property
+    def erasures(self) -> SqlErasures:
+        return SqlErasures(self.connection)

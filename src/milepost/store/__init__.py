@@ -11,6 +11,8 @@ on one database (PostgreSQL) only one runs a write function at a time; appends g
 - **Attempts**: destinations, messages to them, every try to send one, and which endpoints are left alone.
 - **Ledger**: captures, and what subscribers were last told. Histories: no rebuild touches them.
 - **Volumes**: events by the hour.
+- **Notifications**: what shoppers are told, and what they chose. **Books**: the accountant's rows. Histories too.
+- **Erasures**: personal data that was, or is to be, taken out.
 - **Credentials**: API keys, hashed.
 - **Leases**: which of several hubs does what only one may do.
 
@@ -23,7 +25,9 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 from milepost.store.attempts import Attempts
+from milepost.store.books import Books
 from milepost.store.credentials import ApiKey, Credentials, Scope
+from milepost.store.erasures import Erasures
 from milepost.store.journal import (
     Arrival,
     ArrivalRow,
@@ -35,6 +39,7 @@ from milepost.store.journal import (
 )
 from milepost.store.leases import Lease, Leases
 from milepost.store.ledger import CaptureKey, Ledger
+from milepost.store.notifications import Notifications
 from milepost.store.views import FailedFold, Found, View, ViewKind, Views
 from milepost.store.volumes import Reached, VolumeKey, Volumes
 from milepost.store.work import Ask, Work
@@ -45,9 +50,11 @@ __all__ = [
     "ArrivalRow",
     "Ask",
     "Attempts",
+    "Books",
     "CaptureKey",
     "Counts",
     "Credentials",
+    "Erasures",
     "FailedFold",
     "Found",
     "Journal",
@@ -55,6 +62,7 @@ __all__ = [
     "Leases",
     "Ledger",
     "NewRecord",
+    "Notifications",
     "Quarantined",
     "Reached",
     "Receipt",
@@ -91,6 +99,12 @@ class Transaction(Protocol):
     def ledger(self) -> Ledger: ...
     @property
     def volumes(self) -> Volumes: ...
+    @property
+    def notifications(self) -> Notifications: ...
+    @property
+    def books(self) -> Books: ...
+    @property
+    def erasures(self) -> Erasures: ...
 
 
 class Store(Protocol):

@@ -10,10 +10,13 @@ from typing import Protocol
 
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
+from msgspec import Struct
 
 from milepost.domain.condition import Policy
 from milepost.domain.instant import Instant
+from milepost.domain.notification import KINDS
 from milepost.pipeline.retention import Retention
+from milepost.shopper.composing import Brand
 from milepost.store import Receipt, Store
 
 
@@ -55,6 +58,16 @@ def _ready() -> tuple[bool, dict[str, object]]:
     return True, {}
 
 
+class Shop(Struct, frozen=True):
+    """What shoppers meet when they are told of their orders."""
+
+    brand: Brand = Brand("Your shop", None, "#2457a6", None, None)
+    locale: str = "en"
+    """When nobody chose another."""
+    kinds: tuple[str, ...] = KINDS
+    """Kinds of notifications that are switched on."""
+
+
 @dataclass(frozen=True)
 class Context:
     """What the hub hands to the web floor."""
@@ -87,6 +100,11 @@ class Context:
     """What signs links to an order's status, the newest first; empty: there are no such links."""
     published: Callable[[], None] = _nothing
     """To be called after a write that changed destinations, messages or replays, so that the publisher looks now."""
+    shop: Shop = field(default_factory=Shop)
+    notifying: bool = False
+    """Whether shoppers are told."""
+    notified: Callable[[], None] = _nothing
+    """To be called after a write that made a notification due, so that the notifier looks now."""
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     """Set before the server stops, so that streams end; a server waits for its open responses first."""
     heartbeat_s: float = 15.0

@@ -40,7 +40,7 @@ MISSING_EVERY_MS = 5 * 60_000
 """What is missing changes slowly and is read from many records: a scrape in between tells what the last one found."""
 
 COUNTED_EVERY_MS = 60_000
-"""All messages there ever were are counted: a scrape in between tells what the last one found."""
+"""All messages and notifications there ever were are counted: a scrape in between tells what the last one found."""
 
 READINESS = "readiness"
 """The checkpoint that a readiness probe writes, to see that the database takes writes."""
@@ -107,6 +107,9 @@ class _Numbers(Struct):
     asks: dict[str, int]
     messages: dict[str, int]
     captures: dict[str, int]
+    notifications: dict[str, int]
+    suppressed: dict[int, int]
+    notifications_due: Instant | None
     roads: Measured
     missing: Looked
 
@@ -115,9 +118,15 @@ class _Collector(Collector):
     """One scrape's numbers, already read."""
 
     def __init__(
-        self, numbers: _Numbers, counters: Mapping[str, int], leases: Mapping[str, bool], version: str
+        self,
+        numbers: _Numbers,
+        counters: Mapping[str, int],
+        leases: Mapping[str, bool],
+        version: str,
+        now: Instant,
     ) -> None:
         self._numbers = numbers
+        self._now = now
         self._counters = counters
         self._leases = leases
         self._version = version
@@ -150,6 +159,16 @@ class _Collector(Collector):
         )
         yield _by_state("messages", "Messages to destinations, by state.", self._numbers.messages)
         yield _by_state("captures", "Payments that may be collected, by state.", self._numbers.captures)
+        yield _by_state("notifications", "Messages to shoppers, by state.", self._numbers.notifications)
+        suppressed = GaugeMetricFamily(
+            "milepost_notifications_suppressed",
+            "Messages to shoppers that were not sent, by the rule that did it.",
+            labels=["rule"],
+        )
+        for rule, count in sorted(self._numbers.suppressed.items()):
+            suppressed.add_metric([str(rule)], count)
+        yield suppressed
+        yield _behind(self._numbers.notifications_due, self._now)
         yield from _roads(self._numbers.roads.roads)
         yield from metrics_of(self._numbers.missing)
         process = CounterMetricFamily(
@@ -171,9 +190,7 @@ class _Collector(Collector):
         yield build
 
 
-def _counted(
-    last: tuple[Store, Instant, dict[str, int]] | None, store: Store, now: Instant
-) -> dict[str, int] | None:
+def _counted(last: tuple[Store, Instant, _Numbers] | None, store: Store, now: Instant) -> _Numbers | None:
     """What was counted in this store of late; None when that is too long ago."""
     if last is None or last[0] is not store or not 0 <= now - last[1] < COUNTED_EVERY_MS:
         return None
@@ -185,6 +202,15 @@ def _by_state(name: str, text: str, counts: Mapping[str, int]) -> Metric:
     for state, count in sorted(counts.items()):
         family.add_metric([state], count)
     return family
+
+
+def _behind(due: Instant | None, now: Instant) -> Metric:
+    """How late the notifier is."""
+    return GaugeMetricFamily(
+        "milepost_notifications_behind_seconds",
+        "For how long the notification that is due longest has been; 0 when none is.",
+        0 if due is None else max(0, now - due) / 1_000,
+    )
 
 
 def _roads(roads: Sequence[RoadUse]) -> Iterator[Metric]:
@@ -238,15 +264,18 @@ async def metrics(context: Hub, caller: Caller, state: State) -> Response[bytes]
 
     now, known = context.clock(), state.get("missing")
     kept: Looked | None = known[1] if known and 0 <= now - known[0] < MISSING_EVERY_MS else None
-    messages = _counted(state.get("messages"), context.store, now)
+    counted = _counted(state.get("counted"), context.store, now)
 
     def read(tx: Transaction) -> _Numbers:
         missing = kept or look_for_missing(tx, None, now)
         return _Numbers(
             tx.journal.counts(PROJECTOR),
             tx.work.count(),
-            tx.attempts.count() if messages is None else messages,
+            tx.attempts.count() if counted is None else counted.messages,
             tx.ledger.count_captures(),
+            tx.notifications.count() if counted is None else counted.notifications,
+            tx.notifications.suppressed() if counted is None else counted.suppressed,
+            tx.notifications.next_due(),
             look(tx, None, now).measured,
             missing,
         )
@@ -254,10 +283,10 @@ async def metrics(context: Hub, caller: Caller, state: State) -> Response[bytes]
     numbers = await context.store.read(read)
     if kept is None:
         state.missing = now, numbers.missing
-    if messages is None:
-        state.messages = context.store, now, numbers.messages
+    if counted is None:
+        state.counted = context.store, now, numbers
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collector(numbers, context.counters(), context.leases(), context.version))
+    registry.register(_Collector(numbers, context.counters(), context.leases(), context.version, now))
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 

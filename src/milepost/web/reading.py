@@ -17,6 +17,7 @@ from milepost.domain.capture import Capture, capture_id
 from milepost.domain.delivery import Delivery
 from milepost.domain.errors import Ambiguous, Invalid, NotFound
 from milepost.domain.instant import Instant, format_instant, parse_instant
+from milepost.domain.notification import Notification
 from milepost.domain.record import order_subject, tracker_subject
 from milepost.pipeline.projector import LoadedOrder, LoadedTracker, load_order, load_tracker
 from milepost.store import Ask, CaptureKey, Transaction, View, ViewKind
@@ -208,6 +209,15 @@ def capture_then(capture: Capture, as_of: Instant) -> Capture | None:
     sent_at = capture.sent_at if capture.sent_at is not None and capture.sent_at <= as_of else None
     reason = steps[-1].reason if steps[-1].state in ("HELD", "VOID", "FAILED") else ""
     return replace(capture, state=steps[-1].state, history=steps, sent_at=sent_at, reason=reason)
+
+
+def notification_then(notification: Notification, as_of: Instant) -> Notification | None:
+    """A notification as its history has it by then; None before it was decided."""
+    steps = tuple(step for step in notification.history if step.at <= as_of)
+    if not steps:
+        return None
+    last = steps[-1]
+    return replace(notification, state=last.state, history=steps, rule=last.rule, reason=last.reason)
 
 
 def _capture_summary(

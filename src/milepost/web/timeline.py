@@ -1,7 +1,8 @@
 """`/v1/orders/{orderId}/timeline`: everything that happened to an order, as a merchant shows it in its order history.
 
-Merged over the order, its deliveries and trackers, its captures, conditions and notes. It is put together when asked
-for, from the same facts that the folds read; the entries and their sentences are `domain.timeline`'s.
+Merged over the order, its deliveries and trackers, its captures, conditions, notes and notifications. It is put
+together when asked for, from the same facts that the folds read; the entries and their sentences are
+`domain.timeline`'s.
 """
 
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ from milepost.web.reading import (
     OrderId,
     capture_then,
     find_view,
+    notification_then,
     order_then,
     parse_as_of,
     respond,
@@ -50,8 +52,8 @@ async def get_timeline(
     after: After = None,
     limit: Limit = MAX_LIMIT,
 ) -> Response[Page[TimelineDocument]]:
-    """Everything that is known to have happened to the order, its packages and its payment, oldest first; notes too.
-    Nearly every order's fits one page."""
+    """Everything that is known to have happened to the order, its packages and its payment, oldest first; notes, and
+    what the shopper was told or was not, too. Nearly every order's fits one page."""
     reach, at = caller.reach(business_product_id), parse_as_of(as_of)
     size = page_size(limit)
     start = None if after is None else decode_cursor("timeline", after, tuple[SortKey, int])
@@ -68,6 +70,7 @@ def _timeline(tx: Transaction, view: View, as_of: Instant | None) -> list[Entry]
     loaded = order_then(tx, view, as_of)
     key = (view.business_product_id, view.id)
     captures = tx.ledger.captures_of_orders([key]).get(key, [])
+    told = tx.notifications.of_orders([key]).get(key, [])
     return timeline(
         loaded.facts,
         loaded.trackers,
@@ -75,6 +78,7 @@ def _timeline(tx: Transaction, view: View, as_of: Instant | None) -> list[Entry]
         loaded.order.deliveries,
         captures if as_of is None else [c for each in captures if (c := capture_then(each, as_of))],
         notes_of(tx, *key, as_of),
+        told if as_of is None else [n for each in told if (n := notification_then(each, as_of))],
     )
 
 

@@ -1,0 +1,102 @@
+"""The accountant's books on one connection."""
+
+from collections.abc import Collection, Sequence
+
+import msgspec
+from sqlalchemy import Connection, and_, or_, select, update
+
+from milepost.domain.accounting import Entry, Period
+from milepost.domain.instant import Instant
+from milepost.sql import schema
+from milepost.sql.statements import chunks, grouped, upsert, visible
+
+_e, _p = schema.entries.c, schema.periods.c
+_decode = msgspec.json.Decoder(Entry).decode
+
+
+class SqlBooks:
+    """`milepost.store.Books` in one transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def post(self, entries: Sequence[Entry]) -> None:
+        new = {entry.id: entry for entry in entries}
+        for chunk in chunks(sorted(new)):
+            for known in self._connection.execute(select(_e.id).where(_e.id.in_(chunk))).scalars():
+                del new[known]
+        rows = [
+            {
+                "id": entry.id,
+                "business_product_id": entry.business_product_id,
+                "order_id": entry.order_id,
+                "period": entry.posting_period,
+                "settles_at": entry.settles_at,
+                "document": msgspec.json.encode(entry),
+            }
+            for entry in new.values()
+        ]
+        if rows:
+            self._connection.execute(schema.entries.insert(), rows)
+
+    def of_orders(self, orders: Collection[tuple[str, str]]) -> dict[tuple[str, str], list[Entry]]:
+        found: dict[tuple[str, str], list[Entry]] = {}
+        for product, ids in grouped(sorted(orders)):
+            mine = (_e.business_product_id == product, _e.order_id.in_(ids))
+            statement = select(_e.document).where(*mine).order_by(_e.number)
+            for document in self._connection.execute(statement).scalars():
+                entry = _decode(document)
+                found.setdefault((product, entry.order_id), []).append(entry)
+        return found
+
+    def page(
+        self,
+        after: int,
+        limit: int,
+        business_products: Collection[str] | None,
+        period: str | None = None,
+    ) -> list[tuple[int, Entry]]:
+        mine = visible(_e.business_product_id, business_products)
+        statement = select(_e.number, _e.document).where(_e.number > after, mine)
+        if period is not None:
+            statement = statement.where(_e.period == period)
+        rows = self._connection.execute(statement.order_by(_e.number).limit(limit)).all()
+        return [(row.number, _decode(row.document)) for row in rows]
+
+    def to_settle(self, now: Instant, limit: int) -> list[Entry]:
+        statement = select(_e.document).where(_e.settles_at.is_not(None), _e.settles_at <= now)
+        rows = self._connection.execute(statement.order_by(_e.settles_at, _e.number).limit(limit)).scalars()
+        return [_decode(document) for document in rows]
+
+    def looked_at(self, ids: Collection[str]) -> None:
+        for chunk in chunks(sorted(ids)):
+            statement = update(schema.entries).where(_e.id.in_(chunk)).values(settles_at=None)
+            self._connection.execute(statement)
+
+    def closed(self, business_products: Collection[str]) -> set[tuple[str, str]]:
+        found: set[tuple[str, str]] = set()
+        for chunk in chunks(sorted(set(business_products))):
+            statement = select(_p.business_product_id, _p.period).where(_p.business_product_id.in_(chunk))
+            found.update((row.business_product_id, row.period) for row in self._connection.execute(statement))
+        return found
+
+    def close(self, period: Period) -> bool:
+        key = (period.business_product_id, period.period)
+        if key in self.closed({period.business_product_id}):
+            return False
+        row = {name: getattr(period, name) for name in Period.__struct_fields__}
+        upsert(self._connection, schema.periods, [row], ("business_product_id", "period"))
+        return True
+
+    def periods(
+        self, after: tuple[str, str], limit: int, business_products: Collection[str] | None
+    ) -> list[Period]:
+        product, name = after
+        above = or_(
+            _p.business_product_id > product, and_(_p.business_product_id == product, _p.period > name)
+        )
+        statement = select(schema.periods).where(above, visible(_p.business_product_id, business_products))
+        rows = self._connection.execute(
+            statement.order_by(_p.business_product_id, _p.period).limit(limit)
+        ).all()
+        return [Period(*row) for row in rows]

@@ -1,0 +1,90 @@
+"""Erasures on one connection, and the only rewriting of what is journalled that there is."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+import msgspec
+from sqlalchemy import Connection, literal, select, update
+
+from milepost.domain.erasure import Erasure
+from milepost.domain.instant import Instant
+from milepost.sql import schema
+from milepost.sql.statements import chunks, grouped, pack, unpack_texts, upsert, visible
+from milepost.store.erasures import Key
+
+_e, _x = schema.erasures.c, schema.erased.c
+_r, _q, _m, _a = schema.records.c, schema.quarantine.c, schema.messages.c, schema.attempts.c
+_decode = msgspec.json.Decoder(Erasure).decode
+
+
+class SqlErasures:
+    """`milepost.store.Erasures` in one transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def put(self, erasure: Erasure) -> None:
+        row = {
+            "id": erasure.id,
+            "business_product_id": erasure.business_product_id,
+            "state": erasure.state,
+            "document": msgspec.json.encode(erasure),
+        }
+        upsert(self._connection, schema.erasures, [row], ("id",))
+
+    def get(self, id: str) -> Erasure | None:
+        document = self._connection.execute(select(_e.document).where(_e.id == id)).scalar_one_or_none()
+        return None if document is None else _decode(document)
+
+    def unfinished(self, limit: int) -> list[Erasure]:
+        statement = select(_e.document).where(_e.state != "DONE").order_by(_e.number).limit(limit)
+        return [_decode(document) for document in self._connection.execute(statement).scalars()]
+
+    def page(
+        self, after: int, limit: int, business_products: Collection[str] | None
+    ) -> list[tuple[int, Erasure]]:
+        mine = visible(_e.business_product_id, business_products)
+        statement = select(_e.number, _e.document).where(_e.number > after, mine)
+        rows = self._connection.execute(statement.order_by(_e.number).limit(limit)).all()
+        return [(row.number, _decode(row.document)) for row in rows]
+
+    def mark(self, subjects: Mapping[Key, Instant]) -> None:
+        rows = [
+            {"business_product_id": product, "subject": subject, "erased_at": at}
+            for (product, subject), at in subjects.items()
+        ]
+        upsert(self._connection, schema.erased, rows, ("business_product_id", "subject"))
+
+    def erased(self, keys: Collection[Key]) -> dict[Key, Instant]:
+        found: dict[Key, Instant] = {}
+        for product, subjects in grouped(sorted(keys)):
+            mine = (_x.business_product_id == product, _x.subject.in_(subjects))
+            for row in self._connection.execute(select(schema.erased).where(*mine)).all():
+                found[product, row.subject] = Instant(row.erased_at)
+        return found
+
+    def any_erased(self) -> bool:
+        return (
+            self._connection.execute(select(literal(1)).select_from(schema.erased).limit(1)).first()
+            is not None
+        )
+
+    def rewrite(self, bodies: Mapping[int, bytes], flag: str) -> None:
+        for chunk in chunks(sorted(bodies)):
+            rows = self._connection.execute(select(_r.position, _r.flags).where(_r.position.in_(chunk))).all()
+            for position, packed in rows:
+                flags = dict.fromkeys((*(unpack_texts(packed) if packed else ()), flag))
+                values = {"body": bodies[position], "flags": pack(tuple(flags))}
+                self._connection.execute(update(schema.records).where(_r.position == position).values(values))
+
+    def rewrite_quarantined(self, bodies: Mapping[int, bytes]) -> None:
+        for number, body in bodies.items():
+            self._connection.execute(update(schema.quarantine).where(_q.id == number).values(body=body))
+
+    def blank_attempts(self, positions: Sequence[int]) -> int:
+        changed = 0
+        for chunk in chunks(positions):
+            about = select(_m.id).where(_m.position.in_(chunk))
+            told = (_a.response != "") | (_a.error != "")
+            statement = update(schema.attempts).where(_a.message_id.in_(about), told)
+            changed += self._connection.execute(statement.values(response="", error="")).rowcount
+        return changed

@@ -1,0 +1,128 @@
+"""Notifications, and what people chose about them, on one connection."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+import msgspec
+from sqlalchemy import Connection, and_, delete, func, or_, select
+
+from milepost.domain.instant import Instant
+from milepost.domain.notification import Notification, NotificationState, decode
+from milepost.sql import schema
+from milepost.sql.statements import chunks, grouped, upsert, visible
+
+_n, _c = schema.notifications.c, schema.choices.c
+# As literals, by which SQLite knows that the partial index fits: this is asked all the time.
+_UNDER_WAY = schema.notifications_under_way
+
+
+class SqlNotifications:
+    """`milepost.store.Notifications` in one transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def add(self, notifications: Sequence[Notification]) -> int:
+        new = {n.id: n for n in reversed(notifications)}
+        known = self.get(new)
+        self.put([n for n in notifications if n.id not in known and new[n.id] is n])
+        return len(new) - len(known)
+
+    def put(self, notifications: Sequence[Notification]) -> None:
+        rows = [
+            {
+                "id": n.id,
+                "business_product_id": n.business_product_id,
+                "order_id": n.order_id,
+                "state": n.state,
+                "due_at": n.due_at if n.lease_until is None else n.lease_until,
+                "rule": n.rule,
+                "document": msgspec.json.encode(n),
+            }
+            for n in notifications
+        ]
+        upsert(self._connection, schema.notifications, rows, ("id",))
+
+    def get(self, ids: Collection[str]) -> dict[str, Notification]:
+        found: dict[str, Notification] = {}
+        for chunk in chunks(sorted(ids)):
+            statement = select(_n.document).where(_n.id.in_(chunk))
+            for document in self._connection.execute(statement).scalars():
+                notification = decode(document)
+                found[notification.id] = notification
+        return found
+
+    def due(self, now: Instant, limit: int) -> list[Notification]:
+        statement = select(_n.document).where(_UNDER_WAY, _n.due_at <= now)
+        rows = self._connection.execute(statement.order_by(_n.due_at, _n.number).limit(limit)).scalars()
+        return [decode(document) for document in rows]
+
+    def next_due(self) -> Instant | None:
+        found = self._connection.execute(
+            select(_n.due_at).where(_UNDER_WAY).order_by(_n.due_at).limit(1)
+        ).scalar()
+        return None if found is None else Instant(found)
+
+    def of_orders(self, orders: Collection[tuple[str, str]]) -> dict[tuple[str, str], list[Notification]]:
+        found: dict[tuple[str, str], list[Notification]] = {}
+        for product, ids in grouped(sorted(orders)):
+            mine = (_n.business_product_id == product, _n.order_id.in_(ids))
+            statement = select(_n.document).where(*mine).order_by(_n.number)
+            for document in self._connection.execute(statement).scalars():
+                notification = decode(document)
+                found.setdefault((product, notification.order_id), []).append(notification)
+        return found
+
+    def page(
+        self,
+        after: int,
+        limit: int,
+        business_products: Collection[str] | None,
+        states: Collection[NotificationState] = (),
+    ) -> list[tuple[int, Notification]]:
+        mine = visible(_n.business_product_id, business_products)
+        statement = select(_n.number, _n.document).where(_n.number > after, mine)
+        if states:
+            statement = statement.where(_n.state.in_(sorted(states)))
+        rows = self._connection.execute(statement.order_by(_n.number).limit(limit)).all()
+        return [(row.number, decode(row.document)) for row in rows]
+
+    def count(self) -> dict[str, int]:
+        return dict(self._connection.execute(select(_n.state, func.count()).group_by(_n.state)).all())
+
+    def suppressed(self) -> dict[int, int]:
+        rows = select(_n.rule, func.count()).where(schema.notifications_suppressed).group_by(_n.rule)
+        return dict(self._connection.execute(rows).all())
+
+    def choices(self, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], bytes]:
+        found: dict[tuple[str, str], bytes] = {}
+        for product, recipients in grouped(sorted(keys)):
+            mine = (_c.business_product_id == product, _c.recipient.in_(recipients))
+            for row in self._connection.execute(select(schema.choices).where(*mine)).all():
+                found[product, row.recipient] = row.document
+        return found
+
+    def choose(self, choices: Mapping[tuple[str, str], bytes]) -> None:
+        rows = [
+            {"business_product_id": product, "recipient": recipient, "document": document}
+            for (product, recipient), document in choices.items()
+            if document
+        ]
+        upsert(self._connection, schema.choices, rows, ("business_product_id", "recipient"))
+        for product, recipients in grouped(sorted(key for key, document in choices.items() if not document)):
+            gone = (_c.business_product_id == product, _c.recipient.in_(recipients))
+            self._connection.execute(delete(schema.choices).where(*gone))
+
+    def choice_page(
+        self, after: tuple[str, str], limit: int, business_products: Collection[str] | None
+    ) -> list[tuple[tuple[str, str], bytes]]:
+        product, recipient = after
+        above = or_(
+            _c.business_product_id > product,
+            and_(_c.business_product_id == product, _c.recipient > recipient),
+        )
+        mine = visible(_c.business_product_id, business_products)
+        statement = select(schema.choices).where(above, mine)
+        rows = self._connection.execute(
+            statement.order_by(_c.business_product_id, _c.recipient).limit(limit)
+        ).all()
+        return [((row.business_product_id, row.recipient), row.document) for row in rows]
