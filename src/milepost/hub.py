@@ -89,8 +89,9 @@ def policy_of(config: Config) -> Policy:
 
 def projector_handler(config: Config, store: Store, clock: Callable[[], Instant]) -> Prepare:
     """The projector as this configuration runs it; `rebuild` uses the same."""
-    review, followers = config.captures_review_inferred, people.followers(config)
-    return Projector(store, policy_of(config), clock, review_inferred=review, followers=followers).prepare
+    policy, review = policy_of(config), config.captures_review_inferred
+    followers = people.followers(config)
+    return Projector(store, policy, clock, review_inferred=review, followers=followers).prepare
 
 
 def party_of(config: Config, program: str) -> Party:

@@ -6,24 +6,30 @@ Part of `hub`, which starts it. What each part does is in its own module of `pip
 from collections.abc import Callable, Mapping, Sequence
 
 from milepost.config import Config
-from milepost.domain.instant import SECOND, Instant
+from milepost.domain.business_calendar import BusinessCalendar
+from milepost.domain.instant import DAY, SECOND, Instant
 from milepost.domain.notification import CHANNELS, KINDS
 from milepost.domain.notification_policy import NotificationPolicy, quiet_hours_from
 from milepost.notifying import Notifying, brand_of, channels
+from milepost.pipeline.accountant import NAME as ACCOUNTANT
+from milepost.pipeline.accountant import Accountant
 from milepost.pipeline.background import Part
+from milepost.pipeline.booking import BookFollower
 from milepost.pipeline.noticing import Noticing, switch
 from milepost.pipeline.notifier import NAME as NOTIFIER
 from milepost.pipeline.telling import Follower
 from milepost.store import Store
 from milepost.web.context import Shop
 
-LEASES: tuple[str, ...] = (NOTIFIER,)
+LEASES: tuple[str, ...] = (NOTIFIER, ACCOUNTANT)
 """What only one hub on a database does at a time."""
 
 
 def followers(config: Config) -> Sequence[Follower]:
     """What follows from every order that is folded. `rebuild` uses the same."""
-    return [Noticing(notification_policy(config))] if config.notifications else []
+    origin = BusinessCalendar(config.origin_timezone or config.timezone).zone
+    booking = BookFollower(origin, int(config.accounting_settle_days * DAY))
+    return [booking, Noticing(notification_policy(config))] if config.notifications else [booking]
 
 
 def check(config: Config) -> None:
@@ -65,6 +71,7 @@ class People:
         self._config = config
         self._store = store
         self._clock = clock
+        self._accountant = Accountant(fenced(ACCOUNTANT), clock)
         self.notifying: Notifying | None = None
         """None while notifications are off."""
         if config.notifications:
@@ -72,9 +79,10 @@ class People:
 
     def parts(self) -> Sequence[Part]:
         """What runs behind the endpoints, and under which lease."""
-        if self.notifying is None:
-            return ()
-        return (Part(NOTIFIER, self.notifying.notifier.run, NOTIFIER),)
+        parts = [Part(ACCOUNTANT, self._accountant.run, ACCOUNTANT)]
+        if self.notifying is not None:
+            parts.append(Part(NOTIFIER, self.notifying.notifier.run, NOTIFIER))
+        return parts
 
     def notified(self) -> None:
         """One was made due: look now."""

@@ -4,6 +4,7 @@ Part of `Config`, which says where settings come from; `docs/settings.md` docume
 """
 
 from typing import Annotated
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode
@@ -89,6 +90,16 @@ class PeopleSettings(BaseSettings):
         description="Encrypts secrets at rest (`milepost keys new` makes one). Several separated by commas: the first"
         " encrypts, all decrypt. When not set, a file beside a SQLite database holds one.",
     )
+
+    @field_validator("origin_timezone")
+    @classmethod
+    def _zone(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                ZoneInfo(value)
+            except (ZoneInfoNotFoundError, ValueError, OSError) as e:
+                raise ValueError(f"{value!r} is no IANA zone, as in America/Los_Angeles") from e
+        return value
 
     @field_validator("notification_kinds", "notification_channels", mode="before")
     @classmethod

@@ -3,6 +3,7 @@
 import pytest
 
 pytest.register_assert_rewrite(
+    "tests.contract.accounting_contract",
     "tests.contract.attempts_contract",
     "tests.contract.journal_contract",
     "tests.contract.books_contract",

@@ -7,6 +7,7 @@ the files beside this one.
 from collections.abc import AsyncIterator
 
 import pytest
+from tests.contract.accounting_contract import AccountingContract
 from tests.contract.attempts_contract import AttemptsContract
 from tests.contract.books_contract import BooksContract
 from tests.contract.harness import Harness
@@ -28,6 +29,7 @@ class StoreContract(
     JournalContract,
     RoadsContract,
     BooksContract,
+    AccountingContract,
     ViewsContract,
     WorkContract,
     AttemptsContract,

@@ -264,6 +264,7 @@ async def test_a_hub_leads_everything_it_does_and_lets_go_before_the_database_is
         await until(leads, "it leads")
         said = (await get(url, "/readyz"))[1]["consumers"]["parts"]
         assert sorted(said) == [
+            "accountant",
             "hydration",
             "hydrator",
             "projector",

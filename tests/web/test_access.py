@@ -4,9 +4,11 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
+from tests.contract import accounting_contract
 from tests.web.told import tell
 from tests.web.world import ADMIN_KEY, World, one_delivery
 
+from milepost.domain.accounting import Period
 from milepost.domain.attempt import Attempt, Destination, Message, Replay
 from milepost.domain.capture import capture_id
 from milepost.domain.contact import Choices, write_choices
@@ -48,6 +50,8 @@ LISTS = {
     "/v1/captures",
     "/v1/notifications",
     "/v1/choices",
+    "/v1/accounting/entries",
+    "/v1/accounting/periods",
     "/v1/missing/overdue",
 }
 SUBSCRIBERS = {
@@ -83,6 +87,7 @@ OPERATE = (
         ("POST", f"{NOTIFICATION}/suppress"),
         ("PUT", "/v1/choices"),
         ("DELETE", "/v1/choices"),
+        ("POST", "/v1/accounting/periods/2024-12/close?businessProductId=bp-1"),
     }
 )
 ADMIN = SUBSCRIBERS_ADMIN | {
@@ -149,7 +154,14 @@ async def filled(world: World) -> World:
     ask = Ask("bp-1", "order/order-1", 0, Instant(world.now), 3, (1,), "gaveUp", "no answer")
     await world.store.write(lambda tx: tx.work.put([ask]))
     await world.store.write(_subscriber)
+    await world.store.write(lambda tx: _booked(tx, world.now))
     return world
+
+
+def _booked(tx: Transaction, now: Instant) -> None:
+    """A row of bp-1, and a month that is closed."""
+    tx.books.post([accounting_contract.entry()])
+    tx.books.close(Period("bp-1", "2024-11", now, "key_0001"))
 
 
 def _subscriber(tx: Transaction) -> None:

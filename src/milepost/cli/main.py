@@ -7,6 +7,7 @@ from typer.core import TyperGroup
 
 from milepost import __version__
 from milepost.cli import (
+    accounting,
     attempts,
     bench,
     captures,
@@ -75,6 +76,7 @@ for module in (
     explanation,
     captures,
     notifications,
+    accounting,
     notes,
     roads,
     subscribers,

@@ -21,7 +21,7 @@ Where a detail has an id of its own, the envelope's plays no part.
 from typing import Any, TypeVar
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import UNSET, Raw, Struct, UnsetType
 
 from milepost.domain.errors import Malformed
 from milepost.domain.event import BY_NAME as _CATALOGUE
@@ -135,10 +135,19 @@ class _Document(Struct, forbid_unknown_fields=True, rename="camel"):
     replay_name: str | None = msgspec.field(default=None, name="replay-name")
 
 
+class _Named(Struct, rename="camel"):
+    """A webhook body, or an EventBridge document with such a `detail`, as far as its id goes."""
+
+    event_id: str = ""
+    event_descriptor: str | UnsetType = UNSET
+    detail: "_Named | None" = None
+
+
 _DETAIL_KEYS = frozenset(_Detail.__struct_encode_fields__)
 _DOCUMENT_KEYS = frozenset(_Document.__struct_encode_fields__)
 _detail_decoder = msgspec.json.Decoder(_Detail)
 _document_decoder = msgspec.json.Decoder(_Document)
+_named_decoder = msgspec.json.Decoder(_Named)
 _raw_decoder = msgspec.json.Decoder(dict[str, Raw])
 
 
@@ -158,6 +167,16 @@ def parse_event(body: bytes) -> Event:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         # Unknown fields, or something wrong: the slow way round tells which.
         return _event(*_decode_with_unknown_fields(body))
+
+
+def event_id_of(body: bytes) -> str:
+    """The id alone of an event that `parse_event` can read, for a fraction of what reading it takes."""
+    try:
+        named = _named_decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return parse_event(body).event_id
+    detail = named.detail if named.event_descriptor is UNSET else None
+    return named.event_id if detail is None else detail.event_id
 
 
 def _bridge(document: _Document, extra: dict[str, Raw]) -> Bridge:

@@ -3,14 +3,23 @@
 from collections.abc import Collection, Sequence
 
 import msgspec
-from sqlalchemy import Connection, and_, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, or_, select, update
 
 from milepost.domain.accounting import Entry, Period
 from milepost.domain.instant import Instant
 from milepost.sql import schema
-from milepost.sql.statements import chunks, grouped, upsert, visible
+from milepost.sql.statements import chunks, grouped, insert_new, upsert, visible
 
 _e, _p = schema.entries.c, schema.periods.c
+_LOOK_AGAIN = (
+    update(schema.entries)
+    .where(
+        _e.business_product_id == bindparam("product"),
+        _e.order_id == bindparam("order"),
+        _e.id == bindparam("row"),
+    )
+    .values(settles_at=bindparam("at"))
+)
 _decode = msgspec.json.Decoder(Entry).decode
 
 
@@ -21,10 +30,6 @@ class SqlBooks:
         self._connection = connection
 
     def post(self, entries: Sequence[Entry]) -> None:
-        new = {entry.id: entry for entry in entries}
-        for chunk in chunks(sorted(new)):
-            for known in self._connection.execute(select(_e.id).where(_e.id.in_(chunk))).scalars():
-                del new[known]
         rows = [
             {
                 "id": entry.id,
@@ -34,10 +39,9 @@ class SqlBooks:
                 "settles_at": entry.settles_at,
                 "document": msgspec.json.encode(entry),
             }
-            for entry in new.values()
+            for entry in entries
         ]
-        if rows:
-            self._connection.execute(schema.entries.insert(), rows)
+        insert_new(self._connection, schema.entries, rows)
 
     def of_orders(self, orders: Collection[tuple[str, str]]) -> dict[tuple[str, str], list[Entry]]:
         found: dict[tuple[str, str], list[Entry]] = {}
@@ -68,10 +72,13 @@ class SqlBooks:
         rows = self._connection.execute(statement.order_by(_e.settles_at, _e.number).limit(limit)).scalars()
         return [_decode(document) for document in rows]
 
-    def looked_at(self, ids: Collection[str]) -> None:
-        for chunk in chunks(sorted(ids)):
-            statement = update(schema.entries).where(_e.id.in_(chunk)).values(settles_at=None)
-            self._connection.execute(statement)
+    def look_again(self, rows: Sequence[tuple[Entry, Instant | None]]) -> None:
+        changed = [
+            {"product": row.business_product_id, "order": row.order_id, "row": row.id, "at": when}
+            for row, when in rows
+        ]
+        if changed:
+            self._connection.execute(_LOOK_AGAIN, changed)
 
     def closed(self, business_products: Collection[str]) -> set[tuple[str, str]]:
         found: set[tuple[str, str]] = set()

@@ -69,9 +69,9 @@ entries = Table(
     sqlite_autoincrement=True,
 )
 """Rows of the accounting feed, which are never changed. `period` is the one that a row is posted to (YYYY-MM),
-`settles_at` when a provisional row is to be looked at, as long as it is the newest of its kind."""
-Index("entries_id", entries.c.id, unique=True)
-Index("entries_order", entries.c.business_product_id, entries.c.order_id)
+`settles_at` when a provisional row is to be looked at, as long as it is the newest of its kind. An id is found within
+its order: an index of ids alone would have every new row written to another page."""
+Index("entries_order", entries.c.business_product_id, entries.c.order_id, entries.c.id, unique=True)
 Index("entries_period", entries.c.business_product_id, entries.c.period, entries.c.number)
 _PROVISIONAL = text("settles_at IS NOT NULL")
 Index("entries_settles_at", entries.c.settles_at, sqlite_where=_PROVISIONAL, postgresql_where=_PROVISIONAL)

@@ -30,8 +30,8 @@ class Books(Protocol):
         """Provisional rows that are to be looked at by now, oldest first."""
         ...
 
-    def looked_at(self, ids: Collection[str]) -> None:
-        """These need not be looked at any more."""
+    def look_again(self, rows: Sequence[tuple[Entry, Instant | None]]) -> None:
+        """When each of these rows is to be looked at; None: not any more."""
         ...
 
     def closed(self, business_products: Collection[str]) -> set[tuple[str, str]]:

@@ -14,6 +14,7 @@ from litestar.types import Message, Scope
 from milepost.web import (
     attempts,
     authorizations,
+    books,
     captures,
     choices,
     events,
@@ -69,6 +70,7 @@ ROUTES = [
     *notification_preview.HANDLERS,
     *choices.HANDLERS,
     *unsubscribe.HANDLERS,
+    *books.HANDLERS,
     *tracking.HANDLERS,
     *events.HANDLERS,
     *roads.HANDLERS,

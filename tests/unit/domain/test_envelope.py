@@ -14,6 +14,7 @@ from milepost.domain.envelope import (
     MAX_DEPTH,
     Bridge,
     Event,
+    event_id_of,
     format_eventbridge,
     format_webhook,
     parse_event,
@@ -170,6 +171,7 @@ def formatted(parsed: Event) -> bytes:
 @pytest.mark.parametrize(("expected", "body"), CASES.values(), ids=CASES.keys())
 def test_reading(expected: Event, body: bytes) -> None:
     assert parse_event(body) == expected
+    assert event_id_of(body) == expected.event_id
 
 
 @pytest.mark.parametrize(("expected", "body"), CASES.values(), ids=CASES.keys())
@@ -397,6 +399,7 @@ def test_any_bytes_give_an_event_or_malformed(body: bytes) -> None:
     except Malformed as e:
         assert "field" in e.context  # noqa: PT017 - either outcome is fine, its shape is tested
         return
+    assert event_id_of(body) == found.event_id
     assert_round_trip(found)
 
 
@@ -417,6 +420,7 @@ def test_any_value_in_any_field_gives_an_event_or_malformed(
         found = parsed(body)
     except Malformed:
         return
+    assert event_id_of(json.dumps(body).encode()) == found.event_id
     assert_round_trip(found)
 
 

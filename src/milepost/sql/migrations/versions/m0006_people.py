@@ -80,8 +80,7 @@ def _books() -> None:
         sa.PrimaryKeyConstraint("number"),
         sqlite_autoincrement=True,
     )
-    op.create_index("entries_id", "entries", ["id"], unique=True)
-    op.create_index("entries_order", "entries", ["business_product_id", "order_id"])
+    op.create_index("entries_order", "entries", ["business_product_id", "order_id", "id"], unique=True)
     op.create_index("entries_period", "entries", ["business_product_id", "period", "number"])
     op.create_index(
         "entries_settles_at",
