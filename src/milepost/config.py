@@ -80,7 +80,9 @@ class Config(PeopleSettings):
     model_config = SettingsConfigDict(env_prefix="MILEPOST_", env_ignore_empty=True, extra="forbid")
 
     database_url: str = Field(
-        "sqlite:///milepost.db", description="Where the journal and the views are kept."
+        "sqlite:///milepost.db",
+        description="Where the journal and the views are kept.",
+        repr=False,  # a server's may have a password in it
     )
     host: str = Field("127.0.0.1", description="The address the hub listens on.")
     port: int = Field(8480, ge=0, le=65535, description="The port the hub listens on; 0 takes a free one.")

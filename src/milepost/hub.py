@@ -125,7 +125,7 @@ async def open_database(
     until = loop.time() + (wait_s if sql.is_shared(url) else 0.0)
     while True:
         try:
-            return await sql.open_store(url, clock=clock, owner=owner)
+            return await sql.open_store(url, clock=clock, owner=owner, encryption_key=config.encryption_keys)
         except StoreUnavailable as e:
             left = until - loop.time()
             if left <= 0:

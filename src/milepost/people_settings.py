@@ -101,6 +101,11 @@ class PeopleSettings(BaseSettings):
                 raise ValueError(f"{value!r} is no IANA zone, as in America/Los_Angeles") from e
         return value
 
+    @property
+    def encryption_keys(self) -> str | None:
+        """What seals secrets at rest, as it was set."""
+        return None if self.encryption_key is None else self.encryption_key.get_secret_value()
+
     @field_validator("notification_kinds", "notification_channels", mode="before")
     @classmethod
     def _listed(cls, value: object) -> object:

@@ -29,8 +29,9 @@ class SqliteHarness:
         """The files as they are on disk now, with the log that nobody has copied back."""
         self._crashes += 1
         copy = f"{name}-crashed-{self._crashes}"
-        for suffix in (".db", ".db-wal"):
-            shutil.copyfile(self._folder / f"{name}{suffix}", self._folder / f"{copy}{suffix}")
+        for suffix in (".db", ".db-wal", ".db.key"):
+            if (self._folder / f"{name}{suffix}").exists():
+                shutil.copyfile(self._folder / f"{name}{suffix}", self._folder / f"{copy}{suffix}")
         return await self.open(copy)
 
     @contextmanager

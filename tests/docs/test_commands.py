@@ -37,6 +37,8 @@ PAGES = (
     "docs/subscribers.md",
     "docs/timeline.md",
     "docs/missing-events.md",
+    "docs/secrets.md",
+    "docs/backup.md",
     "examples/README.md",
     "docs/sandbox.md",
 )
@@ -61,6 +63,8 @@ ENDS_WITH = {
         "the hub answers 400, which curl is told to fail at",
     ),
     "milepost serve": (1, "the file is held by the hub that runs already"),
+    "milepost restore": (1, "the hub of the pages has the database"),
+    "milepost keys rotate": (1, "the same"),
     "milepost doctor": (1, "there is a body in quarantine, as the pages have one posted"),
     "milepost retention --run": (1, "the hub of the pages keeps everything"),
     "milepost quarantine release": (1, "what is in quarantine there will never be readable"),

@@ -191,12 +191,16 @@ class Client:
             assert answer.status == status, await answer.text()
             return await answer.json(content_type=None)
 
-    async def numbers(self) -> dict[str, float]:
-        """`/metrics`, the samples without labels, by name."""
+    async def metrics(self) -> str:
+        """`/metrics` as it is."""
         headers = {"authorization": f"Bearer {KEY}"}
         async with self._http.get(f"{self.base}/metrics", headers=headers) as answer:
             assert answer.status == 200, await answer.text()
-            samples = re.findall(r"^(milepost_\w+) (\S+)$", await answer.text(), re.MULTILINE)
+            return await answer.text()
+
+    async def numbers(self) -> dict[str, float]:
+        """The samples of `/metrics` without labels, by name."""
+        samples = re.findall(r"^(milepost_\w+) (\S+)$", await self.metrics(), re.MULTILINE)
         return {name.removeprefix("milepost_"): float(value) for name, value in samples}
 
     async def sandbox(self, path: str, body: Document) -> Document:

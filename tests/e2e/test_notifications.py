@@ -25,7 +25,7 @@ from tests.unit.transports.receiver import Receiver
 
 from milepost.domain.contact import Choices
 from milepost.domain.errors import Misconfigured
-from milepost.domain.instant import MINUTE, SECOND, Instant
+from milepost.domain.instant import MINUTE, SECOND, Instant, format_instant
 from milepost.domain.notification import Notification
 from milepost.domain.webhook_signature import Secret, verify
 from milepost.hub import Hub, now
@@ -213,18 +213,14 @@ async def test_from_an_event_to_the_mail(tmp_path: Path) -> None:
     async with (
         MailServer() as server,
         running_sandbox(tmp_path / "sandbox") as base,
-        running_hub(tmp_path, base, **mailing(server, notification_hold_s=0)) as client,
+        running_hub(tmp_path, base, **mailing(server, notification_hold_s=1)) as client,
     ):
         customer = {"contact": {"name": "Ada", "email": EMAIL}}
-        pending = order("o-1", package("d-1", "PENDING", {"i-1": 1}, None)) | {"customer": customer}
-        await client.put_order("bp-1", pending)
-        resource = "businessProduct/bp-1/order/o-1/delivery/d-1"
-        created = event("ORDER_CREATED", "businessProduct/bp-1/order/o-1", "1")
-        await client.send(created)
-        await client.settled()
         moving = order("o-1", package("d-1", "IN_TRANSIT", {"i-1": 1}, None)) | {"customer": customer}
         await client.put_order("bp-1", moving)
-        await client.send(event("PACKAGE_DELIVERY_IN_TRANSIT", resource, "2"))
+        resource = "businessProduct/bp-1/order/o-1/delivery/d-1"
+        happened = format_instant(now())
+        await client.send(event("PACKAGE_DELIVERY_IN_TRANSIT", resource, "1", eventTime=happened))
         (mail,) = await server.got(1, WAIT_S)
         assert mail.recipients == (EMAIL,)
         assert "Title of i-1" in mail.text
@@ -235,6 +231,10 @@ async def test_from_an_event_to_the_mail(tmp_path: Path) -> None:
             return (await client.hub.store.read(lambda tx: tx.notifications.count())).get("SENT") == 1
 
         await until(recorded, "it is recorded")
+        page = await client.metrics()
+        assert 'milepost_notifications{state="SENT"} 1.0' in page
+        assert 'milepost_process_total{name="notifier.sent"} 1.0' in page
+        assert EMAIL not in page
 
 
 @pytest.mark.parametrize(

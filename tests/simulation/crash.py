@@ -259,7 +259,7 @@ async def check(hub: HubProcess, sender: Sender) -> None:
     for leftover in hub.folder.glob("copy.db*"):
         leftover.unlink()
     await asyncio.to_thread(sql.copy_database, hub.database_url, copy_url)
-    copy = await sql.open_store(copy_url, clock=now, owner="check")
+    copy = await sql.open_store(copy_url, clock=now, owner="check", sealed=True)
     try:
         there: dict[str, set[int]] = {}
         wanted: dict[tuple[str, str], int] = {}

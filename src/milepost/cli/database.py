@@ -105,13 +105,15 @@ async def _rebuild(config: "Config") -> int:
     start_logging("warning")
     calm_collector()
 
-    store = await sql.open_store(config.database_url, clock=now, owner="milepost rebuild")
+    store = await sql.open_store(
+        config.database_url, clock=now, owner="milepost rebuild", encryption_key=config.encryption_keys
+    )
     party = party_of(config, "milepost rebuild")
     holders = {name: LeaseHolder(store, name, party, now) for name in LEASES}
     fenced = Fenced(store, holders[NAME])
     try:
         total = await store.read(lambda tx: tx.journal.last_position())
-        with _progress() as bar:
+        with progress() as bar:
             task = bar.add_task("rebuild", total=total)
             async with AsyncExitStack() as leases:
                 for holder in holders.values():
@@ -139,6 +141,16 @@ async def _lead(leases: AsyncExitStack, holder: "LeaseHolder") -> None:
 
 async def _verify(config: "Config") -> "tuple[list[Difference], int]":
     from milepost import sql
+
+    with tempfile.TemporaryDirectory(prefix="milepost-verify-") as folder:
+        url = f"sqlite:///{Path(folder) / 'copy.db'}"
+        await asyncio.to_thread(sql.copy_database, config.database_url, url)
+        return await verify_copy(config, url)
+
+
+async def verify_copy(config: "Config", url: str) -> "tuple[list[Difference], int]":
+    """Where the views of a copy differ from a rebuild of it, and at which position. The copy is used up."""
+    from milepost import sql
     from milepost.cli.serve import start_logging
     from milepost.hub import calm_collector, now, projector_handler
     from milepost.pipeline.projector import NAME
@@ -146,25 +158,20 @@ async def _verify(config: "Config") -> "tuple[list[Difference], int]":
 
     start_logging("warning")
     calm_collector()
-
-    with tempfile.TemporaryDirectory(prefix="milepost-verify-") as folder:
-        url = f"sqlite:///{Path(folder) / 'copy.db'}"
-        await asyncio.to_thread(sql.copy_database, config.database_url, url)
-        copy = await sql.open_store(url, clock=now, owner="milepost rebuild --verify")
-        try:
-            position = await copy.read(lambda tx: tx.journal.checkpoint(NAME))
-            with _progress() as bar:
-                task = bar.add_task("verify", total=position)
-                handler = projector_handler(config, copy, now)
-                differences = await verify(
-                    copy, handler, now, progress=lambda at: bar.update(task, completed=at)
-                )
-            return differences, position
-        finally:
-            await copy.close()
+    copy = await sql.open_store(url, clock=now, owner="milepost rebuild --verify", sealed=True)
+    try:
+        position = await copy.read(lambda tx: tx.journal.checkpoint(NAME))
+        with progress() as bar:
+            task = bar.add_task("verify", total=position)
+            handler = projector_handler(config, copy, now)
+            differences = await verify(copy, handler, now, progress=lambda at: bar.update(task, completed=at))
+        return differences, position
+    finally:
+        await copy.close()
 
 
-def _progress() -> Progress:
+def progress() -> Progress:
+    """How far a command is, on standard error."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),

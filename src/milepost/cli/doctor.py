@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from milepost.config import Config
-    from milepost.sql import Holder, Server
+    from milepost.sql import Holder, Server, Standing
     from milepost.store import Lease
 
 LOW_SPACE_BYTES = 500 * 1024 * 1024
@@ -104,7 +104,9 @@ async def _database(config: "Config") -> list[Finding]:
     from milepost.pipeline.projector import NAME
 
     try:
-        seen = await asyncio.to_thread(sql.inspect, config.database_url, NAME)
+        seen = await asyncio.to_thread(
+            sql.inspect, config.database_url, NAME, encryption_key=config.encryption_keys
+        )
     except MilepostError as e:
         return [Finding("database", False, e.detail, "check MILEPOST_DATABASE_URL")]
     findings = []
@@ -125,6 +127,8 @@ async def _database(config: "Config") -> list[Finding]:
     restore = "stop the hubs, keep what is there, restore a copy, then `milepost rebuild`"
     unsound = "; ".join(seen.problems)
     findings.append(Finding("integrity", not seen.problems, unsound or "sound", restore))
+    if seen.secrets is not None:
+        findings.append(_secrets(seen.secrets, seen.open_key_file))
     if seen.counts is not None:
         findings.append(_leases(seen.leases))
         findings.extend(_books(seen.counts, seen.asks))
@@ -169,6 +173,21 @@ def _server(server: "Server") -> list[Finding]:
             "a hub takes up to seven, a command beside it two: raise max_connections, or end what needs none",
         ),
     ]
+
+
+def _secrets(standing: "Standing", open_key_file: Path | None) -> Finding:
+    """How secrets are kept."""
+    wrong = [f"key {one} is missing" for one in standing.missing]
+    wrong += [f"{row} was altered" for row in standing.altered]
+    if standing.exposed:
+        wrong.append(f"{standing.exposed} are in clear")
+    if open_key_file is not None:
+        wrong.append(f"others can read {open_key_file}, which is to be chmod 600")
+    by = ", ".join(f"{rows} by key {key}" for key, rows in standing.sealed.items())
+    mend = "set MILEPOST_ENCRYPTION_KEY, every key that sealed something in it; milepost keys status"
+    return Finding(
+        "secrets", not wrong, "; ".join(wrong) or (f"sealed, {by}" if by else "none are kept"), mend
+    )
 
 
 def _leases(leases: "Sequence[Lease]") -> Finding:

@@ -9,11 +9,13 @@ from milepost import __version__
 from milepost.cli import (
     accounting,
     attempts,
+    backup,
     bench,
     captures,
     database,
     doctor,
     explanation,
+    keys,
     listen,
     missing,
     notes,
@@ -47,7 +49,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Buy with Prime package events: kept, counted once, explained.\n\n"
     "Commands speak to a running hub by HTTP (MILEPOST_URL, MILEPOST_API_KEY), except migrate, rebuild, "
-    "receive and doctor, which open the database.",
+    "keys, backup, restore, receive and doctor, which open the database.",
 )
 
 
@@ -83,6 +85,8 @@ for module in (
     attempts,
     missing,
     retention,
+    backup,
+    keys,
     database,
     doctor,
     bench,

@@ -119,6 +119,7 @@ def sandbox(
         host=host,
         port=port,
         database_url=database,
+        encryption_key=given.encryption_keys,
         seed=seed,
         speed=speed,
         orders=orders,

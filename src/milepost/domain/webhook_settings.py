@@ -14,7 +14,7 @@
 Other keys are somebody else's and ignored. `msgspec.json.encode` of `WebhookSettings` is what the store keeps.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -81,3 +81,16 @@ class WebhookSettings(Struct, frozen=True):
     signature: Literal["amazon"] | StandardSignature | None = None
     headers: tuple[Pair, ...] = ()
     """Headers to send beside ours, or in their place."""
+
+
+def has_secrets(settings: bytes) -> bool:
+    """Whether a destination's settings, of any kind, hold something that nobody else may know. In doubt they do."""
+    try:
+        decoded: Any = msgspec.json.decode(settings)
+    except msgspec.DecodeError:
+        return bool(settings)
+    if not isinstance(decoded, dict):
+        return True
+    auth, signature = decoded.get("auth"), decoded.get("signature")
+    credentials = auth.values() if isinstance(auth, dict) else [auth]
+    return any([*credentials, decoded.get("headers")]) or signature not in (None, "amazon")

@@ -44,6 +44,10 @@ LOOK: Final = 32
 """Most that are judged in one write."""
 OLDEST: Final = 3 * DAY
 """What waited so long after its hold (a channel that was out, a hub that was off) is no news any more (rule 7)."""
+ASKED: Final = 5 * MINUTE
+"""How often is looked whether the API has told who ordered something."""
+ANSWERED: Final = DAY
+"""After so long nobody will."""
 PUZZLED: Final = HOUR
 """When one that cannot be judged is looked at again."""
 SCHEDULES: Final[Mapping[Channel, Schedule]] = {
@@ -163,6 +167,8 @@ class Outbox:
         except Exception as e:  # noqa: BLE001 - one that cannot be judged stops no other; it is logged
             log_without_text("notifier.not_judged", mine, e)
             return Postpone(Instant(now + PUZZLED), 0, f"the rules failed: {type(e).__name__}")
+        if _is_unanswered(standing, decision) and now - mine.decided_at < ANSWERED:
+            return Postpone(Instant(now + ASKED), 16, "who ordered it is not known yet")
         if isinstance(decision, Send) and _may_repeat(mine, decision):
             return Suppress(
                 15, f"the {mine.channel} may have told it; by {decision.channel} it could be twice"
@@ -292,6 +298,13 @@ def _set_aside(
     counts["postponed"] += 1
     due_at = max(decision.until, Instant(now + 1))
     return move(mine, "postpone", now, BY, rule=rule, reason=reason, due_at=due_at)
+
+
+def _is_unanswered(standing: _Standing, decision: Decision) -> bool:
+    """Whether there is nobody to tell (rule 16) only because no answer of the API has named anybody so far: an event
+    is folded before that, and the API may be out for longer than a hold."""
+    nobody = isinstance(decision, Suppress) and decision.rule == 16
+    return nobody and standing.order is not None and standing.order.get("customer") is None
 
 
 def _may_repeat(mine: Notification, decision: Send) -> bool:

@@ -66,6 +66,8 @@ class SandboxConfig(Struct, frozen=True, kw_only=True):
     """The one that all of them live; by default each package draws its own."""
     client_id: str = "sandbox"
     client_secret: str = "sandbox"
+    encryption_key: str | None = None
+    """Seals what is kept of secrets; by default a file beside the database holds the key."""
     hub_url: str | None = None
     """The webhook to publish to, whole: http://127.0.0.1:8480/webhooks/buy-with-prime."""
     username: str | None = None
@@ -94,6 +96,10 @@ class SandboxConfig(Struct, frozen=True, kw_only=True):
     """When an endpoint is left alone, and for how long: shorter than in production, since whoever restarts a handler
     waits for it."""
 
+    def __repr__(self) -> str:
+        """Without the secrets in it."""
+        return f"SandboxConfig({self.host}:{self.port}, seed {self.seed})"
+
 
 class Sandbox:
     """One local Buy with Prime. `open` takes the database's lock, `run` serves until stopped, `close` lets go."""
@@ -114,7 +120,9 @@ class Sandbox:
             raise Misconfigured("a speed is not below 0, a rate is 0 to 1")
         allow = (*LOOPBACK, *config.egress_allow)
         networks(allow)
-        self.store: Store = await open_store(config.database_url, owner="milepost sandbox")
+        self.store: Store = await open_store(
+            config.database_url, owner="milepost sandbox", encryption_key=config.encryption_key
+        )
         self.signing = SigningKeys(self.store)
         await self.signing.open()
         self.sender = WebhookSender(real_now, allow=allow, signer=self.signing.signer)

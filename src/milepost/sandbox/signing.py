@@ -3,8 +3,8 @@
     GET  /jwks.json                      the public keys, as at api.buywithprime.amazon.com: the next one too
     POST /sandbox/signing-keys/rotate    sign with the next key from now on
 
-The scheme is `transports.request_signature`'s. The private keys lie in the sandbox's own database, which only its
-owner may read: they prove nothing to anybody but handlers that were told to trust this sandbox.
+The scheme is `transports.request_signature`'s. The private keys lie in the sandbox's own database, sealed, which
+only its owner may read: they prove nothing to anybody but handlers that were told to trust this sandbox.
 """
 
 import msgspec

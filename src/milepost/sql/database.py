@@ -12,6 +12,7 @@ from milepost.domain.instant import Instant
 from milepost.sql import migrations, sqlite_database
 from milepost.sql.inspection import Inspection
 from milepost.sql.postgresql import address_of, is_address
+from milepost.sql.secrets import given_keys
 from milepost.sql.sqlite import BUSY_TIMEOUT
 from milepost.sql.sqlite_database import real_clock
 
@@ -37,17 +38,30 @@ async def open_store(
     migrate: bool = True,
     read_only: bool = False,
     busy_timeout: int = BUSY_TIMEOUT,
+    encryption_key: str | None = None,
+    sealed: bool = False,
 ) -> "Store":
     """Open the database of `url` (`sqlite:///milepost.db`, `postgresql://…`), migrating it unless told not to.
 
     A SQLite file is created, too. `owner` and `clock` label its lock, or PostgreSQL's connections; `busy_timeout` is
-    how long, in milliseconds, a lock that somebody else has is waited for, or a server that is gone. Raises
-    `StoreLocked` when another hub holds a file (not with `read_only`), `Misconfigured` for a URL, a schema or a
-    server that cannot be used, `StoreUnavailable` when the file or the server cannot be reached.
+    how long, in milliseconds, a lock that somebody else has is waited for, or a server that is gone.
+
+    Secrets are sealed by the keys of `encryption_key`, which is the setting, or of a SQLite database's key file, and
+    what lies in clear is sealed at once; `sealed` leaves them as they are and needs no key: for a copy, by which
+    nobody is told anything. Raises `StoreLocked` when another hub holds a file (not with `read_only`),
+    `Misconfigured` for a URL, a schema, a key or a server that cannot be used, `StoreUnavailable` when it cannot be
+    reached.
     """
+    keys = None if sealed else given_keys(encryption_key)
     if not is_address(url):
         return await sqlite_database.open_store(
-            url, clock=clock, owner=owner, migrate=migrate, read_only=read_only, busy_timeout=busy_timeout
+            url,
+            clock=clock,
+            owner=owner,
+            migrate=migrate,
+            read_only=read_only,
+            busy_timeout=busy_timeout,
+            keys=keys,
         )
     from milepost.sql.postgres_database import require_driver
 
@@ -55,7 +69,13 @@ async def open_store(
     from milepost.sql.postgres_store import open_postgres
 
     return await open_postgres(
-        url, clock=clock, owner=owner, migrate=migrate, read_only=read_only, patience_ms=busy_timeout
+        url,
+        clock=clock,
+        owner=owner,
+        migrate=migrate,
+        read_only=read_only,
+        patience_ms=busy_timeout,
+        keys=keys,
     )
 
 
@@ -93,10 +113,14 @@ def copy_database(source: str, target: str) -> None:
     postgres_copy.copy(source, target)
 
 
-def inspect(url: str, projector: str = "projector", *, check: bool = True) -> Inspection:
-    """Look at a database beside whoever uses it: schema, holders, damage (`check`; it may read all), counts."""
+def inspect(
+    url: str, projector: str = "projector", *, check: bool = True, encryption_key: str | None = None
+) -> Inspection:
+    """Look at a database beside whoever uses it: schema, holders, damage (`check`; it may read all), counts, and how
+    secrets are kept."""
+    keys = given_keys(encryption_key)
     if not is_address(url):
-        return sqlite_database.inspect(url, projector, check=check)
+        return sqlite_database.inspect(url, projector, check=check, keys=keys)
     from milepost.sql import postgres_inspection
 
-    return postgres_inspection.inspect(url, projector, check=check)
+    return postgres_inspection.inspect(url, projector, check=check, keys=keys)

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable
 from typing import Any
 
+import structlog
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -18,9 +19,16 @@ from sqlalchemy import (
 
 from milepost.domain.attempt import Attempt, Destination
 from milepost.domain.instant import Instant
+from milepost.domain.webhook_settings import has_secrets
 from milepost.sql import schema
+from milepost.sql.sealed_rows import destination_place
+from milepost.sql.secrets import Altered, Secrets
 from milepost.sql.statements import chunks, pack, unpack_texts, upsert
 
+log = structlog.get_logger()
+
+_NOTHING = b'{"url":"","bus":"","region":"","source":""}'
+"""Settings of either kind that lead nowhere."""
 _d, _m, _b, _r = schema.destinations.c, schema.messages.c, schema.breakers.c, schema.replays.c
 _ALL = select(schema.destinations)
 # SQLite uses a partial index only where the statement itself, not a bound value, repeats its condition.
@@ -50,8 +58,9 @@ _FAILING = (
 class SqlDestinations:
     """The part of `milepost.store.Attempts` that is about destinations."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, secrets: Secrets) -> None:
         self._connection = connection
+        self._secrets = secrets
 
     def destinations_version(self) -> tuple[int, int]:
         count, changes = self._connection.execute(_VERSION).one()
@@ -65,10 +74,16 @@ class SqlDestinations:
 
     def put_destination(self, destination: Destination) -> None:
         self._changed()
+        before, settings = self.destination(destination.id), destination.settings
+        # Without a key what lies in clear may stay so; nothing new is added to it.
+        new = before is None or before.settings != settings
+        sealed = self._secrets.seal(
+            destination_place(destination.id), settings, secret=new and has_secrets(settings)
+        )
         row = {
             "id": destination.id,
             "kind": destination.kind,
-            "settings": destination.settings,
+            "settings": sealed,
             "event_types": pack(destination.event_types),
             "business_product_id": destination.business_product_id,
             "enabled": destination.enabled,
@@ -83,7 +98,6 @@ class SqlDestinations:
             "failing_since": destination.failing_since,
             "created_at": destination.created_at,
         }
-        before = self.destination(destination.id)
         upsert(self._connection, schema.destinations, [row], ("id",))
         if before is None or before.enabled != destination.enabled:
             self._move(destination.id, destination.enabled)
@@ -95,13 +109,13 @@ class SqlDestinations:
 
     def destinations(self, after: str, limit: int) -> list[Destination]:
         statement = _ALL.where(_d.id > after).order_by(_d.id).limit(limit)
-        return [_destination(row) for row in self._connection.execute(statement).all()]
+        return [self._destination(row) for row in self._connection.execute(statement).all()]
 
     def destinations_of(self, ids: Collection[str]) -> dict[str, Destination]:
         found: dict[str, Destination] = {}
         for chunk in chunks(sorted(ids)):
             rows = self._connection.execute(_ALL.where(_d.id.in_(chunk))).all()
-            found.update((row.id, _destination(row)) for row in rows)
+            found.update((row.id, self._destination(row)) for row in rows)
         return found
 
     def remove_destination(self, id: str, at: Instant | None = None) -> None:
@@ -175,23 +189,30 @@ class SqlDestinations:
     def _disabled(self) -> set[str]:
         return set(self._connection.execute(_DISABLED).scalars())
 
+    def _destination(self, row: Row[*tuple[Any, ...]]) -> Destination:
+        return Destination(
+            row.id,
+            row.kind,
+            self._opened(row.id, row.settings),
+            unpack_texts(row.event_types),
+            row.business_product_id,
+            row.enabled,
+            row.endpoint,
+            row.reason,
+            row.name,
+            row.form,
+            row.filter,
+            row.ordered,
+            row.rate,
+            row.after,
+            row.failing_since,
+            row.created_at,
+        )
 
-def _destination(row: Row[*tuple[Any, ...]]) -> Destination:
-    return Destination(
-        row.id,
-        row.kind,
-        row.settings,
-        unpack_texts(row.event_types),
-        row.business_product_id,
-        row.enabled,
-        row.endpoint,
-        row.reason,
-        row.name,
-        row.form,
-        row.filter,
-        row.ordered,
-        row.rate,
-        row.after,
-        row.failing_since,
-        row.created_at,
-    )
+    def _opened(self, id: str, settings: bytes) -> bytes:
+        """Its settings. By those that somebody altered nothing can be sent; everybody else goes on."""
+        try:
+            return self._secrets.open(destination_place(id), settings)
+        except Altered as e:
+            log.error("store.secret_altered", destination=id, error=str(e))
+            return _NOTHING

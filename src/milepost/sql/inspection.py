@@ -4,9 +4,14 @@ from pathlib import Path
 
 from msgspec import Struct
 from msgspec.structs import replace
+from sqlalchemy import Connection
 
+from milepost.sql.append import InsertRecords
 from milepost.sql.lock import Holder
-from milepost.store import Counts, Lease, Transaction
+from milepost.sql.sealed_rows import Standing, standing
+from milepost.sql.secrets import Secrets
+from milepost.sql.transaction import SqlTransaction
+from milepost.store import Counts, Lease
 
 
 class Server(Struct, frozen=True):
@@ -38,8 +43,12 @@ class Inspection(Struct, frozen=True):
     asks: dict[str, int] = {}
     """Hydration's, by state."""
     leases: tuple[Lease, ...] = ()
+    secrets: Standing | None = None
+    """How they are kept; None like `counts`."""
     size: int = 0
     """Bytes on disk, without the log."""
+    open_key_file: Path | None = None
+    """SQLite's key file, where others than its owner may read it."""
     file: Path | None = None
     """SQLite's."""
     holder: Holder | None = None
@@ -48,8 +57,15 @@ class Inspection(Struct, frozen=True):
     """PostgreSQL's."""
 
 
-def with_books(seen: Inspection, tx: Transaction, projector: str) -> Inspection:
+def with_books(
+    seen: Inspection, connection: Connection, insert: InsertRecords, secrets: Secrets, projector: str
+) -> Inspection:
     """The same with what the tables say."""
+    tx = SqlTransaction(connection, insert, secrets)
     return replace(
-        seen, counts=tx.journal.counts(projector), asks=tx.work.count(), leases=tuple(tx.leases.all())
+        seen,
+        counts=tx.journal.counts(projector),
+        asks=tx.work.count(),
+        leases=tuple(tx.leases.all()),
+        secrets=standing(connection, secrets),
     )

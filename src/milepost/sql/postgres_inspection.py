@@ -10,7 +10,7 @@ from milepost.sql.append import Row
 from milepost.sql.inspection import Inspection, Server, with_books
 from milepost.sql.postgres_database import check_server, run
 from milepost.sql.postgresql import address_of
-from milepost.sql.transaction import SqlTransaction
+from milepost.sql.secrets import Key, Secrets
 
 # As a hub's own connections have it, which set what they can.
 _SERVER = (
@@ -33,7 +33,7 @@ _UNLOGGED = (
 _ENDS = "SELECT (SELECT position FROM journal_end), (SELECT coalesce(max(position), 0) FROM records)"
 
 
-def inspect(url: str, projector: str, *, check: bool) -> Inspection:
+def inspect(url: str, projector: str, *, check: bool, keys: Sequence[Key]) -> Inspection:
     """`check` compares the end of the journal with its last record, and looks for what a server lost or left."""
     where = address_of(url)
 
@@ -45,7 +45,7 @@ def inspect(url: str, projector: str, *, check: bool) -> Inspection:
             seen = Inspection(where.shown, True, version, newest, size=size, server=server)
             if version != newest:
                 return seen
-            seen = with_books(seen, SqlTransaction(connection, _insert_nothing), projector)
+            seen = with_books(seen, connection, _insert_nothing, Secrets(keys), projector)
             return replace(seen, problems=_problems(connection)) if check else seen
 
     return run(where, look)

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import TypeVar
 from uuid import uuid4
 
+import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from milepost.domain.errors import StoreUnavailable
@@ -24,9 +25,13 @@ from milepost.sql.postgres_listening import Listener
 from milepost.sql.postgres_session import Session, WritingSession
 from milepost.sql.postgres_worker import ReadWorker, WriteWorker
 from milepost.sql.postgresql import Address, address_of, engine_of
+from milepost.sql.sealed_rows import Standing, reseal, standing
+from milepost.sql.secrets import SETTING, Key, Secrets
+from milepost.sql.transaction import SqlTransaction
 from milepost.store import Arrival, Receipt, Transaction
 
 T = TypeVar("T")
+log = structlog.get_logger()
 
 READERS = 4
 
@@ -42,28 +47,53 @@ async def open_postgres(
     migrate: bool,
     read_only: bool,
     patience_ms: int,
+    keys: Sequence[Key] | None = (),
 ) -> "PostgresStore":
     """Open the database of `url`, creating and migrating its schema unless told not to.
 
     `owner` is what the server shows the connections as. `clock` is not needed: what has a time here has the server's.
-    `patience_ms` is how long a call waits for a database that is away, and for another process's lock. Raises
+    `patience_ms` is how long a call waits for a database that is away, and for another process's lock; without `keys`
+    (None) secrets stay sealed, and nothing is looked at. Raises
     `Misconfigured` for an address or a schema that cannot be used, `StoreUnavailable` when there is no server."""
     address = address_of(url)
     await prepare(url, migrate=migrate, read_only=read_only)
-    store = PostgresStore(address.named(owner), read_only=read_only, patience_ms=patience_ms)
+    secrets = Secrets(keys or ())
+    store = PostgresStore(address.named(owner), secrets, read_only=read_only, patience_ms=patience_ms)
     try:
         await store.start()
+        if keys is not None and not read_only:
+            await _seal_clear(store, secrets)
     except BaseException:
         await store.close()
         raise
     return store
 
 
+async def _seal_clear(store: "PostgresStore", secrets: Secrets) -> None:
+    """Seal what lies in clear, where there is a key. Raises `Misconfigured` when one is missing."""
+
+    def look(tx: Transaction) -> Standing:
+        assert isinstance(tx, SqlTransaction)
+        return standing(tx.connection, secrets)
+
+    def seal(tx: Transaction) -> int:
+        assert isinstance(tx, SqlTransaction)
+        return reseal(tx.connection, secrets, only_clear=True)
+
+    found = await store.read(look)
+    found.check(secrets)
+    if found.clear and secrets.can_seal:
+        log.info("store.secrets_sealed", rows=await store.write(seal))
+    elif found.exposed:
+        log.warning("store.secrets_in_clear", rows=found.exposed, hint=f"set {SETTING}")
+
+
 class PostgresStore:
     """`milepost.store.Store`. Belongs to the event loop it was made on."""
 
-    def __init__(self, address: Address, *, read_only: bool, patience_ms: int) -> None:
+    def __init__(self, address: Address, secrets: Secrets, *, read_only: bool, patience_ms: int) -> None:
         self.address = address
+        self._secrets = secrets
         self._loop = asyncio.get_running_loop()
         self._patience_s = patience_ms / 1000
         # Appends wait for a lock no longer than for anything else; write functions take their turn.
@@ -83,7 +113,9 @@ class PostgresStore:
             name = uuid4().hex
             session = WritingSession(self._appending, f"{name}/append")
             self._appender = Appender(session, self._patience_s, self._committed)
-            self._writer = WriteWorker(WritingSession(self._writing, f"{name}/write"), self._patience_s)
+            self._writer = WriteWorker(
+                WritingSession(self._writing, f"{name}/write"), secrets, self._patience_s
+            )
 
     async def append(self, arrivals: Sequence[Arrival]) -> list[Receipt]:
         """Journal arrivals durably, each once, and count every duplicate. Returns after the commit."""
@@ -153,7 +185,7 @@ class PostgresStore:
     def _read(self, function: Callable[[Transaction], T]) -> T:
         reader: ReadWorker | None = getattr(self._local, "reader", None)
         if reader is None:
-            reader = ReadWorker(Session(self._engine), self._patience_s)
+            reader = ReadWorker(Session(self._engine), self._secrets, self._patience_s)
             self._local.reader = reader
             self._readers.append(reader)
         return reader.read(function)

@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from milepost.sql.postgres_append import insert_records
 from milepost.sql.postgres_session import Session, WritingSession, persist
 from milepost.sql.postgresql import LOCKED, sqlstate
+from milepost.sql.secrets import Secrets
 from milepost.sql.transaction import SqlTransaction
 from milepost.store import Transaction
 
@@ -38,16 +39,17 @@ class _Worker:
 class ReadWorker(_Worker):
     """Runs read functions."""
 
-    def __init__(self, session: Session, patience_s: float) -> None:
+    def __init__(self, session: Session, secrets: Secrets, patience_s: float) -> None:
         super().__init__(patience_s)
         self._session = session
+        self._secrets = secrets
 
     def read(self, function: Callable[[Transaction], T]) -> T:
         """Call the function with one state of the database; again, if the connection was lost meanwhile."""
 
         def look(connection: Connection) -> T:
             with connection.begin():
-                return function(SqlTransaction(connection, insert_records))
+                return function(SqlTransaction(connection, insert_records, self._secrets))
 
         async def attempt() -> T:
             return await self._session.run(look)
@@ -62,9 +64,10 @@ class ReadWorker(_Worker):
 class WriteWorker(_Worker):
     """Runs write functions: of all hubs on the database, one at a time."""
 
-    def __init__(self, session: WritingSession, patience_s: float) -> None:
+    def __init__(self, session: WritingSession, secrets: Secrets, patience_s: float) -> None:
         super().__init__(patience_s)
         self._session = session
+        self._secrets = secrets
         self._kept: Any = None
         """What came of the function whose commit may not have been answered."""
 
@@ -100,7 +103,7 @@ class WriteWorker(_Worker):
         connection.info.pop("failure", None)
         with connection.begin():
             self._session.mark(connection, alone=True)
-            work = SqlTransaction(connection, insert_records)
+            work = SqlTransaction(connection, insert_records, self._secrets)
             result = function(work)
             failure: BaseException | None = connection.info.get("failure")
             if failure is not None:

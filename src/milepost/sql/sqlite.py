@@ -44,6 +44,8 @@ _UNAVAILABLE = {
 _PASSING = frozenset({_BUSY, _LOCKED, _NOMEM, _FULL})
 """After these the same connection can go on; after the others a new one is opened."""
 
+_PAGES_AT_ONCE = 4_000
+
 _ROWS_A_STATEMENT = 64
 """Most rows in one INSERT. The driver lets go of the interpreter once a statement and must win it back from the
 event loop each time: a statement a row would cost a batch more in waiting than in writing."""
@@ -201,3 +203,34 @@ def storage_failure(error: BaseException) -> tuple[StoreUnavailable, bool] | Non
     failure = StoreUnavailable(f"{_UNAVAILABLE[code]}: nothing was written", sqlite=str(cause))
     failure.__cause__ = cause
     return failure, code not in _PASSING
+
+
+def wipe(connection: Connection) -> None:
+    """Leave nothing of what the settings of destinations once were, nor of what pages held that are free now. Within
+    a transaction, after `secure_delete` was turned on; what it takes is the room that is free."""
+    for statement in (
+        "CREATE TEMP TABLE kept AS SELECT * FROM destinations",
+        "DELETE FROM destinations",
+        "INSERT INTO destinations SELECT * FROM kept",
+        "DROP TABLE kept",
+    ):
+        connection.exec_driver_sql(statement)
+    free = connection.exec_driver_sql("PRAGMA freelist_count").scalar_one()
+    size = connection.exec_driver_sql("PRAGMA page_size").scalar_one()
+    if free:
+        connection.exec_driver_sql("CREATE TABLE wiped (zeros)")
+        for start in range(0, free, _PAGES_AT_ONCE):
+            pages = min(_PAGES_AT_ONCE, free - start)
+            connection.exec_driver_sql("INSERT INTO wiped VALUES (zeroblob(?))", (pages * size,))
+        connection.exec_driver_sql("DROP TABLE wiped")
+
+
+def empty_log(connection: Connection) -> bool:
+    """Copy the log into the file and cut it to nothing; False when somebody still reads by it. Not within a
+    transaction."""
+    cursor = connection.connection.cursor()
+    try:
+        busy, *_ = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return not busy
+    finally:
+        cursor.close()

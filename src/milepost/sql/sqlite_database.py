@@ -3,31 +3,37 @@
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
+import structlog
 from msgspec.structs import replace
 from sqlalchemy import Engine
 
-from milepost.domain.errors import Misconfigured, StoreUnavailable
+from milepost.domain.errors import MilepostError, Misconfigured, StoreUnavailable
 from milepost.domain.instant import Instant
 from milepost.sql import lock, migrations
 from milepost.sql.inspection import Inspection, with_books
+from milepost.sql.key_file import is_open, key_path, secrets_beside
+from milepost.sql.sealed_rows import reseal, standing
+from milepost.sql.secrets import Key, Secrets
 from milepost.sql.sqlite import (
     BUSY_TIMEOUT,
     create_file,
+    empty_log,
     insert_records,
     path_of,
     read_engine,
     storage_failure,
+    wipe,
     write_engine,
 )
 from milepost.sql.store import SqliteStore
-from milepost.sql.transaction import SqlTransaction
 
 T = TypeVar("T")
+log = structlog.get_logger()
 
 
 def real_clock() -> Instant:
@@ -43,11 +49,18 @@ async def open_store(
     migrate: bool,
     read_only: bool,
     busy_timeout: int,
+    keys: Sequence[Key] | None,
 ) -> SqliteStore:
-    """`busy_timeout` is in milliseconds."""
+    """`busy_timeout` is in milliseconds; without `keys` secrets stay sealed."""
     path = path_of(url)
     held = await asyncio.to_thread(_prepare, path, clock, owner, migrate, read_only, busy_timeout)
-    store = SqliteStore(path, held, busy_timeout)
+    try:
+        secrets = await asyncio.to_thread(_secrets, path, keys, held is not None, busy_timeout)
+        store = SqliteStore(path, held, secrets, busy_timeout)
+    except BaseException:
+        if held is not None:
+            held.release()
+        raise
     try:
         await store.start()
     except BaseException:
@@ -68,7 +81,7 @@ def schema_version(url: str) -> str | None:
         return None
     engine = read_engine(path, beside_writer=False)
     try:
-        return _guarded(lambda: _version(engine))
+        return guarded(lambda: _version(engine))
     finally:
         engine.dispose()
 
@@ -87,10 +100,10 @@ def copy(source: str, target: str) -> None:
         ):
             reading.backup(writing)
 
-    _guarded(back_up)
+    guarded(back_up)
 
 
-def inspect(url: str, projector: str, *, check: bool) -> Inspection:
+def inspect(url: str, projector: str, *, check: bool, keys: Sequence[Key]) -> Inspection:
     """`check` reads all of the file."""
     path = path_of(url)
     seen = Inspection(str(path), path.exists(), schema_version(url), migrations.newest(), file=path)
@@ -105,7 +118,10 @@ def inspect(url: str, projector: str, *, check: bool) -> Inspection:
                 found = connection.exec_driver_sql("PRAGMA integrity_check(20)").scalars().all()
                 problems = tuple(text for text in found if text != "ok")
             if seen.schema_version == seen.newest_version:
-                seen = with_books(seen, SqlTransaction(connection, insert_records), projector)
+                secrets = secrets_beside(path, keys, writing=False)
+                seen = with_books(seen, connection, insert_records, secrets, projector)
+    except MilepostError:
+        raise
     except Exception as error:
         judged = storage_failure(error)
         if judged is None:
@@ -113,7 +129,8 @@ def inspect(url: str, projector: str, *, check: bool) -> Inspection:
         problems = (*problems, judged[0].detail)
     finally:
         engine.dispose()
-    return replace(seen, problems=problems, size=path.stat().st_size)
+    shown = key_path(path) if is_open(key_path(path)) else None
+    return replace(seen, problems=problems, size=path.stat().st_size, open_key_file=shown)
 
 
 def _prepare(
@@ -138,9 +155,48 @@ def _prepare(
     return held
 
 
+def _secrets(path: Path, keys: Sequence[Key] | None, writing: bool, busy_timeout: int) -> Secrets:
+    """What seals and opens. Whoever writes has what is in clear sealed first."""
+    if keys is None:
+        return Secrets()
+    secrets = secrets_beside(path, keys, writing=writing)
+    if writing and guarded(lambda: _clear(path, secrets)):
+        guarded(lambda: _seal_clear(path, secrets, busy_timeout))
+    return secrets
+
+
+def _clear(path: Path, secrets: Secrets) -> int:
+    """How many rows lie in clear. Raises `Misconfigured` when a key is missing."""
+    engine = read_engine(path, beside_writer=True)
+    try:
+        with engine.connect() as connection, connection.begin():
+            found = standing(connection, secrets)
+    finally:
+        engine.dispose()
+    found.check(secrets)
+    return found.clear
+
+
+def _seal_clear(path: Path, secrets: Secrets, busy_timeout: int) -> None:
+    """Seal what an older Milepost kept in clear, in one transaction, and leave no trace of that in the file or its
+    log."""
+    engine = write_engine(path, busy_timeout)
+    try:
+        with engine.connect() as connection:
+            with connection.begin():
+                connection.exec_driver_sql("PRAGMA secure_delete = ON")
+                sealed = reseal(connection, secrets, only_clear=True)
+                wipe(connection)
+            emptied = empty_log(connection)
+    finally:
+        engine.dispose()
+    traces = "gone" if emptied else "in the log until it starts over"
+    log.info("store.secrets_sealed", rows=sealed, traces=traces)
+
+
 def _checked(engine: Engine, path: Path, *, migrate: bool) -> None:
     try:
-        _guarded(lambda: _ensure(engine, path, migrate))
+        guarded(lambda: _ensure(engine, path, migrate))
     finally:
         engine.dispose()
 
@@ -155,7 +211,7 @@ def _version(engine: Engine) -> str | None:
         return migrations.version(connection)
 
 
-def _guarded(function: Callable[[], T]) -> T:
+def guarded(function: Callable[[], T]) -> T:
     """Run it with the database's own failures named."""
     try:
         return function()

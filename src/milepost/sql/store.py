@@ -14,6 +14,7 @@ from milepost.sql.append import row_of
 from milepost.sql.batch import AppendCall
 from milepost.sql.last_position import LastPosition
 from milepost.sql.lock import Lock
+from milepost.sql.secrets import Secrets
 from milepost.sql.sqlite import (
     BUSY_TIMEOUT,
     insert_new,
@@ -34,9 +35,12 @@ READERS = 4
 class SqliteStore:
     """`milepost.store.Store`. Belongs to the event loop it was made on. `lock` None opens it for reading only."""
 
-    def __init__(self, path: Path, lock: Lock | None, busy_timeout: int = BUSY_TIMEOUT) -> None:
+    def __init__(
+        self, path: Path, lock: Lock | None, secrets: Secrets, busy_timeout: int = BUSY_TIMEOUT
+    ) -> None:
         self.path = path
         self._lock = lock
+        self._secrets = secrets
         self._loop = asyncio.get_running_loop()
         self._readers = read_engine(path, beside_writer=lock is not None, busy_timeout=busy_timeout)
         self._local = threading.local()
@@ -47,7 +51,9 @@ class SqliteStore:
         self._writer: Writer | None = None
         if lock is not None:
             engine = write_engine(path, busy_timeout)
-            self._writer = Writer(path, engine, insert_new, insert_records, self._loop, self._last.reached)
+            self._writer = Writer(
+                path, engine, insert_new, insert_records, secrets, self._loop, self._last.reached
+            )
 
     async def append(self, arrivals: Sequence[Arrival]) -> list[Receipt]:
         """Journal arrivals durably, each once, and count every duplicate. Returns after the commit."""
@@ -112,7 +118,7 @@ class SqliteStore:
                 self._local.connection = connection
                 self._connections.append(connection)
             with connection.begin():
-                return function(SqlTransaction(connection, insert_records))
+                return function(SqlTransaction(connection, insert_records, self._secrets))
         except Exception as error:
             judged = storage_failure(error)
             if judged is None:

@@ -13,6 +13,7 @@ from milepost.sql.journal import SqlJournal
 from milepost.sql.leases import SqlLeases
 from milepost.sql.ledger import SqlLedger
 from milepost.sql.notifications import SqlNotifications
+from milepost.sql.secrets import Secrets
 from milepost.sql.views import SqlViews
 from milepost.sql.volumes import SqlVolumes
 from milepost.sql.work import SqlWork
@@ -21,8 +22,9 @@ from milepost.sql.work import SqlWork
 class SqlTransaction:
     """`milepost.store.Transaction`; valid only while the function that was given it runs."""
 
-    def __init__(self, connection: Connection, insert: InsertRecords) -> None:
+    def __init__(self, connection: Connection, insert: InsertRecords, secrets: Secrets) -> None:
         self.connection = connection
+        self._secrets = secrets
         self.journal = SqlJournal(connection, insert)
 
     def finish(self) -> None:
@@ -31,7 +33,7 @@ class SqlTransaction:
 
     @cached_property
     def views(self) -> SqlViews:
-        return SqlViews(self.connection)
+        return SqlViews(self.connection, self._secrets)
 
     @cached_property
     def work(self) -> SqlWork:
@@ -39,7 +41,7 @@ class SqlTransaction:
 
     @cached_property
     def attempts(self) -> SqlAttempts:
-        return SqlAttempts(self.connection)
+        return SqlAttempts(self.connection, self._secrets)
 
     @cached_property
     def credentials(self) -> SqlCredentials:

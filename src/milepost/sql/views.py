@@ -1,16 +1,21 @@
 """Views, the indexes that reading needs, flags and failed folds, on one connection.
 
 Everything here but the sandbox's own documents is remade from the journal by a rebuild: `clear` forgets it, `dump`
-writes it out for comparing. Folding is the domain's, deciding what to fold the projector's.
+writes it out for comparing. Folding is the domain's, deciding what to fold the projector's. Those of the sandbox's
+documents that hold secrets are sealed (`sealed_rows`).
 """
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from msgspec.structs import replace
 from sqlalchemy import Connection, Row, Select, bindparam, delete, select, tuple_, update
 
+from milepost.domain.errors import Misconfigured
 from milepost.domain.instant import Instant
 from milepost.sql import schema
+from milepost.sql.sealed_rows import SEALED_VIEWS, view_place
+from milepost.sql.secrets import Altered, Secrets
 from milepost.sql.statements import chunks, grouped, insert_new, pack, unpack_texts, upsert, visible
 from milepost.store import FailedFold, Found, View, ViewKind
 
@@ -85,8 +90,9 @@ _END = "\U0010ffff"
 class SqlViews:
     """`milepost.store.Views` in one transaction."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, secrets: Secrets) -> None:
         self._connection = connection
+        self._secrets = secrets
 
     def index(self, subjects: Mapping[int, tuple[str, Sequence[str]]]) -> None:
         rows = [
@@ -146,7 +152,7 @@ class SqlViews:
                 "position": view.position,
                 "check_at": view.check_at,
                 "terms": packed[key],
-                "document": view.document,
+                "document": self._sealed(view),
             }
             for key, view in latest.items()
         ]
@@ -161,7 +167,7 @@ class SqlViews:
         found: dict[Key, View] = {}
         for values in _by_product(keys):
             for row in self._connection.execute(_GET, values).all():
-                view = _view(row)
+                view = self._view(row)
                 found[view.kind, view.business_product_id, view.id] = view
         return found
 
@@ -192,7 +198,7 @@ class SqlViews:
             statement = statement.where(_v.state == state)
         order = _v.number.desc() if newest_first else _v.number
         rows = self._connection.execute(statement.order_by(order).limit(limit)).all()
-        return [(row[9], _view(row)) for row in rows]
+        return [(row[9], self._view(row)) for row in rows]
 
     def due(self, at: Instant, limit: int) -> list[View]:
         statement = select(*_FIELDS).where(_v.check_at.is_not(None), _v.check_at <= at)
@@ -324,7 +330,22 @@ class SqlViews:
         )
 
     def _views(self, statement: Select[*tuple[object, ...]]) -> list[View]:
-        return [_view(row) for row in self._connection.execute(statement).all()]
+        return [self._view(row) for row in self._connection.execute(statement).all()]
+
+    def _sealed(self, view: View) -> bytes:
+        if view.kind not in SEALED_VIEWS:
+            return view.document
+        return self._secrets.seal(view_place(view.kind, view.business_product_id, view.id), view.document)
+
+    def _view(self, row: Row[*tuple[Any, ...]]) -> View:
+        view = _view(row)
+        if view.kind not in SEALED_VIEWS:
+            return view
+        place = view_place(view.kind, view.business_product_id, view.id)
+        try:
+            return replace(view, document=self._secrets.open(place, view.document))
+        except Altered as e:
+            raise Misconfigured(f"{e}; take a backup, or remove the row") from e
 
     def _number(
         self, kind: ViewKind, after: tuple[int, str, str], business_products: Collection[str] | None

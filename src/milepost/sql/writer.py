@@ -20,6 +20,7 @@ from sqlalchemy import Connection, Engine
 from milepost.domain.errors import StoreUnavailable
 from milepost.sql.append import Appended, InsertNew, InsertRecords, Row, append, count
 from milepost.sql.batch import THOROUGH_BATCHES, AppendCall, divided, joined, next_batch, own
+from milepost.sql.secrets import Secrets
 from milepost.sql.sqlite import WAL_LIMIT, storage_failure
 from milepost.sql.transaction import SqlTransaction
 from milepost.store import Arrival, Receipt
@@ -48,6 +49,7 @@ class Writer:
         engine: Engine,
         insert_new: InsertNew,
         insert: InsertRecords,
+        secrets: Secrets,
         loop: asyncio.AbstractEventLoop,
         on_commit: Callable[[int], None],
     ) -> None:
@@ -56,6 +58,7 @@ class Writer:
         self._engine = engine
         self._insert_new = insert_new
         self._insert = insert
+        self._secrets = secrets
         self._repeats = 0
         """Batches still to be taken the thorough way, since one of late held duplicates."""
         self._loop = loop
@@ -151,7 +154,7 @@ class Writer:
             return
         try:
             with self._connected().begin() as transaction:
-                work = SqlTransaction(transaction.connection, self._insert)
+                work = SqlTransaction(transaction.connection, self._insert, self._secrets)
                 result = call.function(work)
                 work.finish()
                 last = work.journal.added

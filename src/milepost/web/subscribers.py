@@ -166,7 +166,7 @@ async def get_subscriber(context: Hub, caller: Caller, subscriber_id: Subscriber
     tags=["Subscribers"],
     opt=ADMIN,
     exception_handlers=BODY_HANDLERS,
-    responses=problems(403, 404),
+    responses=problems(403, 404, 409),
 )
 async def change_subscriber(
     context: Hub, caller: Caller, subscriber_id: SubscriberId, data: JSONBody[SubscriberChange]

@@ -111,7 +111,7 @@ class Place:
         copy = self.path.with_name(f"copy-{self._copies}.db")
         with closing(sqlite3.connect(self.path)) as source, closing(sqlite3.connect(copy)) as target:
             source.backup(target)
-        opened = await sql.open_store(f"sqlite:///{copy}", clock=self.clock, owner="copy")
+        opened = await sql.open_store(f"sqlite:///{copy}", clock=self.clock, owner="copy", sealed=True)
         try:
             return await verify(opened, Projector(opened, Policy(), self.clock).prepare, self.clock)
         finally:

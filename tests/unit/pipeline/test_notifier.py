@@ -7,12 +7,12 @@ from typing import Any, TypeVar
 
 import pytest
 from structlog.testing import capture_logs
-from tests.unit.domain.history import package
+from tests.unit.domain.history import event, package
 from tests.unit.pipeline.notifying import BRAND, EMAIL, HELD, ORDER, SECRET, Shop, Way
 
 from milepost.domain.contact import Choices, read_choices, read_unsubscribe, recipient_id
 from milepost.domain.errors import StoreUnavailable
-from milepost.domain.instant import DAY, HOUR, MINUTE, SECOND, Instant
+from milepost.domain.instant import DAY, HOUR, MINUTE, SECOND, Instant, format_instant
 from milepost.domain.notification import Notification
 from milepost.domain.tracking_token import read_token
 from milepost.pipeline.channels import Outcome
@@ -364,6 +364,21 @@ async def test_an_order_without_an_address_is_told_by_webhook_only(both: Shop, t
     await mailing.send()
     await mailing.close()
     assert mailing.ways[0].given == []
+
+
+async def test_one_whose_shopper_is_not_known_yet_waits_for_the_answer(shop: Shop) -> None:
+    at = format_instant(shop.now)
+    await shop.come(event("PACKAGE_DELIVERY_IN_TRANSIT", at, BOX, order=ORDER))
+    await shop.send()
+    row = await shop.only("shipped")
+    assert (row.state, row.rule, row.due_at) == ("WAITING", 16, shop.now + 5 * MINUTE)
+    await shop.order(package(BOX, "IN_TRANSIT"))
+    await shop.send(5 * MINUTE)
+    assert len(shop.ways[0].given) == 1
+    await shop.come(event("PACKAGE_DELIVERY_IN_TRANSIT", at, OTHER, order="322-order-b"))
+    await shop.send(DAY)
+    rows = {n.order_id: (n.state, n.rule) for n in await shop.notifications()}
+    assert rows == {ORDER: ("SENT", 0), "322-order-b": ("SUPPRESSED", 16)}
 
 
 async def test_what_waited_for_days_is_no_news(shop: Shop) -> None:

@@ -11,6 +11,7 @@ from milepost.domain.attempt import Destination, Replay
 from milepost.domain.instant import Instant
 from milepost.sql import schema
 from milepost.sql.attempts import SqlAttempts
+from milepost.sql.secrets import Secrets
 
 SUBSCRIBER = Destination("d", "webhook", b"{}")
 NOW = Instant(1)
@@ -20,7 +21,7 @@ class Plans:
     """How SQLite goes about what is done: a line each table that a statement reads, by `EXPLAIN QUERY PLAN`."""
 
     def __init__(self, connection: Connection) -> None:
-        self.attempts = SqlAttempts(connection)
+        self.attempts = SqlAttempts(connection, Secrets())
         self._connection = connection
         self._found: list[str] = []
 

@@ -40,22 +40,30 @@ def ensure(connection: Connection, where: str, *, migrate: bool) -> None:
     """Migrate the database if it is older, or raise `Misconfigured`: it is newer, foreign, or may not be touched.
 
     `where` names it in errors. The connection has no transaction begun."""
-    found = version(connection)
+    found = known_version(connection, where)
     if found == _NEWEST:
         return
-    if found not in steps():
-        with connection.begin():
-            tables = _tables(connection)
-        if found is not None and "checkpoints" in tables:
-            raise Misconfigured(
-                f"{where} was written by a newer Milepost (schema {found}, this one knows {_NEWEST});"
-                " upgrade Milepost"
-            )
-        if found is not None or tables - {"alembic_version"}:
-            raise Misconfigured(f"{where} is a database of another program")
     if not migrate:
         raise Misconfigured(f"{where} has schema {found or 'none'}, not {_NEWEST}; run `milepost migrate`")
     upgrade(connection)
+
+
+def known_version(connection: Connection, where: str) -> str | None:
+    """The version a database has, one that there is a step to; None for one that has nothing in it. Raises
+    `Misconfigured` for a newer or a foreign one."""
+    found = version(connection)
+    if found == _NEWEST or found in steps():
+        return found
+    with connection.begin():
+        tables = _tables(connection)
+    if found is not None and "checkpoints" in tables:
+        raise Misconfigured(
+            f"{where} was written by a newer Milepost (schema {found}, this one knows {_NEWEST});"
+            " upgrade Milepost"
+        )
+    if found is not None or tables - {"alembic_version"}:
+        raise Misconfigured(f"{where} is a database of another program")
+    return None
 
 
 def upgrade(connection: Connection, to: str = "head") -> None:
