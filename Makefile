@@ -27,7 +27,7 @@ proof: $(VENV)/.dev ## The long proof: kills, fuzzing, soak (under twenty minute
 crash: $(VENV)/.dev ## Kill the hub N times under load: make crash N=1000
 	@MILEPOST_CRASHES=$(N) $(BIN)/pytest -m "proof or not proof" -x -s --timeout 0 tests/simulation/test_crash.py
 
-bench: $(VENV)/.bench ## Measure ingest, parsing, projector, rebuild, search, publishing, receiving and telling
+bench: $(VENV)/.bench ## Measure ingest, parsing, projector, rebuild, search, publishing, receiving, telling and exporting
 	@$(BIN)/python -m tests.benchmarks
 
 lint: $(VENV)/.dev ## ruff, mypy --strict, the floors

@@ -10,7 +10,7 @@ import sys
 import warnings
 
 import psutil
-from tests.benchmarks import folding, ingest, parsing, publishing, receiving, searching, telling
+from tests.benchmarks import exporting, folding, ingest, parsing, publishing, receiving, searching, telling
 from tests.benchmarks.report import Table, console, show, show_bars
 
 warnings.filterwarnings("ignore", category=UserWarning)
@@ -20,7 +20,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds (5)")
     parser.add_argument("--seconds", type=float, default=3.0, help="of load a server and round (3)")
-    names = ["ingest", "parsing", "folding", "searching", "publishing", "receiving", "telling"]
+    names = ["ingest", "parsing", "folding", "searching", "publishing", "receiving", "telling", "exporting"]
     parser.add_argument("--only", choices=names, action="append")
     arguments = parser.parse_args()
     memory = psutil.virtual_memory().total / 2**30
@@ -33,6 +33,7 @@ def main() -> int:
         "publishing": lambda: publishing.run(arguments.rounds, arguments.seconds),
         "receiving": lambda: receiving.run(arguments.rounds),
         "telling": lambda: telling.run(arguments.rounds),
+        "exporting": exporting.run,
     }
     tables: list[Table] = []
     for name, workload in workloads.items():

@@ -165,6 +165,24 @@ class JournalContract:
         assert seen == list(range(1, 26))
         assert await store.read(lambda tx: tx.journal.last_position()) == 25
 
+    async def test_after_reads_no_more_bytes_than_asked_and_one_record_at_least(self, store: Store) -> None:
+        bodies = [b'{"n":"%s"}' % (b"x" * length) for length in (10, 20, 90_000, 10, 10)]
+        given = [NewRecord("snapshot", "bp-1", "order", T0, T0, "hydration", body) for body in bodies]
+        await store.write(lambda tx: tx.journal.add(given))
+
+        async def read(position: int, limit: int, size: int) -> list[int]:
+            found = await store.read(lambda tx: tx.journal.after(position, limit, size))
+            return [record.position for record in found]
+
+        first_two = len(bodies[0]) + len(bodies[1])
+        assert await read(0, 10, first_two) == [1, 2]
+        assert await read(0, 10, first_two - 1) == [1]
+        assert await read(0, 10, 0) == [1]
+        assert await read(2, 10, 100) == [3]
+        assert await read(3, 10, 100) == [4, 5]
+        assert await read(3, 1, 100) == [4]
+        assert await read(5, 10, 100) == []
+
     async def test_what_milepost_journals_itself_is_never_a_duplicate(self, store: Store) -> None:
         await store.append([arrival()])
         positions = await store.write(lambda tx: tx.journal.add([snapshot(), snapshot(), snapshot("o-2")]))

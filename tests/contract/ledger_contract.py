@@ -69,6 +69,14 @@ class LedgerContract:
         }
         assert of["bp-1", "o-1"][0] == moved
 
+    async def test_the_extent_is_how_many_there_are_and_the_newest_number(self, store: Store) -> None:
+        await put(store, *(capture(f"d-{n}", product=f"bp-{n % 2}") for n in range(5)))
+        await put(store, replace(capture("d-0", product="bp-0"), state="SENT"))
+        numbers = [n for n, _ in await store.read(lambda tx: tx.ledger.capture_page(0, 9, None))]
+        assert await store.read(lambda tx: tx.ledger.capture_extent(None)) == (5, numbers[-1])
+        assert await store.read(lambda tx: tx.ledger.capture_extent(["bp-1"])) == (2, numbers[3])
+        assert await store.read(lambda tx: tx.ledger.capture_extent([])) == (0, 0)
+
     async def test_pages_by_state_and_business_product(self, store: Store) -> None:
         given = [
             capture(f"d-{n}", product=f"bp-{n % 2}", state=("READY", "HELD", "ACKED")[n % 3])

@@ -10,6 +10,7 @@ import pytest
 from tests.contract.accounting_contract import AccountingContract
 from tests.contract.attempts_contract import AttemptsContract
 from tests.contract.books_contract import BooksContract
+from tests.contract.extents_contract import ExtentsContract
 from tests.contract.harness import Harness
 from tests.contract.journal_contract import JournalContract
 from tests.contract.leases_contract import LeasesContract
@@ -37,6 +38,7 @@ class StoreContract(
     LeasesContract,
     LedgerContract,
     NotificationsContract,
+    ExtentsContract,
     RetentionContract,
     VolumesContract,
 ):

@@ -88,6 +88,18 @@ class ViewsContract:
         assert await pages(()) == []
         assert await pages(BOTH, "PENDING") == ["d-5", "d-9", "d-1", "d-7", "d-0"]
 
+    async def test_the_extent_is_how_many_there_are_and_the_newest_number(self, store: Store) -> None:
+        await put(store, *(view(f"d-{n}", f"bp-{n % 2}") for n in range(5)), view("o-1", kind="order"))
+
+        async def extent(business_products: tuple[str, ...] | None) -> tuple[int, int]:
+            return await store.read(lambda tx: tx.views.extent("delivery", business_products))
+
+        numbers = [n for n, _ in await store.read(lambda tx: tx.views.page("delivery", None, 9, None))]
+        assert await extent(None) == (5, numbers[-1])
+        assert await extent(("bp-1",)) == (2, numbers[3])
+        assert await extent(()) == (0, 0)
+        assert await store.read(lambda tx: tx.views.extent("tracker", None)) == (0, 0)
+
     async def test_pages_go_back_from_the_newest_view_too(self, store: Store) -> None:
         await put(store, *(view(f"d-{n}") for n in range(5)))
         await put(store, view("d-1", state="DELIVERED"))

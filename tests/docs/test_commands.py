@@ -34,6 +34,7 @@ PAGES = (
     "docs/notifications.md",
     "docs/notification-texts.md",
     "docs/accounting.md",
+    "docs/exports.md",
     "docs/subscribers.md",
     "docs/timeline.md",
     "docs/missing-events.md",

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, and_, bindparam, or_, select, update
 from milepost.domain.accounting import Entry, Period
 from milepost.domain.instant import Instant
 from milepost.sql import schema
-from milepost.sql.statements import chunks, grouped, insert_new, upsert, visible
+from milepost.sql.statements import chunks, extent, grouped, insert_new, upsert, visible
 
 _e, _p = schema.entries.c, schema.periods.c
 _LOOK_AGAIN = (
@@ -66,6 +66,9 @@ class SqlBooks:
             statement = statement.where(_e.period == period)
         rows = self._connection.execute(statement.order_by(_e.number).limit(limit)).all()
         return [(row.number, _decode(row.document)) for row in rows]
+
+    def extent(self, business_products: Collection[str] | None) -> tuple[int, int]:
+        return extent(self._connection, _e.number, visible(_e.business_product_id, business_products))
 
     def to_settle(self, now: Instant, limit: int) -> list[Entry]:
         statement = select(_e.document).where(_e.settles_at.is_not(None), _e.settles_at <= now)

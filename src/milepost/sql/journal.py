@@ -28,6 +28,12 @@ _AFTER = (
     .order_by(_records.position)
     .limit(bindparam("count"))
 )
+_LENGTHS = (
+    select(func.length(_records.body))
+    .where(_records.position > bindparam("after"))
+    .order_by(_records.position)
+    .limit(bindparam("count"))
+)
 _NEXT_PRODUCT = select(func.min(_subjects.business_product_id)).where(
     _subjects.business_product_id > bindparam("after")
 )
@@ -107,9 +113,23 @@ class SqlJournal:
         self.added = positions[-1]
         return positions
 
-    def after(self, position: int, limit: int) -> list[Record]:
+    def after(self, position: int, limit: int, size: int | None = None) -> list[Record]:
+        if size is not None:
+            limit = self._fitting(position, limit, size)
         rows = self._connection.execute(_AFTER, {"after": position, "count": limit}).all()
         return [record_of(row) for row in rows]
+
+    def _fitting(self, position: int, limit: int, size: int) -> int:
+        """How many of the next records have bodies of so many bytes together; one at least. Neither database reads a
+        body to tell its length."""
+        lengths = self._connection.execute(_LENGTHS, {"after": position, "count": limit}).scalars().all()
+        found, total = 0, 0
+        for length in lengths:
+            total += length
+            if found and total > size:
+                break
+            found += 1
+        return max(1, found)
 
     def events(
         self, after: int, limit: int, business_products: Collection[str] | None, type: str | None

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, delete, func, select
 
 from milepost.domain.capture import Capture, CaptureState
 from milepost.sql import schema
-from milepost.sql.statements import grouped, upsert, visible
+from milepost.sql.statements import extent, grouped, upsert, visible
 from milepost.store.ledger import CaptureKey
 
 _c, _t = schema.captures.c, schema.told.c
@@ -67,6 +67,9 @@ class SqlLedger:
             statement = statement.where(_c.state.in_(sorted(states)))
         rows = self._connection.execute(statement.order_by(_c.number).limit(limit)).all()
         return [(row.number, _decode(row.document)) for row in rows]
+
+    def capture_extent(self, business_products: Collection[str] | None) -> tuple[int, int]:
+        return extent(self._connection, _c.number, visible(_c.business_product_id, business_products))
 
     def count_captures(self) -> dict[str, int]:
         return dict(self._connection.execute(select(_c.state, func.count()).group_by(_c.state)).all())

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, and_, delete, func, or_, select
 from milepost.domain.instant import Instant
 from milepost.domain.notification import Notification, NotificationState, decode
 from milepost.sql import schema
-from milepost.sql.statements import chunks, grouped, upsert, visible
+from milepost.sql.statements import chunks, extent, grouped, upsert, visible
 
 _n, _c = schema.notifications.c, schema.choices.c
 # As literals, by which SQLite knows that the partial index fits: this is asked all the time.
@@ -85,6 +85,9 @@ class SqlNotifications:
             statement = statement.where(_n.state.in_(sorted(states)))
         rows = self._connection.execute(statement.order_by(_n.number).limit(limit)).all()
         return [(row.number, decode(row.document)) for row in rows]
+
+    def extent(self, business_products: Collection[str] | None) -> tuple[int, int]:
+        return extent(self._connection, _n.number, visible(_n.business_product_id, business_products))
 
     def count(self) -> dict[str, int]:
         return dict(self._connection.execute(select(_n.state, func.count()).group_by(_n.state)).all())

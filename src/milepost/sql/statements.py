@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Table, true
+from sqlalchemy import ColumnElement, Connection, Table, func, select, true
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import Insert
 
@@ -65,6 +65,14 @@ def grouped(pairs: Iterable[tuple[K, T]]) -> Iterator[tuple[K, list[T]]]:
 def visible(column: ColumnElement[str], business_products: Collection[str] | None) -> ColumnElement[bool]:
     """Rows of these business products; None means all, an empty collection none."""
     return true() if business_products is None else column.in_(sorted(business_products))
+
+
+def extent(
+    connection: Connection, number: ColumnElement[int], *where: ColumnElement[bool]
+) -> tuple[int, int]:
+    """(how many rows, the highest number or 0)."""
+    row = connection.execute(select(func.count(), func.coalesce(func.max(number), 0)).where(*where)).one()
+    return row[0], row[1]
 
 
 def pack(values: Iterable[str | int]) -> str:

@@ -16,7 +16,7 @@ from milepost.domain.instant import Instant
 from milepost.sql import schema
 from milepost.sql.sealed_rows import SEALED_VIEWS, view_place
 from milepost.sql.secrets import Altered, Secrets
-from milepost.sql.statements import chunks, grouped, insert_new, pack, unpack_texts, upsert, visible
+from milepost.sql.statements import chunks, extent, grouped, insert_new, pack, unpack_texts, upsert, visible
 from milepost.store import FailedFold, Found, View, ViewKind
 
 Key = tuple[ViewKind, str, str]
@@ -199,6 +199,10 @@ class SqlViews:
         order = _v.number.desc() if newest_first else _v.number
         rows = self._connection.execute(statement.order_by(order).limit(limit)).all()
         return [(row[9], self._view(row)) for row in rows]
+
+    def extent(self, kind: ViewKind, business_products: Collection[str] | None) -> tuple[int, int]:
+        mine = visible(_v.business_product_id, business_products)
+        return extent(self._connection, _v.number, _v.kind == kind, mine)
 
     def due(self, at: Instant, limit: int) -> list[View]:
         statement = select(*_FIELDS).where(_v.check_at.is_not(None), _v.check_at <= at)

@@ -26,6 +26,10 @@ class Books(Protocol):
         """Rows with a number above `after`, lowest first; `period` is the one they are posted to."""
         ...
 
+    def extent(self, business_products: Collection[str] | None) -> tuple[int, int]:
+        """(how many rows there are, the highest number or 0)."""
+        ...
+
     def to_settle(self, now: Instant, limit: int) -> list[Entry]:
         """Provisional rows that are to be looked at by now, oldest first."""
         ...

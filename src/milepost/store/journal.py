@@ -96,8 +96,9 @@ class Journal(Protocol):
         """Journal what Milepost itself found out; positions in order."""
         ...
 
-    def after(self, position: int, limit: int) -> list[Record]:
-        """Records above `position`, lowest first."""
+    def after(self, position: int, limit: int, size: int | None = None) -> list[Record]:
+        """Records above `position`, lowest first; with `size` only as many as have bodies of so many bytes together,
+        and one at least."""
         ...
 
     def events(

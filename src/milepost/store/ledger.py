@@ -34,6 +34,10 @@ class Ledger(Protocol):
         """Captures of these states (none named: all) with a number above `after`, lowest first."""
         ...
 
+    def capture_extent(self, business_products: Collection[str] | None) -> tuple[int, int]:
+        """(how many captures there are, the highest number or 0)."""
+        ...
+
     def count_captures(self) -> dict[str, int]:
         """How many, by state."""
         ...

@@ -40,6 +40,10 @@ class Notifications(Protocol):
         """Notifications of these states (none named: all) with a number above `after`, lowest first."""
         ...
 
+    def extent(self, business_products: Collection[str] | None) -> tuple[int, int]:
+        """(how many there are, the highest number or 0)."""
+        ...
+
     def count(self) -> dict[str, int]:
         """How many, by state."""
         ...

@@ -96,6 +96,10 @@ class Views(Protocol):
         business product, id)."""
         ...
 
+    def extent(self, kind: ViewKind, business_products: Collection[str] | None) -> tuple[int, int]:
+        """(how many there are of a kind, the highest first-seen number or 0)."""
+        ...
+
     def due(self, at: Instant, limit: int) -> list[View]:
         """Views whose `check_at` is at or before `at`, earliest first."""
         ...

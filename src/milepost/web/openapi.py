@@ -32,6 +32,7 @@ TAGS = {
     "Captures": "Whether payment for a delivery may be collected, and whether it was.",
     "Notifications": "What shoppers are told and what is kept back; what they chose.",
     "Accounting": "On which day what shipped and arrived, as rows that are never changed.",
+    "Exports": "Everything that is known, as files for analysts and accountants.",
     "Events": "What came in, as it came in.",
     "Subscribers": "Systems that are told, and what is sent to them.",
     "Search": "One box for ids, tracking numbers, email addresses and names.",
