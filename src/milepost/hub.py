@@ -331,6 +331,7 @@ class Hub:
             leases=self._background.held,
             tracking_secrets=config.tracking_secrets,
             published=self.publishing.notify,
+            eraser=self.people.eraser,
             may_reach=partial(may_name, allow=networks(config.egress_allow)),
             disable_after_days=config.disable_after_days,
             shop=people.shop_of(config),

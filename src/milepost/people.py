@@ -15,13 +15,16 @@ from milepost.pipeline.accountant import NAME as ACCOUNTANT
 from milepost.pipeline.accountant import Accountant
 from milepost.pipeline.background import Part
 from milepost.pipeline.booking import BookFollower
+from milepost.pipeline.erased import NAME as ERASER
+from milepost.pipeline.eraser import Eraser
 from milepost.pipeline.noticing import Noticing, switch
 from milepost.pipeline.notifier import NAME as NOTIFIER
 from milepost.pipeline.telling import Follower
 from milepost.store import Store
 from milepost.web.context import Shop
 
-LEASES: tuple[str, ...] = (NOTIFIER, ACCOUNTANT)
+MEGABYTE = 1_000_000
+LEASES: tuple[str, ...] = (NOTIFIER, ACCOUNTANT, ERASER)
 """What only one hub on a database does at a time."""
 
 
@@ -71,6 +74,7 @@ class People:
         self._config = config
         self._store = store
         self._clock = clock
+        self.eraser = Eraser(fenced(ERASER), clock, largest=config.erasure_compact_mb * MEGABYTE)
         self._accountant = Accountant(fenced(ACCOUNTANT), clock)
         self.notifying: Notifying | None = None
         """None while notifications are off."""
@@ -79,7 +83,10 @@ class People:
 
     def parts(self) -> Sequence[Part]:
         """What runs behind the endpoints, and under which lease."""
-        parts = [Part(ACCOUNTANT, self._accountant.run, ACCOUNTANT)]
+        parts = [
+            Part(ACCOUNTANT, self._accountant.run, ACCOUNTANT),
+            Part(ERASER, self.eraser.run, ERASER),
+        ]
         if self.notifying is not None:
             parts.append(Part(NOTIFIER, self.notifying.notifier.run, NOTIFIER))
         return parts

@@ -85,6 +85,13 @@ class PeopleSettings(BaseSettings):
         " when not set, that of the business calendar.",
     )
 
+    erasure_compact_mb: int = Field(
+        500,
+        ge=0,
+        description="The largest SQLite file, in megabytes, that is written anew by itself to let go of erased bytes;"
+        " nobody can write meanwhile. A larger one waits for `milepost erase --compact`.",
+    )
+
     encryption_key: SecretStr | None = Field(
         None,
         description="Encrypts secrets at rest (`milepost keys new` makes one). Several separated by commas: the first"

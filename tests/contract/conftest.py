@@ -7,6 +7,7 @@ pytest.register_assert_rewrite(
     "tests.contract.attempts_contract",
     "tests.contract.journal_contract",
     "tests.contract.books_contract",
+    "tests.contract.erasures_contract",
     "tests.contract.extents_contract",
     "tests.contract.leases_contract",
     "tests.contract.notifications_contract",

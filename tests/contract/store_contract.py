@@ -10,6 +10,7 @@ import pytest
 from tests.contract.accounting_contract import AccountingContract
 from tests.contract.attempts_contract import AttemptsContract
 from tests.contract.books_contract import BooksContract
+from tests.contract.erasures_contract import ErasuresContract
 from tests.contract.extents_contract import ExtentsContract
 from tests.contract.harness import Harness
 from tests.contract.journal_contract import JournalContract
@@ -38,6 +39,7 @@ class StoreContract(
     LeasesContract,
     LedgerContract,
     NotificationsContract,
+    ErasuresContract,
     ExtentsContract,
     RetentionContract,
     VolumesContract,

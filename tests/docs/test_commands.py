@@ -30,6 +30,7 @@ PAGES = (
     "docs/api.md",
     "docs/eventbridge.md",
     "docs/retention.md",
+    "docs/erasure.md",
     "docs/captures.md",
     "docs/notifications.md",
     "docs/notification-texts.md",
@@ -203,6 +204,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
             **settings,
         ) as here,
     ):
+        forgotten = here.deliver()
         order = here.deliver()
         assert here.send(b'{"eventId": 1}') == 400
         delivery = next(d for d in order["deliveries"] if d["state"] == "DELIVERED")
@@ -216,6 +218,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
             "TRACKING_NUMBER": tracker["trackingNumber"],
             "CUSTOMER": order["customer"]["email"] or shlex.quote(order["customer"]["name"]),
             "ORDER_ID": order["id"],
+            "FORGOTTEN": forgotten["id"],
             "DELIVERY_ID": delivery["id"],
             "BUSINESS_PRODUCT": order["businessProductId"],
             "CAPTURE_ID": delivery["capture"]["id"],

@@ -265,6 +265,7 @@ async def test_a_hub_leads_everything_it_does_and_lets_go_before_the_database_is
         said = (await get(url, "/readyz"))[1]["consumers"]["parts"]
         assert sorted(said) == [
             "accountant",
+            "eraser",
             "hydration",
             "hydrator",
             "projector",

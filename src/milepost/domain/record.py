@@ -1,6 +1,6 @@
 """Records: what is journalled, under which identity, and what each is about.
 
-A record has a position and never changes. Its kinds:
+A record has a position and an identity. Its kinds:
 
 | kind       | what                                                          | `type`                        |
 |------------|---------------------------------------------------------------|-------------------------------|
@@ -12,9 +12,12 @@ A record has a position and never changes. Its kinds:
 | intent     | what the projector decided must be told (`intent.Intent`)     | order.updated, capture.ready… |
 | note       | what somebody noted about an order (`Note`)                   | note                          |
 | authorization | until when payment may be collected (`Authorization`)      | authorization                 |
+| erasure    | bodies about these were rewritten: they are folded anew       | erasure                       |
 
-Intents and notes are no facts: nothing is folded from them, so they stand under subjects of their own
-(`told_subject`, `noted_subject`), where no fold loads them.
+A record never changes, but for an erasure, which rewrites bodies in place (`redaction`) and flags them.
+
+Intents, notes and erasures are no facts: nothing is folded from them, so they stand under subjects of their own
+(`told_subject`, `noted_subject`, `erased_subject`), where no fold loads them.
 
 Identity (design, flow 6): a record is (business product, canonical type, resources, idempotencyKey), or the
 same with eventId in its place; either match makes a duplicate. The EventBridge `id` plays no part and keys are
@@ -32,7 +35,9 @@ from milepost.domain.envelope import Event, parse_event
 from milepost.domain.instant import Instant
 from milepost.domain.resource import Resource
 
-Kind = Literal["event", "conflict", "snapshot", "condition", "settlement", "intent", "note", "authorization"]
+Kind = Literal[
+    "event", "conflict", "snapshot", "condition", "settlement", "intent", "note", "authorization", "erasure"
+]
 QueryName = Literal["order", "packageTracker"]
 
 
@@ -118,6 +123,15 @@ class Authorization(Struct, frozen=True, rename="camel"):
     authorized_at: Instant | None = None
 
 
+class Erased(Struct, frozen=True, rename="camel"):
+    """The body of an erasure record. It names subjects alone."""
+
+    erasure: str
+    """The erasure's id."""
+    about: tuple[str, ...]
+    """`erased_subject` of everything that is folded anew."""
+
+
 class _About(Struct):
     """What every body that Milepost writes itself says of what it is about."""
 
@@ -137,10 +151,15 @@ def noted_subject(subject: str) -> str:
     return f"noted/{subject}"
 
 
-def told_or_noted(subject: str) -> str | None:
-    """The order or tracker that intents or notes under this subject are about; None for any other subject."""
+def erased_subject(subject: str) -> str:
+    """Where the erasures of an order or a tracker stand: not among its facts."""
+    return f"erased/{subject}"
+
+
+def beside_facts(subject: str) -> str | None:
+    """The order or tracker that intents, notes or erasures under this subject are about; None for any other."""
     kind, _, about = subject.partition("/")
-    return about if kind in ("told", "noted") else None
+    return about if kind in ("told", "noted", "erased") else None
 
 
 def order_subject(order_id: str) -> str:

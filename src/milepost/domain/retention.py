@@ -24,7 +24,7 @@ from milepost.domain.errors import Misconfigured
 from milepost.domain.instant import DAY, Instant
 from milepost.domain.leg import SAME_USE_WITHIN
 from milepost.domain.record import Record
-from milepost.domain.retry import STANDARD_DELAYS
+from milepost.domain.retry import STANDARD, span
 
 Document = Mapping[str, Any]
 
@@ -78,7 +78,7 @@ class Horizon(Struct, frozen=True):
 def horizons(policy: Policy) -> tuple[Horizon, ...]:
     """Every horizon under this policy, the longest first."""
     carriers = [policy, *map(policy.for_carrier, policy.carriers)]
-    resent = -(-sum(STANDARD_DELAYS) // DAY)
+    resent = -(-span(STANDARD) // DAY)
     table = (
         Horizon("tracking", tracking_days(policy), "until then a carrier may still tell of the number (T12)"),
         Horizon(
@@ -99,7 +99,10 @@ def horizons(policy: Policy) -> tuple[Horizon, ...]:
             "Amazon names no end of its retries; the longest schedule known of such senders is 8 days",
         ),
         Horizon(
-            "resends", resent, "so long does Milepost's own publisher, the sandbox, try to send an event"
+            "resends",
+            resent,
+            "so long does Milepost itself try to send the same thing again (to subscribers, to a notification"
+            " webhook, as the sandbox), with every wait that a receiver may ask for",
         ),
     )
     return tuple(sorted(table, key=lambda horizon: -horizon.days))

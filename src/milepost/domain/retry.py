@@ -42,6 +42,12 @@ class Schedule(Struct, frozen=True):
 STANDARD = Schedule()
 
 
+def span(schedule: Schedule) -> int:
+    """Milliseconds from a first attempt to the last that there may be: each delay spread as far as it goes, or as
+    long as a destination may ask for. An attempt itself takes seconds."""
+    return sum(max(round(delay * (1 + schedule.jitter)), RETRY_AFTER_CAP) for delay in schedule.delays[1:])
+
+
 def next_due(
     schedule: Schedule,
     tries: int,

@@ -116,7 +116,7 @@ def _newest(tx: Transaction, records: Iterable[Record]) -> dict[int, list[Key]]:
     """By position, the orders and trackers that these records are the newest of."""
     about: dict[int, list[Key]] = {}
     for record in records:
-        if record.kind in ("intent", "note"):
+        if record.kind in ("intent", "note", "erasure"):
             continue
         try:
             about[record.position] = tying_subjects(record)[0]

@@ -3,8 +3,8 @@
 What a fold reads is every record of a subject, so a record that is about two subjects ties them: an order answer
 ties its order to its trackers, a tracker's condition ties it to its orders. Beyond records, views tie what they
 name (a tracker's orders, an order's trackers, the order that owns a delivery's view), and so do the notes that the
-projector makes of a delivery that two orders show. Intents and notes hang on the orders and trackers that they are
-about, though no fold reads them. Two records with one idempotencyKey are not tied by it: that
+projector makes of a delivery that two orders show. Intents, notes and erasures hang on the orders and trackers that
+they are about, though no fold reads them. Two records with one idempotencyKey are not tied by it: that
 key reuse is a flag, which is set right when one of them goes (`retention`).
 
 Here groups are found, on one state of the store, in bounded memory. Whether one may go is `domain.retention`'s.
@@ -21,10 +21,11 @@ from msgspec import Struct
 from milepost.domain.instant import Instant
 from milepost.domain.record import (
     Record,
+    beside_facts,
+    erased_subject,
     noted_subject,
     order_subject,
     subjects_of,
-    told_or_noted,
     told_subject,
     tracker_subject,
 )
@@ -85,7 +86,7 @@ class Found(Struct):
 def tying_subjects(record: Record) -> tuple[list[Key], tuple[str, ...]]:
     """(the subjects that tie a record, every subject of it). Raises what a broken body raises."""
     subjects = subjects_of(record)
-    about = (told_or_noted(s) or s for s in subjects)
+    about = (beside_facts(s) or s for s in subjects)
     return [(record.business_product_id, s) for s in about if s.startswith(TYING)], subjects
 
 
@@ -246,11 +247,12 @@ class _Search:
 
 
 def _standing_under(key: Key) -> Iterator[Key]:
-    """Where the records about a subject stand: facts under itself, intents and notes under subjects of their own."""
+    """Where the records about a subject stand: facts under itself, the others under subjects of their own."""
     product, subject = key
     yield key
     yield product, told_subject(subject)
     yield product, noted_subject(subject)
+    yield product, erased_subject(subject)
 
 
 def view_key(key: Key) -> ViewKey | None:

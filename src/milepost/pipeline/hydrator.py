@@ -26,6 +26,7 @@ from milepost.domain.record import Record
 from milepost.pipeline.budget import Budget
 from milepost.pipeline.circuit import Circuit
 from milepost.pipeline.consumer import Effects
+from milepost.pipeline.erased import erased_among
 from milepost.pipeline.inquiry import ApiClient, Inquirer, Job, Key, LastError, Line, facts_about, waiting_of
 from milepost.store import Ask, Store, Transaction
 
@@ -245,6 +246,9 @@ class Hydrator:
             limit = len(asking) + len(chosen) + _PAGE
             put_off: list[Ask] = []
             due = tx.work.due(now, limit)
+            if gone := erased_among(tx, {(ask.business_product_id, ask.target) for ask in due}):
+                tx.work.done(gone)
+                continue
             for ask in due:
                 key, line = (ask.business_product_id, ask.target), self._line(ask.business_product_id)
                 if key in asking or key in chosen:

@@ -280,6 +280,14 @@ class Fenced:
         """Wait until the journal's last position is above `position`, or `timeout` seconds."""
         return await self._store.changed(position, timeout)
 
+    async def size(self) -> int:
+        """What `compact` copies."""
+        return await self._store.size()
+
+    async def compact(self, again: bool = False) -> bool:
+        """Harmless, whoever leads: it changes nothing that can be read."""
+        return await self._store.compact(again)
+
     async def close(self) -> None:
         """Nothing: the store is closed by whoever opened it."""
 

@@ -12,7 +12,6 @@ Reading one order or tracker with its facts (`load_order`, `load_tracker`) lives
 `asOf` and the timeline read exactly what the projector folds. The folds themselves are `domain`'s.
 """
 
-import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
@@ -24,18 +23,18 @@ from milepost.domain.delivery import Delivery
 from milepost.domain.fact import Fact, about, fact_of
 from milepost.domain.instant import Instant
 from milepost.domain.order import Order, fold_order
-from milepost.domain.record import Record, order_subject, subjects_of, tracker_subject
+from milepost.domain.record import Record, beside_facts, order_subject, subjects_of, tracker_subject
 from milepost.domain.tracker import Tracker, fold_tracker
 from milepost.pipeline.consumer import Effects
+from milepost.pipeline.erased import shielded
 from milepost.pipeline.joins import deliveries_of, first_position, orders_of, tracker_identity, trackers_of
+from milepost.pipeline.known import Known
 from milepost.pipeline.telling import Follower, Telling
 from milepost.store import FailedFold, Store, Transaction, View, ViewKind
 
 NAME = "projector"
 """The consumer's name: its checkpoint says how far the views are."""
 
-KNOWN_BYTES = 2_000_000
-"""Bodies whose facts are kept between batches; decoded, an order answer takes some ten times its bytes."""
 AT_ONCE = 64
 """Subjects whose facts are in memory together: a backlog may touch every order there is."""
 
@@ -84,7 +83,7 @@ class Projector:
         self._review_inferred = review_inferred
         self._policy = policy
         self._clock = clock
-        self._known = _Known()
+        self._known = Known()
 
     async def prepare(self, records: Sequence[Record]) -> Effects:
         """Fold everything the records touch; the effects write index, views, flags and failures."""
@@ -99,31 +98,6 @@ class Projector:
         return await self._store.read(load_and_fold)
 
 
-class _Known:
-    """Facts of late, by position: parcels under way are folded again and again from the same ones.
-
-    Two threads may be at it: a fold that nobody waits for any more ends in its own time."""
-
-    def __init__(self) -> None:
-        self._facts: dict[int, tuple[Fact, int]] = {}
-        self._bytes = 0
-        self._changing = threading.Lock()
-
-    def fact(self, record: Record) -> Fact:
-        """The record's fact. Raises what `fact_of` raises."""
-        found = self._facts.get(record.position)
-        if found is not None:
-            return found[0]
-        fact, size = fact_of(record), len(record.body)
-        with self._changing:
-            if record.position not in self._facts:
-                self._bytes += size
-            self._facts[record.position] = fact, size
-            while self._bytes > KNOWN_BYTES and len(self._facts) > 1:
-                self._bytes -= self._facts.pop(next(iter(self._facts)))[1]
-        return fact
-
-
 class _Batch:
     """One batch being folded on one state of the store."""
 
@@ -133,7 +107,7 @@ class _Batch:
         records: Sequence[Record],
         policy: Policy,
         now: Instant,
-        known: "_Known",
+        known: Known,
         telling: Telling,
     ) -> None:
         self._tx = tx
@@ -141,6 +115,7 @@ class _Batch:
         self._records = records
         self._policy = policy
         self._now = now
+        self._any_erased = tx.erasures.any_erased()
         self._failures: list[FailedFold] = []
         self._unreadable: set[int] = set()
         self._fresh: dict[Key, list[Record]] = {}
@@ -152,14 +127,21 @@ class _Batch:
 
     def fold(self) -> Effects:
         index: dict[int, tuple[str, Sequence[str]]] = {}
+        again: dict[Key, None] = {}
         for record in self._records:
             subjects = self._subjects(record)
             index[record.position] = (record.business_product_id, subjects)
             for subject in subjects:
                 self._fresh.setdefault((record.business_product_id, subject), []).append(record)
+            if record.kind == "erasure":
+                again |= {
+                    (record.business_product_id, s): None for s in filter(None, map(beside_facts, subjects))
+                }
         # In the order in which the journal names them: so are intents journalled.
-        touched_trackers = [key for key in self._fresh if key[1].startswith("tracker/")]
-        touched_orders = dict.fromkeys(key for key in self._fresh if key[1].startswith("order/"))
+        touched = {**dict.fromkeys(self._fresh), **again}
+        touched_trackers = [key for key in touched if key[1].startswith("tracker/")]
+        touched_orders = dict.fromkeys(key for key in touched if key[1].startswith("order/"))
+        self._telling.hush(again.keys() - self._fresh.keys())
         trackers: dict[Key, Tracker] = {}
         self._telling.expect(self._fresh, touched_trackers)
         for some in _groups(touched_trackers):
@@ -205,6 +187,8 @@ class _Batch:
         stored = self._tx.journal.of_subjects(missing)
         for key in missing:
             records = {r.position: r for r in (*stored.get(key, ()), *self._fresh.get(key, ()))}
+            if self._any_erased:
+                records = shielded(self._tx, records)
             facts = (self._fact(records[position]) for position in sorted(records))
             self._loaded[key] = [about(fact, key[1]) for fact in facts if fact is not None]
 

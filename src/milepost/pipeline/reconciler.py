@@ -34,6 +34,7 @@ from milepost.domain.missing import (
 )
 from milepost.domain.volume import BEAT_MS, Silence
 from milepost.pipeline.budget import Budget
+from milepost.pipeline.erased import erased_among
 from milepost.pipeline.projector import NAME as PROJECTOR
 from milepost.pipeline.volume import count, listen
 from milepost.store import Ask, Store, Transaction, View
@@ -271,8 +272,11 @@ def _begun(tx: Transaction, known: int, now: Instant) -> _Round | None:
 def _put(tx: Transaction, asked: Mapping[tuple[str, str], Open], now: Instant) -> int:
     """Put the asks of those that are not being asked already; returns how many."""
     there = tx.work.get(list(asked))
+    erased = erased_among(tx, asked.keys())
     new: list[Ask] = []
     for key, one in asked.items():
+        if key in erased:
+            continue
         known = there.get(key)
         if known is None:
             carrier = one.document["carrierCode"] if one.kind == "tracker" else ""

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 import structlog
 
-from milepost.domain.record import Record, key_subject, subjects_of, told_or_noted
+from milepost.domain.record import Record, beside_facts, key_subject, subjects_of
 from milepost.domain.retention import Reason
 from milepost.pipeline.groups import Found, Key
 from milepost.pipeline.projector import KEY_REUSE
@@ -61,7 +61,7 @@ def untouched(ready: Sequence[Found], fresh: Sequence[Record]) -> list[Found]:
     for record in fresh:
         try:
             for subject in subjects_of(record):
-                about.add((record.business_product_id, told_or_noted(subject) or subject))
+                about.add((record.business_product_id, beside_facts(subject) or subject))
         except Exception as e:  # noqa: BLE001 - nothing is folded from it either
             log.warning("retention.unreadable_record", position=record.position, error=type(e).__name__)
     bodies = [record.body for record in fresh]

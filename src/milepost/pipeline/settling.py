@@ -5,7 +5,7 @@ for the schedule (`domain.retry`), and what the schedule gives up is `failed` an
 does nothing but fail for longer than our patience (`domain.failing`) is disabled; what is for it is held.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Literal
 
 import structlog
@@ -20,6 +20,7 @@ from milepost.domain.errors import LeaseLost, StoreUnavailable
 from milepost.domain.instant import Instant
 from milepost.domain.record import Record
 from milepost.domain.retry import Schedule, next_due
+from milepost.pipeline.erased import about_erased
 from milepost.pipeline.lanes import Done
 from milepost.pipeline.sending import EXCERPT, GONE, Ledgering, Outcome, Told
 from milepost.store import Transaction
@@ -108,7 +109,7 @@ def keep(
     ledger: Ledgering | None = None,
 ) -> Kept:
     """Store them, except where the lease was taken over meanwhile; those results are dropped."""
-    stored = tx.attempts.record([(s.attempt, s.message) for s in settled])
+    stored = tx.attempts.record([(attempt, s.message) for attempt, s in _without_erased(tx, settled)])
     good = [s for s, is_stored in zip(settled, stored, strict=True) if is_stored]
     known = tx.attempts.breakers()
     changed = moved(known, good, policy)
@@ -123,6 +124,14 @@ def keep(
         return Kept(stored)
     lanes = known | {after.lane: after for after in changed}
     return Kept(stored, _impatient(tx, good, lanes, patience))
+
+
+def _without_erased(tx: Transaction, settled: Sequence[Settled]) -> Iterator[tuple[Attempt, Settled]]:
+    """The attempts to keep. An answer may quote what it was sent: where that was erased meanwhile, it is not kept."""
+    found = about_erased(tx, [s.record for s in settled if s.record is not None])
+    for s in settled:
+        erased = s.record is not None and s.record.position in found
+        yield (replace(s.attempt, response="", error="") if erased else s.attempt), s
 
 
 def _book(tx: Transaction, ledger: Ledgering, settled: Settled, record: Record) -> None:

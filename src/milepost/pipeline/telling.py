@@ -92,6 +92,7 @@ class Telling:
         self._holds: list[Hold] = []
         self._failures: list[FailedFold] = []
         self._newest: dict[Key, Instant] = {}
+        self._hushed: set[Key] = set()
 
     def expect(self, fresh: Mapping[Key, Sequence[Record]], keys: Collection[Key]) -> None:
         """These will be folded: read what was last told of them. `fresh` are the batch's records by subject."""
@@ -101,13 +102,17 @@ class Telling:
                 if (records := fresh.get(key)) is not None:
                     self._newest[key] = max(record.published_at for record in records)
 
+    def hush(self, keys: Collection[Key]) -> None:
+        """These are folded anew for an erasure alone: nothing happened to them, so nobody is told anything."""
+        self._hushed.update(keys)
+
     def order(self, key: Key, document: Mapping[str, Any]) -> None:
         """An order was folded anew."""
         if self._active:
             at = self._at(key, _trackers_of(key[0], document))
             told, review = self._told.get(key), self._review_inferred
             self._tell(key, lambda: tell_order(document, told, at, self._now, review_inferred=review))
-            for follower in self._followers:
+            for follower in () if key in self._hushed else self._followers:
                 self._follow(follower, key, document, at)
 
     def tracker(self, key: Key, document: Mapping[str, Any]) -> None:
@@ -132,7 +137,8 @@ class Telling:
             said = compare()
             if said is None:
                 return
-            intents = [intent_record(key[0], intent, self._now) for intent in said.intents]
+            told = () if key in self._hushed else said.intents
+            intents = [intent_record(key[0], intent, self._now) for intent in told]
         except Exception as e:  # noqa: BLE001 - `_fail` logs and lists it
             self._fail(NAME, key, e)
             return

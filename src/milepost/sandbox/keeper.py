@@ -20,7 +20,7 @@ from milepost.sandbox.publication import Publication
 from milepost.sandbox.reading import check_id, complete, first_open_delivery
 from milepost.sandbox.scenarios import Scenario, named
 from milepost.sandbox.transitions import answered, claim, split_ids
-from milepost.sandbox.triggers import REFUND_COMPLETED, REFUND_REQUESTED, Trigger
+from milepost.sandbox.triggers import REFUND_COMPLETED, REFUND_REQUESTED, TASKS, Trigger, deletion_task
 from milepost.sandbox.world import Step, WorldOrder, business_product_of, created_between, new_order
 from milepost.store import Store, Transaction
 
@@ -219,6 +219,8 @@ class Keeper(Player):
         at = Instant(self._clock.now() // SECOND * SECOND)
 
         def change(world: WorldOrder) -> tuple[WorldOrder, list[tuple[Publication, Instant]]]:
+            if type in TASKS:
+                return world, [(deletion_task(type, self.seed, world.id), at)]
             chosen = delivery_id or first_open_delivery(world.order)
             trigger = Trigger(world.order, chosen, at, self.seed)
             steps = trigger.towards(type, reason, milestone)

@@ -5,13 +5,15 @@ All of them happen at one time, waits are skipped. What each step does is `trans
 
 from typing import Any
 
+from milepost.domain.erasure import TASK, TASK_COMPLETED, TASK_FAILED
 from milepost.domain.errors import Conflict, Invalid
 from milepost.domain.instant import Instant
 from milepost.sandbox.catalog import ORIGINS, Place
+from milepost.sandbox.publication import Publication
 from milepost.sandbox.reading import home_of
 from milepost.sandbox.returning import EVENT_OF, find_return, parcel_of, refunds_of, return_id, returns_of
 from milepost.sandbox.transitions import BEFORE_SHIPPING, find_package
-from milepost.sandbox.world import Step, dice
+from milepost.sandbox.world import Step, dice, uuid_text
 
 MILESTONE = "PACKAGE_TRACKER_MILESTONE_CHANGED"
 REFUND_REQUESTED = "REFUND_REQUESTED"
@@ -25,7 +27,9 @@ TRIGGERS = (
     REFUND_COMPLETED,
     *EVENT_OF.values(),
 )
-"""The event types that this world can be made to cause."""
+"""The event types that this world can be made to cause by steps of an order."""
+TASKS = (TASK_COMPLETED, TASK_FAILED)
+"""Those about a task, which no step of an order causes."""
 
 _ROUTE = ("INFO_RECEIVED", "IN_TRANSIT", "OUT_FOR_DELIVERY", "DELIVERED")
 _BACK = ("STARTED", "IN_TRANSIT", "DELIVERED", "GRADED", "COMPLETED")
@@ -54,7 +58,9 @@ class Trigger:
         """The steps after which the event is due, the last of them publishing it; none when everything has
         happened already. Raises `Invalid` for a type that no step causes, `Conflict` where it cannot be any more."""
         if type not in TRIGGERS:
-            raise Invalid(f"{type} cannot be triggered; these can: {', '.join(TRIGGERS)}", field="type")
+            raise Invalid(
+                f"{type} cannot be triggered; these can: {', '.join((*TRIGGERS, *TASKS))}", field="type"
+            )
         if type == MILESTONE:
             self._milestone(code)
         elif type in EVENT_OF.values():
@@ -170,6 +176,12 @@ class Trigger:
             cause = self.delivery_id
         if type == REFUND_COMPLETED:
             self.steps.append(Step(self._at, cause, refunded=True))
+
+
+def deletion_task(type: str, seed: int, order_id: str) -> Publication:
+    """What Amazon publishes of the task by which an order's shopper has their data deleted. Its id is made from the
+    order's, so that a failed one can be completed. The world itself forgets nothing."""
+    return Publication(type, ((TASK, uuid_text(dice(seed, "task", order_id))),))
 
 
 def _next_code(parcel: dict[str, Any]) -> str:

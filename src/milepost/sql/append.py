@@ -10,6 +10,7 @@ from functools import cache
 from msgspec import Struct
 from sqlalchemy import Connection, Dialect, Select, bindparam, literal_column, select, update
 
+from milepost.domain.erasure import ERASED
 from milepost.domain.record import Record, canonical_data, conflict_hash, identity_hashes
 from milepost.sql import schema
 from milepost.sql.statements import chunks, pack, unpack_texts
@@ -188,8 +189,9 @@ def _positions(
 
 
 def _differs(arrival: Arrival, original: Record) -> bool:
-    """Whether the canonical `data` of two copies differ; the same bytes need no parsing."""
-    if arrival.body == original.body:
+    """Whether the canonical `data` of two copies differ; the same bytes need no parsing. What was erased of the
+    original can't differ."""
+    if arrival.body == original.body or ERASED in original.flags:
         return False
     return canonical_data(arrival.event) != canonical_data(original.event())
 

@@ -1,18 +1,23 @@
 """Erasures on one connection, and the only rewriting of what is journalled that there is."""
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, literal, select, update
+from sqlalchemy import Connection, Select, delete, literal_column, select, update
 
-from milepost.domain.erasure import Erasure
+from milepost.domain.erasure import UNDER_WAY, Erasure
 from milepost.domain.instant import Instant
+from milepost.domain.record import Record
 from milepost.sql import schema
+from milepost.sql.append import RECORD_COLUMNS, record_of
 from milepost.sql.statements import chunks, grouped, pack, unpack_texts, upsert, visible
 from milepost.store.erasures import Key
 
 _e, _x = schema.erasures.c, schema.erased.c
 _r, _q, _m, _a = schema.records.c, schema.quarantine.c, schema.messages.c, schema.attempts.c
+_f = schema.failures.c
+_ANY: Select[Any] = select(literal_column("1")).select_from(schema.erased).limit(literal_column("1"))
 _decode = msgspec.json.Decoder(Erasure).decode
 
 
@@ -35,8 +40,10 @@ class SqlErasures:
         document = self._connection.execute(select(_e.document).where(_e.id == id)).scalar_one_or_none()
         return None if document is None else _decode(document)
 
-    def unfinished(self, limit: int) -> list[Erasure]:
-        statement = select(_e.document).where(_e.state != "DONE").order_by(_e.number).limit(limit)
+    def under_way(self, limit: int) -> list[Erasure]:
+        # DONE is named for the sake of the index, which leaves it out.
+        wanted = (_e.state != literal_column("'DONE'"), _e.state.in_(UNDER_WAY))
+        statement = select(_e.document).where(*wanted).order_by(_e.number).limit(limit)
         return [_decode(document) for document in self._connection.execute(statement).scalars()]
 
     def page(
@@ -63,10 +70,13 @@ class SqlErasures:
         return found
 
     def any_erased(self) -> bool:
-        return (
-            self._connection.execute(select(literal(1)).select_from(schema.erased).limit(1)).first()
-            is not None
-        )
+        return self._connection.execute(_ANY).first() is not None
+
+    def events(self, types: Collection[str], within: tuple[int, int], limit: int) -> list[Record]:
+        there = (_r.position > within[0], _r.position <= within[1])
+        wanted = (*there, _r.kind == "event", _r.type.in_(sorted(types)))
+        statement = select(*RECORD_COLUMNS).where(*wanted).order_by(_r.position).limit(limit)
+        return [record_of(row) for row in self._connection.execute(statement).all()]
 
     def rewrite(self, bodies: Mapping[int, bytes], flag: str) -> None:
         for chunk in chunks(sorted(bodies)):
@@ -76,9 +86,10 @@ class SqlErasures:
                 values = {"body": bodies[position], "flags": pack(tuple(flags))}
                 self._connection.execute(update(schema.records).where(_r.position == position).values(values))
 
-    def rewrite_quarantined(self, bodies: Mapping[int, bytes]) -> None:
+    def rewrite_quarantined(self, bodies: Mapping[int, bytes], reason: str) -> None:
         for number, body in bodies.items():
-            self._connection.execute(update(schema.quarantine).where(_q.id == number).values(body=body))
+            values = {"body": body, "reason": reason}
+            self._connection.execute(update(schema.quarantine).where(_q.id == number).values(values))
 
     def blank_attempts(self, positions: Sequence[int]) -> int:
         changed = 0
@@ -88,3 +99,17 @@ class SqlErasures:
             statement = update(schema.attempts).where(_a.message_id.in_(about), told)
             changed += self._connection.execute(statement.values(response="", error="")).rowcount
         return changed
+
+    def forget_failures(self, positions: Sequence[int], projector: str) -> None:
+        for chunk in chunks(positions):
+            here = _f.position.in_(chunk)
+            self._connection.execute(delete(schema.failures).where(here, _f.consumer == projector))
+            self._connection.execute(update(schema.failures).where(here).values(error=""))
+
+    def failing(self, keys: Collection[Key], projector: str) -> set[Key]:
+        found: set[Key] = set()
+        for product, subjects in grouped(sorted(keys)):
+            mine = (_f.consumer == projector, _f.business_product_id == product, _f.subject.in_(subjects))
+            for subject in self._connection.execute(select(_f.subject).where(*mine).distinct()).scalars():
+                found.add((product, subject))
+        return found

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from milepost.domain.errors import StoreUnavailable
 from milepost.domain.instant import Instant
+from milepost.sql import schema
 from milepost.sql.append import row_of
 from milepost.sql.batch import AppendCall
 from milepost.sql.last_position import LastPosition
@@ -24,7 +25,7 @@ from milepost.sql.postgres_database import prepare
 from milepost.sql.postgres_listening import Listener
 from milepost.sql.postgres_session import Session, WritingSession
 from milepost.sql.postgres_worker import ReadWorker, WriteWorker
-from milepost.sql.postgresql import Address, address_of, engine_of
+from milepost.sql.postgresql import Address, address_of, connect, engine_of, trouble_of
 from milepost.sql.sealed_rows import Standing, reseal, standing
 from milepost.sql.secrets import SETTING, Key, Secrets
 from milepost.sql.transaction import SqlTransaction
@@ -142,6 +143,28 @@ class PostgresStore:
     async def changed(self, position: int, timeout: float) -> int:
         """Wait until the last position is above `position`, or `timeout` seconds; the last position known."""
         return await self._last.wait(position, timeout)
+
+    async def size(self) -> int:
+        """0: nobody has to wait while the server vacuums."""
+        return 0
+
+    async def compact(self, again: bool = False) -> bool:
+        """VACUUM of every table that held what was replaced. What of it the server's own files still hold is the
+        operator's to see to (docs/erasure.md)."""
+        if self._closed or self._writer is None:
+            raise self._refused()
+        try:
+            connection = await connect(self.address)
+            try:
+                await connection.execute(f"VACUUM {', '.join(sorted(schema.metadata.tables))}")
+            finally:
+                await connection.close()
+        except Exception as error:
+            trouble = trouble_of(error)
+            if trouble is None:
+                raise
+            raise trouble.failure from error
+        return True
 
     async def close(self) -> None:
         """Finish what was accepted, commit, end the connections. Again is harmless."""

@@ -24,7 +24,7 @@ from milepost.sql.sqlite import (
     write_engine,
 )
 from milepost.sql.transaction import SqlTransaction
-from milepost.sql.writer import WriteCall, Writer
+from milepost.sql.writer import CompactCall, WriteCall, Writer
 from milepost.store import Arrival, Receipt, Transaction
 
 T = TypeVar("T")
@@ -80,6 +80,17 @@ class SqliteStore:
     async def changed(self, position: int, timeout: float) -> int:
         """Wait until the last position is above `position`, or `timeout` seconds; the last position known."""
         return await self._last.wait(position, timeout)
+
+    async def size(self) -> int:
+        """Bytes of the file: `compact` copies them while nobody can write."""
+        return await asyncio.to_thread(lambda: self.path.stat().st_size)
+
+    async def compact(self, again: bool = False) -> bool:
+        """Write the file anew, then cut the log to nothing; `again` the log alone. False while readers need it."""
+        writer = self._writing()
+        future: asyncio.Future[bool] = self._loop.create_future()
+        writer.put(CompactCall(again, future))
+        return await future
 
     async def close(self) -> None:
         """Finish what was accepted, commit, release the lock. Again is harmless."""

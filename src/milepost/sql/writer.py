@@ -21,7 +21,7 @@ from milepost.domain.errors import StoreUnavailable
 from milepost.sql.append import Appended, InsertNew, InsertRecords, Row, append, count
 from milepost.sql.batch import THOROUGH_BATCHES, AppendCall, divided, joined, next_batch, own
 from milepost.sql.secrets import Secrets
-from milepost.sql.sqlite import WAL_LIMIT, storage_failure
+from milepost.sql.sqlite import WAL_LIMIT, compact, storage_failure
 from milepost.sql.transaction import SqlTransaction
 from milepost.store import Arrival, Receipt
 
@@ -37,6 +37,16 @@ class WriteCall:
 
     def __init__(self, function: Callable[[SqlTransaction], Any], future: "asyncio.Future[Any]") -> None:
         self.function = function
+        self.future = future
+
+
+class CompactCall:
+    """A `Store.compact`."""
+
+    __slots__ = ("again", "future")
+
+    def __init__(self, again: bool, future: "asyncio.Future[bool]") -> None:
+        self.again = again
         self.future = future
 
 
@@ -68,14 +78,14 @@ class Writer:
         self._wal_limit = WAL_LIMIT
         self._failing = False
         self._appends: deque[AppendCall] = deque()
-        self._writes: deque[WriteCall] = deque()
+        self._writes: deque[WriteCall | CompactCall] = deque()
         self._closing = False
         self._idle = False
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="milepost-writer", daemon=True)
         self._thread.start()
 
-    def put(self, call: AppendCall | WriteCall) -> None:
+    def put(self, call: AppendCall | WriteCall | CompactCall) -> None:
         """Queue a call; its future is answered on the event loop."""
         if isinstance(call, AppendCall):
             self._appends.append(call)
@@ -95,7 +105,8 @@ class Writer:
             if self._appends:
                 self._append(next_batch(self._appends))
             if self._writes:
-                self._write(self._writes.popleft())
+                call = self._writes.popleft()
+                self._compact(call) if isinstance(call, CompactCall) else self._write(call)
         self._disconnect()
         self._engine.dispose()
 
@@ -163,6 +174,17 @@ class Writer:
             return
         self._committed()
         self._answer([(call.future, result, None)], last)
+
+    def _compact(self, call: CompactCall) -> None:
+        if call.future.cancelled():
+            return
+        try:
+            done = compact(self._connected(), again=call.again)
+        except BaseException as error:  # noqa: BLE001 - its caller's, never the thread's end
+            self._answer([(call.future, None, self._failed(error) or error)], 0)
+            return
+        self._committed()
+        self._answer([(call.future, done, None)], 0)
 
     def _answer(self, answers: list[Answer], last: int) -> None:
         with suppress(RuntimeError):  # the event loop is gone, and with it everybody who waited

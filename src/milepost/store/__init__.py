@@ -130,6 +130,16 @@ class Store(Protocol):
         position known. A wait for a signal, not a poll."""
         ...
 
+    async def size(self) -> int:
+        """Bytes that `compact` copies while nobody can write; 0 where everybody can."""
+        ...
+
+    async def compact(self, again: bool = False) -> bool:
+        """Let go of the bytes of what was deleted or replaced, as far as the database lets one. Writers may have to
+        wait as long as it takes to copy the database (`size`). False: somebody still reads what was there before;
+        what is left to do is done with `again`. Raises `StoreUnavailable`, also where the disk has no room for it."""
+        ...
+
     async def close(self) -> None:
         """Finish what was accepted, commit, release the lock."""
         ...

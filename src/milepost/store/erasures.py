@@ -5,6 +5,7 @@ from typing import Protocol
 
 from milepost.domain.erasure import Erasure
 from milepost.domain.instant import Instant
+from milepost.domain.record import Record
 
 Key = tuple[str, str]
 """(business product, subject)."""
@@ -17,8 +18,8 @@ class Erasures(Protocol):
 
     def get(self, id: str) -> Erasure | None: ...
 
-    def unfinished(self, limit: int) -> list[Erasure]:
-        """Those that are not done, oldest first."""
+    def under_way(self, limit: int) -> list[Erasure]:
+        """Those that are to be done, and are not yet, oldest first."""
         ...
 
     def page(
@@ -41,10 +42,23 @@ class Erasures(Protocol):
         """Put other bytes in the place of records' bodies, and add a flag to each."""
         ...
 
-    def rewrite_quarantined(self, bodies: Mapping[int, bytes]) -> None:
-        """The same for bodies in quarantine, by their id."""
+    def events(self, types: Collection[str], within: tuple[int, int], limit: int) -> list[Record]:
+        """Events of these types above one position and up to another, lowest first."""
+        ...
+
+    def rewrite_quarantined(self, bodies: Mapping[int, bytes], reason: str) -> None:
+        """The same for bodies in quarantine, by their id; the reasons quote them, so another takes their place."""
         ...
 
     def blank_attempts(self, positions: Sequence[int]) -> int:
         """Remove what receivers answered and which errors they gave from the attempts about records; how many."""
+        ...
+
+    def forget_failures(self, positions: Sequence[int], projector: str) -> None:
+        """Remove what errors quote from these records: the projector's go, since it folds them again, of others the
+        text does."""
+        ...
+
+    def failing(self, keys: Collection[Key], projector: str) -> set[Key]:
+        """Those of these subjects whose fold is listed as failed."""
         ...

@@ -17,6 +17,7 @@ from milepost.web import (
     books,
     captures,
     choices,
+    erasures,
     events,
     explanations,
     exports,
@@ -86,6 +87,7 @@ ROUTES = [
     *schemas.HANDLERS,
     *operations.HANDLERS,
     *retention.HANDLERS,
+    *erasures.HANDLERS,
     *keys.HANDLERS,
     *health.HANDLERS,
 ]

@@ -15,6 +15,7 @@ from msgspec import Struct
 from milepost.domain.condition import Policy
 from milepost.domain.instant import Instant
 from milepost.domain.notification import KINDS
+from milepost.pipeline.eraser import Eraser
 from milepost.pipeline.retention import Retention
 from milepost.shopper.composing import Brand
 from milepost.store import Receipt, Store
@@ -105,6 +106,8 @@ class Context:
     """Whether shoppers are told."""
     notified: Callable[[], None] = _nothing
     """To be called after a write that made a notification due, so that the notifier looks now."""
+    eraser: Eraser | None = None
+    """To be nudged after a write that asked for an erasure; None in a program that erases nothing."""
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     """Set before the server stops, so that streams end; a server waits for its open responses first."""
     heartbeat_s: float = 15.0

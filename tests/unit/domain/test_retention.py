@@ -84,7 +84,7 @@ def test_the_longest_horizon_is_how_long_tracking_may_tell_of_a_number() -> None
         "outcome": 30,
         "queues": 29,
         "webhook": 14,
-        "resends": 4,
+        "resends": 10,
     }
 
 

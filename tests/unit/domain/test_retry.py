@@ -12,6 +12,7 @@ from milepost.domain.retry import (
     Schedule,
     next_due,
     parse_retry_after,
+    span,
 )
 
 NOW = parse_instant("2025-01-20T12:34:56Z")
@@ -78,3 +79,14 @@ def test_retry_after_reads_seconds_and_dates(text: str, expected: int | None) ->
 def test_retry_after_is_total(text: str) -> None:
     result = parse_retry_after(text, NOW)
     assert result is None or result >= 0
+
+
+@pytest.mark.parametrize("retry_after", [None, 0, RETRY_AFTER_CAP, 99 * RETRY_AFTER_CAP])
+@pytest.mark.parametrize("spread", [0.0, 0.5, 0.999999])
+def test_no_attempt_is_later_than_the_span_of_its_schedule(retry_after: int | None, spread: float) -> None:
+    at, tries = NOW, 1
+    while (due := next_due(STANDARD, tries, at, retry_after, lambda: spread, since=NOW)) is not None:
+        at, tries = due, tries + 1
+    assert at - NOW <= span(STANDARD)
+    if retry_after == RETRY_AFTER_CAP:
+        assert at - NOW >= span(STANDARD) - RETRY_AFTER_CAP

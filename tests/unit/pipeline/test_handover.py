@@ -24,7 +24,7 @@ from milepost.domain.errors import LeaseLost
 from milepost.domain.instant import HOUR, MINUTE, Instant, parse_instant
 from milepost.domain.record import ConditionChange
 from milepost.pipeline import hydrator as hydration
-from milepost.pipeline import projector
+from milepost.pipeline import known
 from milepost.pipeline.consumer import Consumer
 from milepost.pipeline.hydrator import Hydrator
 from milepost.pipeline.lease import Fenced, LeaseHolder, Party
@@ -305,7 +305,7 @@ async def test_a_fold_that_still_runs_when_the_next_one_begins_disturbs_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Cancelled work leaves its thread to finish, and both remember facts in the same place."""
-    monkeypatch.setattr(projector, "KNOWN_BYTES", 2_000)
+    monkeypatch.setattr(known, "KNOWN_BYTES", 2_000)
     await keep(world.store, *HISTORY)
     records = await world.store.read(lambda tx: tx.journal.after(0, 500))
     prepare = handler(world.store)

@@ -30,7 +30,7 @@ from tests.unit.pipeline.retaining import DAYS, Place
 
 from milepost.domain.condition import Policy
 from milepost.domain.instant import Instant, format_instant
-from milepost.domain.record import Record, order_subject, subjects_of, told_or_noted, tracker_subject
+from milepost.domain.record import Record, beside_facts, order_subject, subjects_of, tracker_subject
 from milepost.domain.retention import Group, kept_because, returns_under_way
 from milepost.pipeline.hydrator import NAME as HYDRATOR
 from milepost.pipeline.projector import NAME as PROJECTOR
@@ -266,7 +266,7 @@ def _removable(tx: Transaction, place: Place, records: list[Record]) -> set[int]
 
 
 def _about(record: Record) -> set[str]:
-    about = (told_or_noted(s) or s for s in subjects_of(record))
+    about = (beside_facts(s) or s for s in subjects_of(record))
     return {s for s in about if s.startswith(("order/", "tracker/", "delivery/"))}
 
 

@@ -8,7 +8,7 @@ from tests.unit.sandbox.test_scenarios import START, lived, played
 from milepost.domain.errors import Conflict, Invalid
 from milepost.domain.event import CATALOGUE
 from milepost.sandbox.transitions import advance
-from milepost.sandbox.triggers import TRIGGERS, Trigger
+from milepost.sandbox.triggers import TASKS, TRIGGERS, Trigger, deletion_task
 from milepost.sandbox.world import new_order
 
 STATES = ("PENDING", "IN_TRANSIT", "DELIVERED", "CANCELLED")
@@ -80,3 +80,11 @@ def test_what_no_step_causes_is_refused() -> None:
     order, delivery_id = in_state("PENDING")
     with pytest.raises(Invalid, match="PACKAGE_DELIVERED"):
         Trigger(order, delivery_id, START, 1).towards("INVENTORY_CHANGED")
+
+
+def test_a_task_is_the_orders_whatever_becomes_of_it() -> None:
+    completed, failed = (deletion_task(name, 1, "order-1") for name in TASKS)
+    assert completed.resource == failed.resource
+    ((key, task),) = completed.resource
+    assert (key, completed.data) == ("personalDataDeletionTask", {})
+    assert task != dict(deletion_task(TASKS[0], 1, "order-2").resource)[key]
