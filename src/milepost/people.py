@@ -3,6 +3,7 @@
 Part of `hub`, which starts it. What each part does is in its own module of `pipeline`.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
 from milepost.config import Config
@@ -83,13 +84,12 @@ class People:
 
     def parts(self) -> Sequence[Part]:
         """What runs behind the endpoints, and under which lease."""
-        parts = [
+        notifying = _nothing if self.notifying is None else self.notifying.notifier.run
+        return (
             Part(ACCOUNTANT, self._accountant.run, ACCOUNTANT),
             Part(ERASER, self.eraser.run, ERASER),
-        ]
-        if self.notifying is not None:
-            parts.append(Part(NOTIFIER, self.notifying.notifier.run, NOTIFIER))
-        return parts
+            Part(NOTIFIER, notifying, NOTIFIER),
+        )
 
     def notified(self) -> None:
         """One was made due: look now."""
@@ -115,3 +115,8 @@ class People:
         """Close what `open` opened."""
         if self.notifying is not None:
             await self.notifying.close()
+
+
+async def _nothing(stop: asyncio.Event) -> None:
+    """A part that is switched off: its lease is held all the same, so that every hub looks alike."""
+    await stop.wait()

@@ -123,6 +123,16 @@ class PeopleSettings(BaseSettings):
     def _kinds(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return _known(value, KINDS)
 
+    @field_validator("notification_locale")
+    @classmethod
+    def _locale(cls, value: str) -> str:
+        # Here, since catalogues are slow to load and most commands need none.
+        from milepost.shopper.catalogues import LOCALES, is_spoken
+
+        if not is_spoken(value):
+            raise ValueError(f"{value!r} is not a language of notifications: there are {', '.join(LOCALES)}")
+        return value
+
     @field_validator("notification_channels")
     @classmethod
     def _channels(cls, value: tuple[str, ...]) -> tuple[str, ...]:

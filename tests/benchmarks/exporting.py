@@ -77,7 +77,7 @@ def run(facts: int = FACTS) -> Table:
             for written in FORMATS:
                 brought = _command(server, folder, written)
                 table.rows.append(_row(f"milepost export, {written}", brought, facts))
-                most = 256.0 if written == "parquet" else 160.0  # pyarrow alone takes some 100
+                most = 256.0 if written == "parquet" else 96.0  # pyarrow alone takes some 100
                 table.bars.append((f"{written}: memory of the command, MB", brought.grown / MB, "<=", most))
     return table
 

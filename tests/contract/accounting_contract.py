@@ -92,6 +92,15 @@ class AccountingContract:
         assert await page(store, 0, 100, ["bp-0"], period="2025-01") == [given[0], given[6]]
         assert await page(store, 0, 100, None, "2024-01") == []
 
+    async def test_pages_of_one_order(self, store: Store) -> None:
+        given = [entry(f"d-{n}", product=f"bp-{n % 3}", order=f"o-{n % 2}") for n in range(9)]
+        await post(store, *given)
+        assert await page(store, 0, 100, None, order_id="o-1") == given[1::2]
+        assert await page(store, 0, 2, None, order_id="o-1") == given[1:4:2]
+        assert await page(store, 0, 100, ["bp-0"], order_id="o-1") == [given[3]]
+        assert await page(store, 0, 100, None, "2025-02", "o-1") == []
+        assert await page(store, 0, 100, [], order_id="o-1") == []
+
     async def test_provisional_rows_are_due_at_their_time_oldest_first(self, store: Store) -> None:
         await post(
             store,

@@ -10,6 +10,7 @@ pytest.register_assert_rewrite(
     "tests.contract.erasures_contract",
     "tests.contract.extents_contract",
     "tests.contract.leases_contract",
+    "tests.contract.notification_states_contract",
     "tests.contract.notifications_contract",
     "tests.contract.roads_contract",
     "tests.contract.retention_contract",

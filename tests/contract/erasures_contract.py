@@ -118,6 +118,21 @@ class ErasuresContract:
         assert [(f.consumer, f.error) for f in left] == [("hydrator", "")]
         assert await store.read(lambda tx: tx.erasures.failing(keys, "projector")) == set()
 
+    async def test_what_failed_about_a_subject_loses_its_words_wherever_it_stands(self, store: Store) -> None:
+        failures = [
+            FailedFold("telling", 9, product, subject, "ValueError: Jane", T0)
+            for product, subject in (("bp-1", "order/o-1"), ("bp-1", "order/o-2"), ("bp-2", "order/o-3"))
+        ]
+        await store.write(lambda tx: tx.views.fail(failures))
+        keys = {("bp-1", "order/o-1"), ("bp-1", "order/o-3")}
+        await store.write(lambda tx: tx.erasures.blank_failures(keys))
+        left = await store.read(lambda tx: tx.views.failures(0, 10, None))
+        assert {f.subject: f.error for f in left} == {
+            "order/o-1": "",
+            "order/o-2": "ValueError: Jane",
+            "order/o-3": "ValueError: Jane",
+        }
+
     async def test_a_compacted_database_holds_what_it_held(self, store: Store) -> None:
         given = [arrival(f"k-{n}", f"e-{n}", data={"n": "x" * 500}) for n in range(300)]
         receipts = await store.append(given)

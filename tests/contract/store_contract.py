@@ -16,6 +16,7 @@ from tests.contract.harness import Harness
 from tests.contract.journal_contract import JournalContract
 from tests.contract.leases_contract import LeasesContract
 from tests.contract.ledger_contract import LedgerContract
+from tests.contract.notification_states_contract import NotificationStatesContract
 from tests.contract.notifications_contract import NotificationsContract
 from tests.contract.retention_contract import RetentionContract
 from tests.contract.roads_contract import RoadsContract
@@ -41,6 +42,7 @@ class StoreContract(
     NotificationsContract,
     ErasuresContract,
     ExtentsContract,
+    NotificationStatesContract,
     RetentionContract,
     VolumesContract,
 ):

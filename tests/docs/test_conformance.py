@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "conformance.md"
 SEEDS = {"000": "milestone", "001": "in_transit", "002": "delivered"}
-ISSUES = {"6", "7"}
+ISSUES = {"7"}
 
 
 class Row(NamedTuple):

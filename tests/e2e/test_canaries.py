@@ -4,17 +4,24 @@ in what commands print, or when it dies.
 What may show a person is what somebody asks for one (`SHOWS`), and besides `notes list`, `quarantine show`, `explain`
 and `export`, which are asked for words, bodies and facts. Backups have a test of their own."""
 
+import asyncio
 import json
+import re
 import signal
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from tests.e2e.processes import WAIT_S, Place, place
 from tests.e2e.recorder import Recorder
+from tests.smtp_server import MailServer
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ORDER, BOX = "CANARY-ORDER-2", "canary-box-2"
 NAME, EMAIL = "Zebulon Quackenbush", "canary.zebulon@example.com"
@@ -22,7 +29,10 @@ STREET, PHONE = "Nightingale-Row-4711", "555-0142-9931"
 PERSONAL = (NAME, EMAIL, STREET, PHONE, "Quackenbush")
 PASSWORD, API_KEY = "canary-webhook-password-77", "mp_canary-api-key-77"
 OAUTH, CLIENT = "canary-oauth-secret-77", "canary-client-secret-77"
-SECRETS = (PASSWORD, API_KEY, OAUTH, CLIENT)
+SMTP_LOGIN = ("canary-mail-user", "canary-smtp-password-77")
+TRACKING, POSTING = "canary-tracking-secret-77-0123456789abcdef", "whsec_" + "Q0FO" * 10
+SECRETS = (PASSWORD, API_KEY, OAUTH, CLIENT, SMTP_LOGIN[1], TRACKING, POSTING)
+PUBLIC_URL = "https://orders.shop.example"
 
 QUIET = (
     ("orders", "--json"),
@@ -37,6 +47,9 @@ QUIET = (
     ("missing",),
     ("roads",),
     ("retention",),
+    ("notifications", "list"),
+    ("notifications", "list", "--json"),
+    ("keys", "status"),
     ("erase", "--list"),
     ("erase", "--order", ORDER),
     ("erase", "--email", EMAIL),
@@ -50,9 +63,17 @@ SHOWS = frozenset({"orders", "quarantine"})
 """Those that list orders with their customers' names, and reasons why bodies could not be read, which quote them."""
 
 
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    with place(
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def mails() -> AsyncIterator[MailServer]:
+    async with MailServer(login=SMTP_LOGIN) as server:
+        # What a mail server says may quote whom the mail is for.
+        server.answers["RCPT"] = [f"550 5.7.1 <{EMAIL}> {NAME} is not wanted here"]
+        yield server
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def hub(mails: MailServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
+    placed = place(
         tmp_path_factory.mktemp("canaries"),
         ("canary-user", PASSWORD),
         API_KEY,
@@ -60,8 +81,21 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         EGRESS_ALLOW="127.0.0.0/8",
         OAUTH_CLIENT_ID="canary-client",
         OAUTH_CLIENT_SECRET=OAUTH,
-    ) as running:
+        NOTIFICATIONS="true",
+        NOTIFICATION_HOLD_S="0",
+        NOTIFICATION_HOLD_DELIVERED_S="0",
+        NOTIFICATIONS_PER_DAY="50",
+        NOTIFICATION_WEBHOOK_SECRET=POSTING,
+        SMTP_URL=mails.url,
+        MAIL_FROM="Kettle <orders@shop.example>",
+        TRACKING_SECRET=TRACKING,
+        PUBLIC_URL=PUBLIC_URL,
+    )
+    running = await asyncio.to_thread(placed.__enter__)
+    try:
         yield running
+    finally:
+        await asyncio.to_thread(placed.__exit__, None, None, None)
 
 
 def ask(url: str, body: bytes | None = None, **headers: str) -> tuple[int, str]:
@@ -148,15 +182,46 @@ def fed(hub: Place, receiver: Recorder) -> None:
     receiver.wait(2)
 
 
+def mailed(hub: Place, mails: MailServer) -> list[str]:
+    """One mail that is refused, then one that is taken and whose link is used; what that link is good for."""
+    deadline, tried = time.monotonic() + WAIT_S, Counter[str]()
+    while not mails.mails or tried["FAILED"] == 0:
+        assert time.monotonic() < deadline, (tried, mails.commands)
+        items = hub.get(f"/v1/notifications?orderId={ORDER}")["items"]
+        settled = [n for n in items if n["state"] in ("SUPPRESSED", "FAILED", "SENT")]
+        tried["FAILED"] += any(n["state"] == "FAILED" for n in settled)
+        if settled and len(settled) == len(items):
+            hub.run("notifications", "resend", settled[-1]["id"], "--may-arrive-twice")
+        time.sleep(0.05)  # a notifier gives no signal to another process
+    assert "AUTH" in mails.commands
+    mail = mails.mails[0]
+    assert mail.recipients == (EMAIL,)
+    link = re.search(rf"<{PUBLIC_URL}(/[^>]+)>", mail.message["List-Unsubscribe"])
+    assert link is not None
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    assert ask(f"{hub.hub_url}{link[1]}", b"List-Unsubscribe=One-Click", **form)[0] == 200
+    assert ask(f"{hub.hub_url}{link[1]}x", b"List-Unsubscribe=One-Click", **form)[0] >= 400
+    assert hub.run("notifications", "block", EMAIL, "--reason", f"{NAME} asked").code == 0
+    return [part for part in re.split(r"[/.?=&]", link[1]) if len(part) > 30]
+
+
 def found(text: str, words: tuple[str, ...]) -> list[str]:
     return [word for word in words if word.lower() in text.lower()]
 
 
-def test_nothing_personal_and_no_secret_is_said_where_nobody_asked_for_it(hub: Place) -> None:
+async def test_nothing_personal_and_no_secret_is_said_where_nobody_asked_for_it(
+    hub: Place, mails: MailServer
+) -> None:
+    await asyncio.to_thread(say_nothing, hub, mails)
+
+
+def say_nothing(hub: Place, mails: MailServer) -> None:
     receiver = Recorder()
     receiver.status = 500
     try:
         fed(hub, receiver)
+        links = mailed(hub, mails)
+        assert links
         status, metrics = ask(f"{hub.hub_url}/metrics", authorization=f"Bearer {API_KEY}")
         assert status == 200
         assert found(metrics, PERSONAL + SECRETS) == []
@@ -175,6 +240,7 @@ def test_nothing_personal_and_no_secret_is_said_where_nobody_asked_for_it(hub: P
         hub.hub.process.wait(WAIT_S)
         logged = "\n".join([*hub.hub.printed, *hub.hub.log])
         assert "erasure" in logged
-        assert found(logged, (*PERSONAL, *SECRETS, signing["secret"])) == []
+        assert "email.not_sent" in logged
+        assert found(logged, (*PERSONAL, *SECRETS, signing["secret"], *links)) == []
     finally:
         receiver.close()

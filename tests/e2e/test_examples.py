@@ -9,6 +9,7 @@ import http.client
 import json
 import os
 import re
+import secrets
 import shlex
 import signal
 import sys
@@ -31,7 +32,6 @@ COMMANDS = {"flask": "flask --app ", "fastapi": "uvicorn ", "node": "node "}
 """How the line of the README begins that starts each; the Lambda is started by AWS, or here by the shim."""
 USERNAME, PASSWORD = "hook", "change-me"
 RIGHT = "Basic " + base64.b64encode(f"{USERNAME}:{PASSWORD}".encode()).decode()
-TABLE = "handled"
 
 Document = dict[str, Any]
 
@@ -145,14 +145,16 @@ def dynamodb() -> Iterator[dict[str, str]]:
             aws_access_key_id="test",
             aws_secret_access_key="test",
         )
+        # The tables of one process are all in one place, and this may be begun there again.
+        table = f"handled-{secrets.token_hex(4)}"
         client.create_table(
-            TableName=TABLE,
+            TableName=table,
             KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
             AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
             BillingMode="PAY_PER_REQUEST",
         )
         client.close()
-        yield settings | {"TABLE": TABLE}
+        yield settings | {"TABLE": table}
     finally:
         server.stop()
 

@@ -169,3 +169,13 @@ def test_tracking_secrets_overlap_and_none_of_them_may_be_guessed(monkeypatch: p
         with pytest.raises(Misconfigured, match="MILEPOST_TRACKING_SECRET") as refused:
             Config.load()
         assert "n" * 31 not in str(refused.value), "a secret is never shown"
+
+
+def test_the_language_of_notifications_is_one_that_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    for tag in ("es", "es-MX", "EN_us"):
+        monkeypatch.setenv("MILEPOST_NOTIFICATION_LOCALE", tag)
+        assert Config.load().notification_locale == tag
+    for tag in ("de", "english", "e"):
+        monkeypatch.setenv("MILEPOST_NOTIFICATION_LOCALE", tag)
+        with pytest.raises(Misconfigured, match=r"NOTIFICATION_LOCALE.*en, es"):
+            Config.load()

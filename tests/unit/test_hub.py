@@ -268,6 +268,7 @@ async def test_a_hub_leads_everything_it_does_and_lets_go_before_the_database_is
             "eraser",
             "hydration",
             "hydrator",
+            "notifier",
             "projector",
             "publisher",
             "reconciler",

@@ -12,6 +12,7 @@ from milepost.domain.accounting import Period
 from milepost.domain.attempt import Attempt, Destination, Message, Replay
 from milepost.domain.capture import capture_id
 from milepost.domain.contact import Choices, write_choices
+from milepost.domain.erasure import Erasure
 from milepost.domain.instant import Instant
 from milepost.domain.notification import notification_id
 from milepost.store import Ask, Store, Transaction
@@ -90,22 +91,35 @@ OPERATE = (
         ("POST", "/v1/accounting/periods/2024-12/close?businessProductId=bp-1"),
     }
 )
+ERASING = {
+    ("GET", "/v1/erasures/ers_1"),
+    ("POST", "/v1/erasures"),
+    ("POST", "/v1/erasures/preview"),
+    ("POST", "/v1/erasures/compaction"),
+}
+"""About an order of bp-1, or the whole database."""
 ADMIN = SUBSCRIBERS_ADMIN | {
     ("POST", "/v1/subscribers"),
     ("GET", "/v1/keys"),
     ("POST", "/v1/keys"),
     ("DELETE", "/v1/keys/key_1"),
     ("POST", "/v1/retention"),
+    ("GET", "/v1/erasures"),
+    *ERASING,
 }
 WHOLE = {"/metrics"}
 STREAM = {"/v1/stream"}
 SCOPED = {"/v1/roads", "/v1/missing"}
 """Numbers of what a key may see."""
+EXPORTS = {"/v1/exports", "/v1/exports/facts?format=jsonl"}
+"""Rows of what a key may see."""
 SCHEMAS = {"/v1/schemas", "/v1/schemas/order.updated", "/v1/notifications/preview?kind=shipped"}
 """The same for everybody."""
 FIND = ("POST", "/v1/choices/find")
 """An address is looked up in a body. Of another business product it is another recipient."""
-REST: set[tuple[str, str]] = {("GET", path) for path in SINGLE | LISTS | WHOLE | STREAM | SCOPED | SCHEMAS}
+REST: set[tuple[str, str]] = {
+    ("GET", path) for path in SINGLE | LISTS | WHOLE | STREAM | SCOPED | EXPORTS | SCHEMAS
+}
 REST.add(FIND)
 EVERY = sorted(REST | OPERATE | ADMIN)
 
@@ -119,6 +133,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "/v1/orders/order-1/authorization": {"captureBefore": "2025-02-01T00:00:00Z"},
     "/v1/choices": {"recipient": "rcp_1"},
     "/v1/choices/find": {"recipient": "rcp_1"},
+    "/v1/erasures": {"orders": ["order-1"]},
+    "/v1/erasures/preview": {"orders": ["order-1"]},
 }
 
 
@@ -155,6 +171,8 @@ async def filled(world: World) -> World:
     await world.store.write(lambda tx: tx.work.put([ask]))
     await world.store.write(_subscriber)
     await world.store.write(lambda tx: _booked(tx, world.now))
+    asked = Erasure("ers_1", "bp-1", "WAITING", Instant(world.now), "key_0001", ("order-1",), task_id="t-1")
+    await world.store.write(lambda tx: tx.erasures.put(asked))
     return world
 
 
@@ -219,6 +237,14 @@ async def test_a_key_of_another_business_product_sees_nothing(filled: World) -> 
         assert answer.status_code == 200, path
         assert all(road["arrivals"] == 0 for road in answer.json().get("roads", [])), path
         assert not answer.json().get("losses"), path
+    assert (await filled.get("/v1/exports/facts", foreign, format="jsonl")).content == b""
+    assert {item["count"] for item in (await filled.get("/v1/exports", foreign)).json()["items"]} == {0, None}
+    for path in sorted(EXPORTS):
+        narrowed = f"{path}{'&' if '?' in path else '?'}businessProductId=bp-1"
+        assert await _status(filled, "GET", narrowed, foreign) == (404, "not_found"), path
+    for method, path in sorted(ERASING):
+        assert await _status(filled, method, path, foreign) == (404, "not_found"), path
+    assert (await filled.get("/v1/erasures", foreign)).json() == {"items": [], "next": None}
     lists = {("GET", path) for path in SUBSCRIBER_LISTS}
     # An order may be told of before it is known: this one of theirs has nothing to do with ours, nor has a shopper.
     choices = {("PUT", "/v1/choices"), ("DELETE", "/v1/choices")}

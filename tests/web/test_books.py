@@ -122,6 +122,17 @@ async def test_rows_are_narrowed_by_month_order_and_business_product(world: Worl
     assert await ids(world, orderId="a\x00b") == []
 
 
+async def test_the_rows_of_an_order_that_nothing_else_tells_of_any_more_are_listed(world: World) -> None:
+    """Its records may be gone. The id may be of orders of two business products: a cursor goes on all the same."""
+    given = [entry(f"d-{n}", product=f"bp-{2 - n % 2}") for n in range(4)]
+    await post(world, *given[:3])
+    assert await ids(world, orderId="o-1") == [e.id for e in given[:3]]
+    first = (await world.get("/v1/accounting/entries", orderId="o-1", limit=2)).json()
+    await post(world, entry(order="o-2"), given[3])
+    second = (await world.get("/v1/accounting/entries", orderId="o-1", after=first["next"])).json()
+    assert [item["id"] for item in second["items"]] == [e.id for e in given[2:]]
+
+
 async def test_a_bound_key_sees_its_own(world: World) -> None:
     mine, foreign = entry("d-1"), entry("d-2", product="bp-2")
     await post(world, mine, foreign)

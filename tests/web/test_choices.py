@@ -8,7 +8,13 @@ import structlog
 from tests.web.told import EMAIL
 from tests.web.world import HOUR, World, event, one_delivery
 
-from milepost.domain.contact import Choices, read_choices, recipient_id, write_choices
+from milepost.domain.contact import (
+    Choices,
+    make_unsubscribe,
+    read_choices,
+    recipient_id,
+    write_choices,
+)
 from milepost.domain.instant import Instant
 from milepost.domain.notification import KINDS
 from milepost.store import Store
@@ -101,6 +107,31 @@ async def test_who_chose_before_a_secret_was_rotated_is_found_and_kept(choosing:
     await forget(choosing, {"email": EMAIL})
     assert await found(choosing, email=EMAIL) == HERS | NOTHING
     assert (await choosing.get(PATH)).json()["items"] == []
+
+
+async def test_a_block_under_an_older_key_can_be_let_go(choosing: World) -> None:
+    """Under each key that an address has: what an agent takes back holds nowhere any more."""
+    older = ("bp-1", recipient_id(OLDER, "bp-1", EMAIL))
+    kept = write_choices(Choices(("all",), "es", "complained", Instant(1), Instant(1)))
+    await choosing.store.write(lambda tx: tx.notifications.choose({older: kept}))
+    assert (await found(choosing, email=EMAIL))["blocked"] == "complained"
+    freed = await put(choosing, {"email": EMAIL, "off": ["lost"], "blocked": None})
+    assert (freed["off"], freed["blocked"], freed["locale"]) == (["lost"], None, "es")
+    assert await found(choosing, email=EMAIL) == freed
+    assert [item["recipient"] for item in (await choosing.get(PATH)).json()["items"]] == [RECIPIENT]
+
+
+async def test_a_link_of_the_older_secret_hides_no_block(choosing: World) -> None:
+    await put(choosing, {"email": EMAIL, "blocked": "complained"})
+    token = make_unsubscribe(OLDER, "bp-1", recipient_id(OLDER, "bp-1", EMAIL), Instant(choosing.now + HOUR))
+    choosing.now = Instant(choosing.now + 1)
+    async with choosing.client(None) as client:
+        form = {"wanted": "these", "group": "shipped"}
+        answer = await client.post(f"/unsubscribe/{token}", data=form)
+    assert answer.status_code == 303
+    holds = await found(choosing, email=EMAIL)
+    assert holds["blocked"] == "complained"
+    assert "delayed" in holds["off"]
 
 
 async def test_what_was_chosen_is_forgotten(choosing: World) -> None:

@@ -155,6 +155,15 @@ async def test_one_for_a_task_waits_until_amazon_says_that_it_is_completed(world
     assert answer.json() == shown
 
 
+async def test_what_is_asked_for_with_a_task_again_is_of_both(world: World) -> None:
+    await know(world)
+    await know(world, "order-2")
+    for order in ("order-1", "order-2"):
+        body = {"orders": [order], "when": "task", "taskId": "task-1"}
+        asked = (await world.post("/v1/erasures", body)).json()
+    assert (asked["state"], asked["orders"]) == ("WAITING", ["order-1", "order-2"])
+
+
 async def test_a_task_that_nobody_asked_for_wants_somebody_who_says_whose_it_was(world: World) -> None:
     await know(world)
     await completed(world, "task-9")

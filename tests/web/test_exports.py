@@ -2,6 +2,7 @@
 
 import asyncio
 import csv
+import gc
 import io
 import json
 import sys
@@ -20,6 +21,7 @@ from tests.benchmarks.history import PRODUCT, fill
 from tests.web.world import ADMIN_KEY, World, event, milestone, one_delivery, order, tracker
 
 from milepost.domain.accounting import Entry, entry_id
+from milepost.domain.errors import Conflict, Overloaded
 from milepost.domain.feed import DATASETS, MAPPING_VERSION
 from milepost.domain.instant import parse_instant
 from milepost.pipeline import export_formats, exporting
@@ -347,11 +349,50 @@ async def test_an_export_is_no_whole_answer_when_the_hub_closes(served: tuple[Wo
     await quiet()
 
 
+async def test_one_that_has_nothing_to_show_ends_too_when_the_hub_closes(
+    served: tuple[World, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key that sees little of a long journal: page after page has no row."""
+    world, address = served
+    loop = asyncio.get_running_loop()
+
+    def nothing(tx: Transaction, reach: Any, after: int, until: int) -> exporting.Page:
+        if after == 3:
+            loop.call_soon_threadsafe(world.context.closing.set)
+        return exporting.Page([], after + 1)
+
+    endless = exporting.Source(lambda tx, reach: (None, 10**9), nothing)
+    monkeypatch.setattr(exporting, "SOURCES", {**exporting.SOURCES, "facts": endless})
+    with pytest.raises(httpx.RemoteProtocolError):
+        await received(address)
+    await quiet()
+
+
 async def test_only_so_many_exports_are_under_way(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exports._UNDER_WAY, "count", exports.MOST)
     answer = await export(world, "facts")
     assert (answer.status_code, answer.json()["code"]) == (503, "overloaded")
     assert answer.headers["retry-after"]
+
+
+async def test_an_export_is_under_way_from_when_it_is_let_in_until_nobody_holds_it() -> None:
+    """Also one that nobody began to read: so many that come at once are no more than may be under way."""
+
+    async def parts() -> AsyncIterator[bytes]:
+        yield b"a"
+        raise Conflict("broken off")
+
+    begun = [exports._Counted(parts()) for _ in range(exports.MOST)]
+    with pytest.raises(Overloaded):
+        exports._Counted(parts())
+    assert await anext(begun[0]) == b"a"
+    with pytest.raises(Conflict):
+        await anext(begun[0])
+    assert exports._UNDER_WAY.count == exports.MOST - 1
+    begun[0].end()
+    begun.clear()
+    gc.collect()
+    assert exports._UNDER_WAY.count == 0
 
 
 async def test_the_benchmark_journal_is_seen_whole(served: tuple[World, str]) -> None:

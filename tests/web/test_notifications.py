@@ -221,6 +221,17 @@ async def test_what_another_one_told_is_told_again_with_consent_only(
         assert (await telling.post(f"{PATH}/{mine.id}/resend", TWICE)).json()["state"] == "WAITING"
 
 
+@pytest.mark.parametrize("first", ["sent", "lose"])
+@pytest.mark.parametrize("then", [("claim", "refuse"), ("suppress",)])
+async def test_one_that_may_have_arrived_before_still_takes_consent(
+    telling: World, first: str, then: tuple[str, ...]
+) -> None:
+    """It was sent again, and that came to nothing: the first may have arrived all the same."""
+    mine = await went(telling, await tell(telling), "claim", first, "resend", *then)
+    assert (await telling.post(f"{PATH}/{mine.id}/resend")).status_code == 409
+    assert (await telling.post(f"{PATH}/{mine.id}/resend", TWICE)).json()["state"] == "WAITING"
+
+
 @pytest.mark.parametrize("state", ["FAILED", "SUPPRESSED"])
 async def test_one_that_certainly_did_not_arrive_is_sent_again_as_it_is(telling: World, state: str) -> None:
     mine = (await every_state(telling))[state]

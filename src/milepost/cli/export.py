@@ -28,6 +28,7 @@ FORMATS = ("csv", "jsonl", "parquet")
 PIECE_ROWS = 10_000
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 5.0
 _PART = 65_536
+_PLAIN = {"accept-encoding": "identity"}
 _LENGTH = 8
 """Bytes before each piece of Parquet in FILE.part: how long it is."""
 
@@ -41,10 +42,10 @@ class _PatientClient(HubClient):
 
     @contextmanager
     def piece(self, path: str, **parameters: object) -> Iterator[httpx.Response]:
-        """An answer whose body is read as it comes."""
-        given = {name: value for name, value in parameters.items() if value is not None}
+        """An answer whose body is read as it comes, and comes as it is: a proxy shall not compress it."""
+        given: Any = {name: value for name, value in parameters.items() if value is not None}
         try:
-            with self._http.stream("GET", path, params=given) as response:  # type: ignore[arg-type]
+            with self._http.stream("GET", path, params=given, headers=_PLAIN) as response:
                 if response.status_code >= 400:
                     response.read()
                     self._refuse(response)
@@ -238,18 +239,21 @@ class _Unfinished:
         """Append a piece behind what is known to be whole, and note that; whether there is another one."""
         headers, standing = response.headers, self.standing
         file.truncate(standing.length)
-        file.seek(standing.length)
-        if standing.format == "parquet":
-            file.write(int(headers["Content-Length"]).to_bytes(_LENGTH, "big"))
-        for part in response.iter_raw(_PART):
+        start = standing.length + (_LENGTH if standing.format == "parquet" else 0)
+        file.seek(start)
+        for part in response.iter_bytes(_PART):
             file.write(part)
+        end = file.tell()
+        if standing.format == "parquet":
+            file.seek(standing.length)
+            file.write((end - start).to_bytes(_LENGTH, "big"))
         file.flush()
         os.fsync(file.fileno())
         following = headers.get("Milepost-Next")
         self.standing = msgspec.structs.replace(
             standing,
             after=following if following is not None else standing.after,
-            length=file.tell(),
+            length=end,
             rows=standing.rows + int(headers["Milepost-Rows"]),
             since=standing.since or headers.get("Milepost-Since"),
         )
@@ -260,15 +264,15 @@ class _Unfinished:
         return following is not None
 
     def complete(self) -> int:
-        """FILE.part becomes FILE; its size."""
-        if self.standing.format == "parquet":
-            _put_together(self._part)
-        self._part.replace(self._out)
+        """FILE.part becomes FILE; its size. Whenever this is killed, FILE is whole or FILE.part is as it was."""
+        whole = _put_together(self._part) if self.standing.format == "parquet" else self._part
+        whole.replace(self._out)
+        self._part.unlink(missing_ok=True)
         self._said.unlink(missing_ok=True)
         return self._out.stat().st_size
 
 
-def _put_together(part: Path) -> None:
+def _put_together(part: Path) -> Path:
     """One Parquet file of many, with row groups of one size, so that it is the same however it was cut."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -287,7 +291,7 @@ def _put_together(part: Path) -> None:
             file.write(written.finish())
         file.flush()
         os.fsync(file.fileno())
-    whole.replace(part)
+    return whole
 
 
 class _Bar:

@@ -34,7 +34,6 @@ class Contact(Struct, frozen=True):
     """Whom the order's view names at this moment."""
 
     email: str | None = None
-    name: str | None = None
 
 
 class Choices(Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -57,7 +56,7 @@ def contact_of(order: Mapping[str, Any]) -> Contact:
     """The contact of an order's view; an address that is no address is none."""
     customer = order.get("customer") or {}
     email = customer.get("email")
-    return Contact(email if isinstance(email, str) and _is_address(email) else None, customer.get("name"))
+    return Contact(email if isinstance(email, str) and _is_address(email) else None)
 
 
 def recipient_id(secret: str, business_product_id: str, email: str) -> str:
@@ -74,10 +73,22 @@ def recipient_ids(secrets: Sequence[str], business_product_id: str, email: str) 
 
 
 def read_choices(documents: Iterable[bytes | None]) -> Choices:
-    """What holds of the documents that stand under a recipient's keys: the one that was changed last; of two from one
-    moment the first. Without any: the defaults, everything wanted and nothing blocked."""
+    """What holds of the documents that stand under a recipient's keys; of one alone, what it says. Of several (a
+    secret was rotated, and a link of the old one still changes what stands under its key) whatever any of them
+    switches off is off, and a block of any holds: none hides another's. The rest is as it was chosen last. Without
+    any: the defaults, everything wanted and nothing blocked."""
     found = [_decode(document) for document in documents if document]
-    return max(found, key=lambda choices: choices.changed_at or 0, default=Choices())
+    found.sort(key=lambda choices: choices.changed_at or 0, reverse=True)
+    if len(found) < 2:
+        return found[0] if found else Choices()
+    block = next((choices for choices in found if choices.blocked), found[0])
+    return Choices(
+        tuple(sorted({each for choices in found for each in choices.off})),
+        next((choices.locale for choices in found if choices.locale), None),
+        block.blocked,
+        block.blocked_at,
+        found[0].changed_at,
+    )
 
 
 def write_choices(choices: Choices) -> bytes:

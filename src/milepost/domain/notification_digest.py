@@ -52,6 +52,16 @@ def together(notification: Notification, case: Case) -> Together:
     return _ready(group, case)
 
 
+def still_covered(notification: Notification, case: Case) -> tuple[str, ...]:
+    """Of what an earlier try was to tell along, what is still worth telling, and is not told by itself since an agent
+    asked. A mail that is tried again was certainly not taken, so nobody knows of the rest; by another channel they
+    may, and a copy tells what the first did."""
+    if notification.channel != "email":
+        return notification.covers
+    covered = [n for n in case.siblings if n.id in notification.covers and n.state == "SUPPRESSED"]
+    return tuple(each.id for each in covered if unworthy(each, case) is None)
+
+
 def _waiting(case: Case) -> list[Notification]:
     """Those that would be told, if they were due."""
     return [

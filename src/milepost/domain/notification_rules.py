@@ -16,7 +16,7 @@ from milepost.domain.contact import Choices, Contact
 from milepost.domain.instant import Instant
 from milepost.domain.local_time import end_of_quiet, local_day, zone_of
 from milepost.domain.notification import Channel, Kind, Notification
-from milepost.domain.notification_digest import together
+from milepost.domain.notification_digest import still_covered, together
 from milepost.domain.notification_policy import URGENT, NotificationPolicy
 from milepost.domain.notification_worth import Case, not_before, told_at, unworthy, was_told
 
@@ -29,11 +29,9 @@ class Send(Struct, frozen=True):
     channel: Channel
     locale: str
     """As was chosen, or the settings' default; the composer falls back if it has no such catalogue."""
-    kind: Kind
-    """What is told; the notification's own kind."""
     covers: tuple[str, ...] = ()
-    """Ids of WAITING siblings that this one tells, too (rule 11): to be suppressed by `DIGEST` in the same write
-    that claims this one."""
+    """Ids of siblings that this one tells, too (rule 11). Those that are WAITING are to be suppressed by `DIGEST` in
+    the same write that claims this one; the others were when it was tried before."""
 
 
 class Suppress(Struct, frozen=True):
@@ -86,9 +84,9 @@ def decide(
     channel = _channel(kind, choices, contact, settings)
     if isinstance(channel, Suppress):
         return channel
-    send = Send(channel, choices.locale or settings.locale, kind)
+    send = Send(channel, choices.locale or settings.locale)
     if notification.by_hand:
-        return send
+        return replace(send, covers=notification.covers)
     if (verdict := unworthy(notification, case)) is not None:
         return Suppress(*verdict)
     if (again := not_before(notification, case)) > now:
@@ -96,7 +94,8 @@ def decide(
     told = together(notification, case)
     if told.until is not None:
         return Postpone(told.until, DIGEST, told.reason)
-    return _not_now(notification, case) or replace(send, covers=told.covers)
+    covers = (*still_covered(notification, case), *told.covers)
+    return _not_now(notification, case) or replace(send, covers=covers)
 
 
 def _switched_off(kind: Kind) -> Suppress:

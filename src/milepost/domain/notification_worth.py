@@ -22,7 +22,7 @@ from milepost.domain.delivery_news import OUTCOMES, State, is_delivered, news_of
 from milepost.domain.evidence import CANCELLED
 from milepost.domain.instant import DAY, HOUR, Instant
 from milepost.domain.local_time import zone_of
-from milepost.domain.notification import CHANNELS, Kind, Notification
+from milepost.domain.notification import Kind, Notification
 from milepost.domain.notification_policy import NotificationPolicy
 
 Document = Mapping[str, Any]
@@ -79,15 +79,17 @@ class Case(Struct, frozen=True):
                 yield other
 
     def tells(self, kind: Kind) -> bool:
-        """Whether the shop tells this kind, and the shopper wants it by any channel."""
-        wanted = not self.choices.blocked and any(self.choices.wants(kind, c) for c in CHANNELS)
+        """Whether the shop tells this kind, and the shopper wants it by any of the shop's channels."""
+        channels = self.settings.channels
+        wanted = not self.choices.blocked and any(self.choices.wants(kind, c) for c in channels)
         return wanted and kind in self.settings.kinds
 
 
 def was_told(notification: Notification) -> bool:
     """Whether it went out, or may have; also where an agent asked for it once more since."""
-    gone = ("SENT", "UNCERTAIN")
-    return notification.state == "SENDING" or any(step.state in gone for step in notification.history)
+    if notification.state == "SENDING" or notification.sent_at is not None:
+        return True
+    return any(step.state in ("SENT", "UNCERTAIN") for step in notification.history)
 
 
 def told_at(notification: Notification) -> Instant:

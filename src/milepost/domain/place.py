@@ -91,5 +91,9 @@ def zone_of(country: str | None, region: str | None) -> tzinfo | None:
 
 @lru_cache(maxsize=8_192)
 def day_in(at: Instant, zone: tzinfo) -> str:
-    """The local day of an instant in a zone, YYYY-MM-DD."""
-    return to_datetime(at).astimezone(zone).date().isoformat()
+    """The local day of an instant in a zone, YYYY-MM-DD; at the ends of the calendar UTC's."""
+    moment = to_datetime(at)
+    try:
+        return moment.astimezone(zone).date().isoformat()
+    except OverflowError:  # 0001-01-01T00:00:00Z, as programs write that they know no time
+        return moment.date().isoformat()

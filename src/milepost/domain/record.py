@@ -127,7 +127,7 @@ class Erased(Struct, frozen=True, rename="camel"):
     """The body of an erasure record. It names subjects alone."""
 
     erasure: str
-    """The erasure's id."""
+    """The erasure's id; empty for trackers that were heard of after it."""
     about: tuple[str, ...]
     """`erased_subject` of everything that is folded anew."""
 

@@ -17,6 +17,7 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from milepost.domain.capture import Capture
+from milepost.domain.contact import Choices
 from milepost.domain.envelope import EMPTY, Event, format_eventbridge, format_webhook, parse_event
 from milepost.domain.errors import Malformed
 from milepost.domain.instant import parse_stamp
@@ -26,6 +27,8 @@ from milepost.domain.record import ConditionChange, Note, Settlement, Snapshot
 
 NOTHING: Final = b"{}"
 """What is left of a body of which nothing can be kept."""
+
+_NOT_SAID: Final = "The reason was erased."
 
 _OURS: Final = frozenset({"projector", "publisher", "notifier", "sweeper"})
 """Who writes reasons that name nobody. Anybody else's are words of people."""
@@ -208,6 +211,11 @@ def redact_notification(notification: Notification) -> Notification:
         recipient="",
         data=_told(notification.data),
     )
+
+
+def redact_choices(choices: Choices) -> Choices:
+    """What somebody chose, without the words of why they are blocked; they stay blocked."""
+    return replace(choices, blocked=choices.blocked and _NOT_SAID)
 
 
 def _as_it_is(body: bytes) -> bytes:

@@ -5,7 +5,8 @@ contradiction is open, taken back when they are reversed (`booking`). So a look 
 starts again goes on where the last one stopped. A row is settled in one write that looks whether it still holds, so
 nothing is settled twice, nor what was corrected in between.
 
-What was journalled before the accountant began may contradict a row that is due; it waits until that is folded.
+What is journalled and not yet folded may contradict a row that is due: what was there when the accountant began, and
+at each look what was there at the one before, is folded before anything is settled.
 """
 
 import asyncio
@@ -44,13 +45,14 @@ class Accountant:
         self._clock = clock
         self._interval_ms = interval_ms
         self._probe = probe
-        self._begun_at: int | None = None
+        self._seen: int | None = None
+        """The journal's end at the last look that did not have to wait."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Settle every `interval_ms` until `stop` is set. A database that is away is tried again next time.
 
         It begins anew each time it is run: somebody else may have done it in between."""
-        self._begun_at = None
+        self._seen = None
         while not stop.is_set():
             try:
                 await self.settle()
@@ -65,25 +67,27 @@ class Accountant:
     async def settle(self) -> int:
         """Settle every row that is due; returns how many were. Raises `StoreUnavailable`; what was committed before
         stands, the rest stays due."""
-        if self._begun_at is None:
-            self._begun_at = await self._store.read(lambda tx: tx.journal.last_position())
-        now, begun_at = self._clock(), self._begun_at
-        settled = 0
+        folded, last = await self._store.read(
+            lambda tx: (tx.journal.checkpoint(PROJECTOR), tx.journal.last_position())
+        )
+        self._seen = seen = last if self._seen is None else self._seen
+        if folded < seen:
+            log.info("accountant.waits_for_projector", position=seen)
+            return 0
+        now, settled = self._clock(), 0
         # Most looks find nothing: those write nothing.
-        while await self._store.read(lambda tx: _due(tx, now, begun_at, 1)):
-            settled += await self._store.write(lambda tx: _settle(tx, _due(tx, now, begun_at, PAGE), now))
+        while await self._store.read(lambda tx: _due(tx, now, seen, 1)):
+            settled += await self._store.write(lambda tx: _settle(tx, _due(tx, now, seen, PAGE), now))
             self._probe("mid-accountant")
+        self._seen = last
         if settled:
             log.info("books.settled", rows=settled)
         return settled
 
 
-def _due(tx: Transaction, now: Instant, begun_at: int, limit: int) -> Sequence[Entry]:
-    """The rows that are due; none, while what was journalled before this began is not folded."""
-    if tx.journal.checkpoint(PROJECTOR) < begun_at:
-        log.info("accountant.waits_for_projector", position=begun_at)
-        return ()
-    return tx.books.to_settle(now, limit)
+def _due(tx: Transaction, now: Instant, seen: int, limit: int) -> Sequence[Entry]:
+    """The rows that are due; none, while what was `seen` is not folded: a rebuild may have begun meanwhile."""
+    return tx.books.to_settle(now, limit) if tx.journal.checkpoint(PROJECTOR) >= seen else ()
 
 
 def _settle(tx: Transaction, due: Sequence[Entry], now: Instant) -> int:

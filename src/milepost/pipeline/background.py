@@ -57,10 +57,8 @@ class Background:
         self._standing_by = leased
         tasks = [self._start(part.name, part.run, halt) for part in self._parts if part.lease is None]
         for name, holder in self._holders.items() if leased else ():
-            parts = [part for part in self._parts if part.lease == name]
-            if parts:
-                together = partial(self._together, parts)
-                tasks.append(self._start(f"lease of the {name}", partial(holder.run, together), halt))
+            together = partial(self._together, [part for part in self._parts if part.lease == name])
+            tasks.append(self._start(f"lease of the {name}", partial(holder.run, together), halt))
         return tasks
 
     def standings(self) -> list[Standing]:

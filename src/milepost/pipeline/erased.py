@@ -7,7 +7,7 @@ something erased when it names an erased order, whatever else it names; one that
 Where nothing was ever erased each of these is one look at an empty table. The redacting itself is `eraser`'s.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 import structlog
@@ -53,6 +53,10 @@ def about_erased(tx: Transaction, records: Iterable[Record]) -> dict[int, Record
         return {}
     about = {r.position: (r, _about(r)) for r in records if ERASED not in r.flags and r.kind != "erasure"}
     erased = erased_among(tx, {key for _, keys in about.values() for key in keys})
+    # What one of them shows of an order that is not erased is that order's too, before a view says so.
+    erased -= {
+        key for _, keys in about.values() if not _orders(keys) <= erased for key in keys - _orders(keys)
+    }
     return {position: record for position, (record, keys) in about.items() if _is_erased(keys, erased)}
 
 
@@ -67,8 +71,20 @@ def _about(record: Record) -> set[Key]:
 
 
 def _is_erased(keys: Collection[Key], erased: Collection[Key]) -> bool:
-    orders = {key for key in keys if key[1].startswith("order/")}
-    return any(key in erased for key in orders or keys)
+    return any(key in erased for key in _orders(keys) or keys)
+
+
+def _orders(keys: Collection[Key]) -> set[Key]:
+    return {key for key in keys if key[1].startswith("order/")}
+
+
+def as_kept(tx: Transaction, records: Sequence[Record]) -> Sequence[Record]:
+    """The same records as the journal keeps them now: they were read before the transaction, and the eraser, which
+    comes to no record twice, may have rewritten some meanwhile."""
+    if not records or not tx.erasures.any_erased():
+        return records
+    kept = tx.journal.records([record.position for record in records])
+    return [kept.get(record.position, record) for record in records]
 
 
 def shielded(tx: Transaction, records: Mapping[int, Record]) -> dict[int, Record]:

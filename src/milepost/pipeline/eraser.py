@@ -34,7 +34,7 @@ from milepost.domain.erasure import (
     task_erasure_id,
 )
 from milepost.domain.errors import StoreUnavailable
-from milepost.domain.instant import DAY, Instant
+from milepost.domain.instant import DAY, MINUTE, Instant
 from milepost.domain.record import Record, order_subject
 from milepost.pipeline.erased import NAME, about_erased
 from milepost.pipeline.projector import NAME as PROJECTOR
@@ -72,9 +72,14 @@ AT_ONCE = 20
 """Erasures under way together."""
 WINDOW = 50_000
 """Records that one look searches for events about tasks."""
-_TRIES = 25
+_TRIES = 5
+"""How often a look tries to cut the log, a second apart: a try keeps writers waiting for a quarter of one, and a
+backup may read for minutes."""
 LATE_MS = DAY
 """How long bytes may stay of what came after an erasure."""
+AGAIN_MS = 10 * MINUTE
+"""When a copy that could not be made (a full disk) is tried again, unless somebody asks for it: nobody can write
+while it is tried."""
 
 log = structlog.get_logger()
 
@@ -99,6 +104,8 @@ class Eraser:
         self._waits = self._follows = False
         self._copying: tuple[frozenset[str], asyncio.Future[bool]] | None = None
         """The erasures for which the copy is made, or is being made."""
+        self._failed_at = Instant(-AGAIN_MS)
+        """When a copy could not be made."""
 
     def nudge(self) -> None:
         """Look now: something was asked for."""
@@ -174,8 +181,10 @@ class Eraser:
                 now = self._clock()
                 await self._store.write(partial(follow, last=last, late=late, now=now))
             if late:
+                self._copying = None  # a copy that was made, and waits for readers, has it
                 self._probe("erasing-late")
-            found, more = found or bool(late), last - after >= BATCH
+            # Something late may have named a tracker for the first time, of which something came before.
+            found, more = found or bool(late), bool(late) or last - after >= BATCH
         while more_quarantined := await self._quarantined():
             found = found or more_quarantined > 1
         return found
@@ -262,8 +271,16 @@ class Eraser:
             self._waits = bool(due)
             return False
         self._waits = False
+        if now < self._failed_at + AGAIN_MS and asked <= self._failed_at:
+            return False
         log.info("erasure.compacting", bytes=size)
-        if not await self._compacted(frozenset(erasure.id for erasure in due)):
+        try:
+            is_done = await self._compacted(frozenset(erasure.id for erasure in due))
+        except StoreUnavailable as e:
+            self._failed_at = self._clock()
+            log.warning("erasure.not_compacted", error=e.detail, again_in_s=AGAIN_MS // 1000)
+            return False
+        if not is_done:
             log.warning("erasure.waits_for_readers")
             return False
         self._probe("erasure-compacted")
@@ -281,13 +298,13 @@ class Eraser:
             self._copying = ids, asyncio.ensure_future(self._store.compact())
         try:
             done = await asyncio.shield(self._copying[1])
-        except StoreUnavailable:
+        except Exception:
             self._copying = None
             raise
         for _ in range(_TRIES):
             if done:
                 break
-            await asyncio.sleep(PAUSE_S)
+            await asyncio.sleep(FOLLOW_S)
             done = await self._store.compact(again=True)
         return done
 
@@ -319,9 +336,9 @@ def _followed(tx: Transaction) -> tuple[int, int, list[Record]]:
     return after, last, list(about_erased(tx, records).values())
 
 
-def _to_compact(tx: Transaction, now: Instant) -> tuple[list[Erasure], bool, bool]:
-    """The erasures whose bytes are to be let go of, whether there is anything to let go of, and whether somebody asks
-    for it now."""
+def _to_compact(tx: Transaction, now: Instant) -> tuple[list[Erasure], bool, int]:
+    """The erasures whose bytes are to be let go of, whether there is anything to let go of, and when somebody asked
+    for it (0: nobody does)."""
     due = [erasure for erasure in tx.erasures.under_way(AT_ONCE) if erasure.state == "REFOLDED"]
-    late, asked = tx.journal.checkpoint(LATE), tx.journal.checkpoint(COMPACT) > 0
-    return due, bool(due) or asked or 0 < late <= now - LATE_MS, asked
+    late, asked = tx.journal.checkpoint(LATE), tx.journal.checkpoint(COMPACT)
+    return due, bool(due or asked) or 0 < late <= now - LATE_MS, asked

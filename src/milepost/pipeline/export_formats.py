@@ -39,7 +39,8 @@ MEDIA_TYPES: dict[Format, str] = {
 ROWS_A_GROUP = 65_536
 """Rows of a Parquet row group: some 15 MB while one is gathered."""
 
-_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What a spreadsheet may take for the beginning of a formula; the last four are wide forms of the first."""
 T = TypeVar("T")
 
 

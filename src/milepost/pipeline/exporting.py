@@ -15,7 +15,7 @@ Which datasets there are, and their rows, are `domain.feed`'s and its neighbours
 """
 
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Protocol
 
 import msgspec
 from msgspec import Meta, Struct
@@ -45,7 +45,6 @@ OTHERS = 250
 
 Reach = Collection[str] | None
 """The business products to look in; None for all."""
-T = TypeVar("T")
 Number = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
@@ -71,6 +70,13 @@ class Place(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     @property
     def done(self) -> bool:
         return self.after >= self.until
+
+
+class _Owned(Protocol):
+    """A view, or an entry of a ledger."""
+
+    @property
+    def business_product_id(self) -> str: ...
 
 
 class Page(Struct, frozen=True):
@@ -208,11 +214,17 @@ def _facts_extent(tx: Transaction, reach: Reach) -> tuple[int | None, int]:
 
 
 def _numbered(
-    items: Sequence[tuple[int, T]], after: int, until: int, rows_of: Callable[[int, T], Sequence[Row]]
+    items: Sequence[tuple[int, _Owned]],
+    reach: Reach,
+    until: int,
+    rows_of: Callable[[int, Any], Sequence[Row]],
 ) -> Page:
-    """The page of items that were read by number; fewer than were asked for are the last."""
+    """The page of items that were read by number, everybody's: no index has those of one business product in that
+    order, and to sort them for every page would make an export cost the square of what there is. Fewer than were
+    asked for are the last."""
     kept = [(number, item) for number, item in items if number <= until]
-    rows = [row for number, item in kept for row in rows_of(number, item)]
+    mine = kept if reach is None else [(n, item) for n, item in kept if item.business_product_id in reach]
+    rows = [row for number, item in mine for row in rows_of(number, item)]
     ended = len(items) < OTHERS or len(kept) < len(items)
     return Page(rows, until if ended else kept[-1][0])
 
@@ -222,17 +234,19 @@ def _views(kind: ViewKind, rows_of: Callable[[int, Any], Sequence[Row]]) -> Sour
         return rows_of(number, msgspec.json.decode(view.document))
 
     def read(tx: Transaction, reach: Reach, after: int, until: int) -> Page:
-        items = tx.views.page(kind, (after, "", ""), OTHERS, reach)
+        # Those of one business product have an index in the order of their numbers; nothing else has.
+        among = reach if reach is not None and len(reach) == 1 else None
+        items = tx.views.page(kind, (after, "", ""), OTHERS, among, walk=among is None)
         if not items or items[0][0] > until:
             _still_numbered(tx, kind, reach, until)
-        return _numbered(items, after, until, rows)
+        return _numbered(items, reach, until, rows)
 
     return Source(lambda tx, reach: tx.views.extent(kind, reach), read)
 
 
 def _still_numbered(tx: Transaction, kind: ViewKind, reach: Reach, until: int) -> None:
     """Nothing is left to read: that is the end, unless a rebuild gave all views numbers behind the end."""
-    first = tx.views.page(kind, None, 1, reach)
+    first = tx.views.page(kind, None, 1, reach, walk=reach is None)
     if not first or first[0][0] > until:
         raise Conflict("the views were rebuilt since this export began: begin anew")
 
@@ -242,15 +256,15 @@ def _one(row_of: Callable[[int, Any], Row]) -> Callable[[int, Any], Sequence[Row
 
 
 def _accounting(tx: Transaction, reach: Reach, after: int, until: int) -> Page:
-    return _numbered(tx.books.page(after, OTHERS, reach), after, until, _one(entry_row))
+    return _numbered(tx.books.page(after, OTHERS, None), reach, until, _one(entry_row))
 
 
 def _notifications(tx: Transaction, reach: Reach, after: int, until: int) -> Page:
-    return _numbered(tx.notifications.page(after, OTHERS, reach), after, until, _one(notification_row))
+    return _numbered(tx.notifications.page(after, OTHERS, None), reach, until, _one(notification_row))
 
 
 def _captures(tx: Transaction, reach: Reach, after: int, until: int) -> Page:
-    return _numbered(tx.ledger.capture_page(after, OTHERS, reach), after, until, _one(capture_row))
+    return _numbered(tx.ledger.capture_page(after, OTHERS, None), reach, until, _one(capture_row))
 
 
 SOURCES: Mapping[str, Source] = {

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from milepost.domain.contact import Choices, make_unsubscribe
+from milepost.domain.contact import make_unsubscribe
 from milepost.domain.instant import DAY, Instant
 from milepost.domain.notification import Notification
 from milepost.domain.tracking_token import Link, make_token
@@ -30,7 +30,6 @@ class Letter(Struct, frozen=True):
     """Empty: the order has none, and the channel needs none."""
     recipients: Sequence[str]
     """Every key of the recipient, the newest secret's first."""
-    choices: Choices
     covers: Sequence[Notification]
 
 

@@ -32,6 +32,7 @@ from milepost.domain.instant import DAY, HOUR, MINUTE, Instant
 from milepost.domain.notification import Channel, Notification, move
 from milepost.domain.notification_policy import NotificationPolicy
 from milepost.domain.notification_rules import DIGEST, Decision, Postpone, Send, Suppress, decide
+from milepost.domain.record import order_subject
 from milepost.domain.retry import STANDARD, Schedule, next_due
 from milepost.pipeline.channels import Outcome
 from milepost.pipeline.letters import Letter
@@ -91,6 +92,10 @@ class _Standing(Struct, frozen=True):
     contact: Contact
     recipients: Sequence[str]
     choices: Choices
+    is_asked: bool = False
+    """Whether the API is yet to say who ordered it."""
+    is_erased: bool = False
+    """Whether it was erased who ordered it."""
 
     @property
     def recipient(self) -> str:
@@ -160,6 +165,8 @@ class Outbox:
 
     def _decision(self, standing: _Standing, now: Instant) -> Decision:
         mine = standing.mine
+        if standing.is_erased:
+            return Suppress(16, "it was erased who ordered it, and what they had chosen")
         if now - mine.decided_at > OLDEST and not mine.by_hand:
             return Suppress(7, "it could not be sent for three days")
         try:
@@ -186,7 +193,8 @@ class Outbox:
     ) -> Notification:
         """The notification as SENDING, and what it tells along suppressed."""
         mine = standing.mine
-        along = [sibling for sibling in standing.siblings if sibling.id in decision.covers]
+        covered = [sibling for sibling in standing.siblings if sibling.id in decision.covers]
+        along = [each for each in covered if each.state == "WAITING" and not each.by_hand]
         reason = f"told along with {mine.id}"
         told = [move(sibling, "suppress", now, BY, rule=DIGEST, reason=reason) for sibling in along]
         counts[f"suppressed_by_{DIGEST}"] += len(told)
@@ -200,7 +208,7 @@ class Outbox:
             channel=decision.channel,
             recipient=standing.recipient,
             locale=decision.locale,
-            covers=(*mine.covers, *(sibling.id for sibling in along if sibling.id not in mine.covers)),
+            covers=decision.covers,
         )
         tx.notifications.put([*told, claimed])
         return claimed
@@ -223,7 +231,7 @@ class Outbox:
         known = tx.notifications.get(claimed.covers)
         covers = [known[each] for each in claimed.covers if each in known]
         address = standing.contact.email or ""
-        return Letter(claimed, standing.order, address, standing.recipients, standing.choices, covers)
+        return Letter(claimed, standing.order, address, standing.recipients, covers)
 
     def _standing(self, tx: Transaction, row: Notification) -> _Standing:
         """Everything about its order. `row` stands for itself when the ledger says that it is being sent."""
@@ -237,10 +245,12 @@ class Outbox:
         order = None if view is None else msgspec.json.decode(view.document)
         contact = Contact() if order is None else contact_of(order)
         if contact.email is None:
-            return _Standing(mine, siblings, order, contact, (), Choices())
+            subjects = [(key[0], order_subject(key[1]))]
+            is_asked = any(ask.state == "open" for ask in tx.work.get(subjects).values())
+            is_erased = bool(tx.erasures.erased(subjects))
+            return _Standing(mine, siblings, order, contact, (), Choices(), is_asked, is_erased)
         recipients = recipient_ids(self._secrets, key[0], contact.email)
-        documents = tx.notifications.choices([(key[0], recipient) for recipient in recipients])
-        choices = read_choices(documents.get((key[0], recipient)) for recipient in recipients)
+        choices = _choices(tx, [(key[0], recipient) for recipient in recipients])
         return _Standing(mine, siblings, order, contact, recipients, choices)
 
     # ── What came of it ────────────────────────────────────────────────────────────────────────────────────
@@ -302,9 +312,13 @@ def _set_aside(
 
 def _is_unanswered(standing: _Standing, decision: Decision) -> bool:
     """Whether there is nobody to tell (rule 16) only because no answer of the API has named anybody so far: an event
-    is folded before that, and the API may be out for longer than a hold."""
-    nobody = isinstance(decision, Suppress) and decision.rule == 16
-    return nobody and standing.order is not None and standing.order.get("customer") is None
+    is folded before that, and the API may be out for longer than a hold. A channel that needs no address waits while
+    the API is being asked, since what they chose is not known before (rule 13)."""
+    if standing.order is None or standing.order.get("customer") is not None:
+        return False
+    if isinstance(decision, Send):
+        return standing.is_asked
+    return isinstance(decision, Suppress) and decision.rule == 16
 
 
 def _may_repeat(mine: Notification, decision: Send) -> bool:
@@ -332,8 +346,16 @@ def log_without_text(event: str, notification: Notification, error: Exception) -
 
 def _block(tx: Transaction, letter: Letter, reason: str, now: Instant) -> None:
     """Nothing more goes to somebody who is not there (rule 13: the suppression list)."""
-    if letter.choices.blocked or not letter.recipients:
+    keys = [(letter.notification.business_product_id, recipient) for recipient in letter.recipients]
+    # Read anew: what they chose while it was on its way stays.
+    choices = _choices(tx, keys)
+    if choices.blocked or not keys:
         return
-    choices = replace(letter.choices, blocked=reason, blocked_at=now, changed_at=now)
-    key = (letter.notification.business_product_id, letter.recipients[0])
-    tx.notifications.choose({key: write_choices(choices)})
+    choices = replace(choices, blocked=reason, blocked_at=now, changed_at=now)
+    tx.notifications.choose({keys[0]: write_choices(choices)})
+
+
+def _choices(tx: Transaction, keys: Sequence[tuple[str, str]]) -> Choices:
+    """What holds of what stands under a recipient's keys."""
+    found = tx.notifications.choices(keys)
+    return read_choices(found.get(key) for key in keys)

@@ -26,7 +26,7 @@ from milepost.domain.order import Order, fold_order
 from milepost.domain.record import Record, beside_facts, order_subject, subjects_of, tracker_subject
 from milepost.domain.tracker import Tracker, fold_tracker
 from milepost.pipeline.consumer import Effects
-from milepost.pipeline.erased import shielded
+from milepost.pipeline.erased import as_kept, shielded
 from milepost.pipeline.joins import deliveries_of, first_position, orders_of, tracker_identity, trackers_of
 from milepost.pipeline.known import Known
 from milepost.pipeline.telling import Follower, Telling
@@ -93,7 +93,7 @@ class Projector:
             telling = Telling(
                 tx, records, now, review_inferred=self._review_inferred, followers=self._followers
             )
-            return _Batch(tx, records, self._policy, now, self._known, telling).fold()
+            return _Batch(tx, as_kept(tx, records), self._policy, now, self._known, telling).fold()
 
         return await self._store.read(load_and_fold)
 

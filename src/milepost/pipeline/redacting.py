@@ -3,12 +3,14 @@
 Nothing is read here that the transaction does not see, and none of them is larger than a page.
 """
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 from msgspec.structs import replace
 
+from milepost.domain.contact import read_choices, write_choices
 from milepost.domain.erasure import ERASED, MOST_ORDERS, Erasure
 from milepost.domain.instant import Instant
 from milepost.domain.record import (
@@ -21,9 +23,9 @@ from milepost.domain.record import (
     subjects_of,
     told_subject,
 )
-from milepost.domain.redaction import redact, redact_capture, redact_notification
+from milepost.domain.redaction import redact, redact_capture, redact_choices, redact_notification
 from milepost.pipeline.ageing import named_in
-from milepost.pipeline.erased import NAME, Key, erased_among
+from milepost.pipeline.erased import NAME, Key, about_erased, erased_among
 from milepost.pipeline.projector import NAME as PROJECTOR
 from milepost.store import NewRecord, Quarantined, Transaction, View
 
@@ -40,6 +42,9 @@ PAGE = 50
 _EVERY = 1_000_000
 _REASON: Final = "What it held was erased."
 _SHORTEST_NEEDLE = 4
+_ESCAPES = re.compile(r"(?:\\u[0-9a-fA-F]{4})+")
+_CODE = re.compile(r"\\u(.{4})")
+_MARKS = re.compile(r'\\(["\\/])')
 
 
 def orders_by_email(tx: Transaction, products: Collection[str] | None, email: str) -> list[View]:
@@ -131,7 +136,9 @@ def redact_records(tx: Transaction, key: Key, after: int) -> tuple[int | None, s
     the orders and trackers that these records name."""
     listed = [position for position in _about(tx, key) if position > after]
     records = tx.journal.records(listed[:PAGE])
-    rewrite(tx, records.values())
+    # A tracker's view knows no order that could not be folded: what names such a one alone is left to it.
+    mine = about_erased(tx, records.values()) if key[1].startswith("tracker/") else records
+    rewrite(tx, mine.values())
     named = {beside_facts(s) or s for record in records.values() for s in _subjects(record)}
     named = {name for name in named if name.startswith(("order/", "tracker/"))}
     return (listed[PAGE - 1] if len(listed) > PAGE else None), named
@@ -154,11 +161,19 @@ def rewrite(tx: Transaction, records: Collection[Record]) -> None:
 
 
 def redact_ledgers(tx: Transaction, product: str, order: str, trackers: Sequence[str]) -> None:
-    """Captures and notifications lose what people wrote; nothing more is asked about the order and its trackers."""
+    """Captures, notifications and blocks lose what people wrote, failures what they quote; nothing more is asked
+    about the order and its trackers."""
     key = (product, order)
+    subjects = [(product, order_subject(order)), *((product, tracker) for tracker in trackers)]
     tx.ledger.put_captures(list(map(redact_capture, tx.ledger.captures_of_orders([key]).get(key, ()))))
-    tx.notifications.put(list(map(redact_notification, tx.notifications.of_orders([key]).get(key, ()))))
-    tx.work.done([(product, order_subject(order)), *((product, tracker) for tracker in trackers)])
+    notifications = tx.notifications.of_orders([key]).get(key, ())
+    chosen = tx.notifications.choices([(product, n.recipient) for n in notifications if n.recipient])
+    blocked = {recipient: redact_choices(read_choices([kept])) for recipient, kept in chosen.items()}
+    tx.notifications.choose({recipient: write_choices(choices) for recipient, choices in blocked.items()})
+    tx.notifications.put(list(map(redact_notification, notifications)))
+    # What a batch could not tell is listed at the batch's end, which may be another order's record.
+    tx.erasures.blank_failures(subjects)
+    tx.work.done(subjects)
 
 
 def finish_redacting(
@@ -167,52 +182,59 @@ def finish_redacting(
     """Journal that everything that an order's records name is folded anew; one record an order, so that orders do not
     hang together for having been erased together."""
     product = erasure.business_product_id
-    bodies = [
-        msgspec.json.encode(Erased(erasure.id, tuple(map(erased_subject, sorted(named)))))
-        for named in about.values()
-    ]
-    records = [NewRecord("erasure", product, "erasure", now, now, ROAD, body) for body in bodies]
-    positions = tx.journal.add(records)
+    positions = _fold_anew(tx, product, erasure.id, about.values(), now)
     counted = tally(tx, product, erasure.orders)[1]
     done = replace(erasure, state="REDACTED", position=max(positions, default=0), records=counted)
     tx.erasures.put(done)
 
 
+def _fold_anew(
+    tx: Transaction, product: str, erasure: str, about: Collection[Collection[str]], now: Instant
+) -> list[int]:
+    """Journal a record for each of these groups of orders and trackers, which folds them anew; the positions."""
+    bodies = [
+        msgspec.json.encode(Erased(erasure, tuple(map(erased_subject, sorted(named))))) for named in about
+    ]
+    return tx.journal.add([NewRecord("erasure", product, "erasure", now, now, ROAD, body) for body in bodies])
+
+
 # ── Quarantine ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def needles_of(tx: Transaction, erasure: Erasure) -> list[bytes]:
+def needles_of(tx: Transaction, erasure: Erasure) -> list[str]:
     """What a quarantined body is searched for: the orders' ids, and the customers' names and addresses while they are
-    still in views. Lower case."""
+    still in views. Case-folded."""
     texts = set(erasure.orders)
     for view in _views(tx, erasure):
         customer = msgspec.json.decode(view.document).get("customer") or {}
         texts.update(filter(None, customer.values()))
-    lowered = {text.strip().lower() for text in texts if len(text.strip()) >= _SHORTEST_NEEDLE}
-    return sorted({each for text in lowered for each in _written(text)})
-
-
-def _written(text: str) -> list[bytes]:
-    """A text as JSON writes it, in either way."""
-    raw = msgspec.json.encode(text)[1:-1]
-    return [raw, text.encode("ascii", "backslashreplace")]
+    return sorted({text.strip().casefold() for text in texts if len(text.strip()) >= _SHORTEST_NEEDLE})
 
 
 def naming(
-    tx: Transaction, product: str, needles: Sequence[bytes], after: int
+    tx: Transaction, product: str, needles: Sequence[str], after: int
 ) -> tuple[int | None, list[Quarantined]]:
     """Of the next quarantined bodies those that name one of these; where to go on, None at the end."""
     entries = tx.journal.quarantined(after, PAGE, None, None)
     found = [
         entry
         for entry in entries
-        if product in (entry.business_product_ids or (product,)) and _names(entry.body.lower(), needles)
+        if product in (entry.business_product_ids or (product,)) and _names(entry.body, needles)
     ]
     return (entries[-1].id if len(entries) == PAGE else None), found
 
 
-def _names(body: bytes, needles: Sequence[bytes]) -> bool:
-    return any(needle in body for needle in needles)
+def _names(body: bytes, needles: Sequence[str]) -> bool:
+    """Whether a body, which need be no JSON, holds one of these texts in any case, escaped as JSON may or not."""
+    text = _ESCAPES.sub(_unescaped, body.decode(errors="replace"))
+    text = _MARKS.sub(r"\1", text).casefold()
+    return any(needle in text for needle in needles)
+
+
+def _unescaped(escapes: re.Match[str]) -> str:
+    """What a run of JSON's escapes stands for: two may be one character."""
+    codes = b"".join(int(code, 16).to_bytes(2, "big") for code in _CODE.findall(escapes[0]))
+    return codes.decode("utf-16-be", "replace")
 
 
 def erased_in_quarantine(tx: Transaction) -> tuple[int, list[Quarantined]]:
@@ -249,10 +271,40 @@ def rewrite_quarantined(tx: Transaction, entries: Sequence[Quarantined]) -> None
 
 def follow(tx: Transaction, last: int, late: Collection[Record], now: Instant) -> None:
     """The journal was looked at up to `last`; these came about something erased."""
+    tx.journal.set_checkpoint(NAME, last)
     if late:
         rewrite(tx, late)
         _note_late(tx, now)
-    tx.journal.set_checkpoint(NAME, last)
+        for product, named in _named_anew(tx, late).items():
+            _erase_trackers(tx, product, named, now)
+
+
+def _named_anew(tx: Transaction, late: Collection[Record]) -> dict[str, dict[str, set[str]]]:
+    """By business product the trackers that these are the first to say are erased orders', and no other's; which
+    orders."""
+    named = {record.position: {beside_facts(s) or s for s in _subjects(record)} for record in late}
+    keys = {(r.business_product_id, s) for r in late for s in named[r.position]}
+    erased = tx.erasures.erased(keys).keys()
+    found: dict[str, dict[str, set[str]]] = {}
+    for record in late:
+        product, subjects = record.business_product_id, named[record.position]
+        orders = {s for s in subjects if s.startswith("order/")}
+        if orders and {(product, order) for order in orders} <= erased:
+            for tracker in (s for s in subjects if s.startswith("tracker/") and (product, s) not in erased):
+                found.setdefault(product, {}).setdefault(tracker, set()).update(orders)
+    return found
+
+
+def _erase_trackers(
+    tx: Transaction, product: str, named: Mapping[str, Collection[str]], now: Instant
+) -> None:
+    """Erase what came about these before anybody knew whose they are. What comes is followed."""
+    for tracker in mark_trackers(tx, product, sorted(named), now):
+        tx.work.done([(product, tracker)])
+        before = about_erased(tx, tx.journal.records(_about(tx, (product, tracker))).values())
+        if before:
+            rewrite(tx, before.values())
+            _fold_anew(tx, product, "", [(tracker, *named[tracker])], now)
 
 
 def _note_late(tx: Transaction, now: Instant) -> None:
@@ -261,11 +313,12 @@ def _note_late(tx: Transaction, now: Instant) -> None:
 
 
 def settle(tx: Transaction, erasure: Erasure) -> None:
-    """The views were folded anew. What could not be folded keeps no view: it was made of what is gone. Attempts that
-    were under way have been written down meanwhile."""
+    """The views were folded anew. What could not be folded keeps no view: it was made of what is gone. Attempts,
+    folds and notifications that were under way, while views still said whose order it is, have been written down."""
     product = erasure.business_product_id
     for order in erasure.orders:
         tx.erasures.blank_attempts(_positions(tx, product, order))
+        redact_ledgers(tx, product, order, ())
     views = _views(tx, erasure)
     shown = {("tracker", product, _tracker_id(t)) for v in views for t in _trackers(v)}
     failing = tx.erasures.failing(

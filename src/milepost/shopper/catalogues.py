@@ -21,8 +21,17 @@ LOCALES: Final[tuple[str, ...]] = (SOURCE, "es")
 
 def nearest(wanted: str | None) -> str:
     """The language that comes closest to a tag, as in es-MX or es_MX; English where none does."""
-    language = (wanted or "").replace("_", "-").partition("-")[0].strip().lower()
+    language = _language(wanted or "")
     return language if language in LOCALES else SOURCE
+
+
+def is_spoken(wanted: str) -> bool:
+    """Whether there is a catalogue for the language of a tag."""
+    return _language(wanted) in LOCALES
+
+
+def _language(tag: str) -> str:
+    return tag.replace("_", "-").partition("-")[0].strip().lower()
 
 
 @cache

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 
 import msgspec
-from sqlalchemy import Connection, and_, bindparam, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, func, or_, select, update
 
 from milepost.domain.accounting import Entry, Period
 from milepost.domain.instant import Instant
@@ -20,6 +20,7 @@ _LOOK_AGAIN = (
     )
     .values(settles_at=bindparam("at"))
 )
+_NEXT_PRODUCT = select(func.min(_e.business_product_id)).where(_e.business_product_id > bindparam("after"))
 _decode = msgspec.json.Decoder(Entry).decode
 
 
@@ -59,13 +60,27 @@ class SqlBooks:
         limit: int,
         business_products: Collection[str] | None,
         period: str | None = None,
+        order_id: str | None = None,
     ) -> list[tuple[int, Entry]]:
+        if order_id is not None and business_products is None:
+            business_products = self._business_products()  # an order is found under its business product
         mine = visible(_e.business_product_id, business_products)
         statement = select(_e.number, _e.document).where(_e.number > after, mine)
+        if order_id is not None:
+            statement = statement.where(_e.order_id == order_id)
         if period is not None:
             statement = statement.where(_e.period == period)
         rows = self._connection.execute(statement.order_by(_e.number).limit(limit)).all()
         return [(row.number, _decode(row.document)) for row in rows]
+
+    def _business_products(self) -> list[str]:
+        """All that have rows."""
+        found: list[str] = []
+        last = ""
+        while (product := self._connection.execute(_NEXT_PRODUCT, {"after": last}).scalar()) is not None:
+            found.append(product)
+            last = product
+        return found
 
     def extent(self, business_products: Collection[str] | None) -> tuple[int, int]:
         return extent(self._connection, _e.number, visible(_e.business_product_id, business_products))

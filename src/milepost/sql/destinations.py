@@ -109,7 +109,8 @@ class SqlDestinations:
 
     def destinations(self, after: str, limit: int) -> list[Destination]:
         statement = _ALL.where(_d.id > after).order_by(_d.id).limit(limit)
-        return [self._destination(row) for row in self._connection.execute(statement).all()]
+        # Row by row: what is sealed and what was opened of it are not held for all of them at once.
+        return [self._destination(row) for row in self._connection.execute(statement)]
 
     def destinations_of(self, ids: Collection[str]) -> dict[str, Destination]:
         found: dict[str, Destination] = {}

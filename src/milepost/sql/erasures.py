@@ -106,6 +106,11 @@ class SqlErasures:
             self._connection.execute(delete(schema.failures).where(here, _f.consumer == projector))
             self._connection.execute(update(schema.failures).where(here).values(error=""))
 
+    def blank_failures(self, keys: Collection[Key]) -> None:
+        for product, subjects in grouped(sorted(keys)):
+            mine = (_f.business_product_id == product, _f.subject.in_(subjects), _f.error != "")
+            self._connection.execute(update(schema.failures).where(*mine).values(error=""))
+
     def failing(self, keys: Collection[Key], projector: str) -> set[Key]:
         found: set[Key] = set()
         for product, subjects in grouped(sorted(keys)):

@@ -11,6 +11,8 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, Table, func, select, true
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import Insert
+from sqlalchemy.sql.elements import UnaryExpression
+from sqlalchemy.sql.operators import custom_op
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
@@ -65,6 +67,14 @@ def grouped(pairs: Iterable[tuple[K, T]]) -> Iterator[tuple[K, list[T]]]:
 def visible(column: ColumnElement[str], business_products: Collection[str] | None) -> ColumnElement[bool]:
     """Rows of these business products; None means all, an empty collection none."""
     return true() if business_products is None else column.in_(sorted(business_products))
+
+
+def aside(connection: Connection, column: ColumnElement[T]) -> ColumnElement[T]:
+    """The column in a condition for which no index is used. Where rows are asked for in the order of their numbers,
+    SQLite, which has no statistics, would find all that fit by an index and sort them for every page."""
+    if connection.dialect.name != "sqlite":
+        return column
+    return UnaryExpression(column, operator=custom_op("+"), type_=column.type)
 
 
 def extent(

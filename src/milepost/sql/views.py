@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, Select, bindparam, delete, select, tuple
 
 from milepost.domain.errors import Misconfigured
 from milepost.domain.instant import Instant
-from milepost.sql import schema
+from milepost.sql import schema, statements
 from milepost.sql.sealed_rows import SEALED_VIEWS, view_place
 from milepost.sql.secrets import Altered, Secrets
 from milepost.sql.statements import chunks, extent, grouped, insert_new, pack, unpack_texts, upsert, visible
@@ -172,9 +172,8 @@ class SqlViews:
         return found
 
     def find(self, kind: ViewKind, id: str, business_products: Collection[str] | None) -> list[View]:
-        statement = select(*_FIELDS).where(
-            _v.kind == kind, _v.id == id, visible(_v.business_product_id, business_products)
-        )
+        mine = visible(_v.business_product_id, business_products)
+        statement = select(*_FIELDS).where(_v.kind == kind, _v.id == id, mine)
         return self._views(statement.order_by(_v.business_product_id).limit(10))
 
     def page(
@@ -186,11 +185,12 @@ class SqlViews:
         state: str | None = None,
         *,
         newest_first: bool = False,
+        walk: bool = False,
     ) -> list[tuple[int, View]]:
         """Views of a kind, oldest first or newest. A cursor from before a rebuild goes on behind the same view."""
-        statement = select(*_FIELDS, _v.number).where(
-            _v.kind == kind, visible(_v.business_product_id, business_products)
-        )
+        of_kind = statements.aside(self._connection, _v.kind) if walk else _v.kind
+        mine = visible(_v.business_product_id, business_products)
+        statement = select(*_FIELDS, _v.number).where(of_kind == kind, mine)
         if after is not None:
             number = self._number(kind, after, business_products)
             statement = statement.where(_v.number < number if newest_first else _v.number > number)

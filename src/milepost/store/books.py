@@ -22,8 +22,10 @@ class Books(Protocol):
         limit: int,
         business_products: Collection[str] | None,
         period: str | None = None,
+        order_id: str | None = None,
     ) -> list[tuple[int, Entry]]:
-        """Rows with a number above `after`, lowest first; `period` is the one they are posted to."""
+        """Rows with a number above `after`, lowest first; `period` is the one they are posted to, `order_id` the one
+        order that they are about."""
         ...
 
     def extent(self, business_products: Collection[str] | None) -> tuple[int, int]:

@@ -59,6 +59,10 @@ class Erasures(Protocol):
         text does."""
         ...
 
+    def blank_failures(self, keys: Collection[Key]) -> None:
+        """Remove what errors quote from whatever failed about these subjects, wherever it stands in the journal."""
+        ...
+
     def failing(self, keys: Collection[Key], projector: str) -> set[Key]:
         """Those of these subjects whose fold is listed as failed."""
         ...

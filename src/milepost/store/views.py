@@ -91,9 +91,10 @@ class Views(Protocol):
         state: str | None = None,
         *,
         newest_first: bool = False,
+        walk: bool = False,
     ) -> list[tuple[int, View]]:
         """Views of a kind, oldest first or the other way round: (first-seen number, view); `after` is (number,
-        business product, id)."""
+        business product, id). With `walk` those of other kinds are passed on the way: so is read who reads all."""
         ...
 
     def extent(self, kind: ViewKind, business_products: Collection[str] | None) -> tuple[int, int]:

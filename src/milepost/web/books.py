@@ -21,7 +21,7 @@ from milepost.web.context import Hub
 from milepost.web.documents import Document
 from milepost.web.paging import After, Limit, Page, cut, decode_cursor, page_size
 from milepost.web.problems import problems
-from milepost.web.reading import BusinessProduct, Reach
+from milepost.web.reading import BusinessProduct
 
 Month = Annotated[str, PathParameter(description="The period: YYYY-MM.", max_length=16)]
 
@@ -97,16 +97,16 @@ async def list_entries(
     limit: Limit = 100,
 ) -> Page[EntryItem]:
     """In the order in which they were posted. Rows are added and never changed, so a cursor goes on where it was; the
-    signs of a delivery and kind sum to 1 while it is so, and to 0 when it is not."""
+    signs of an order's delivery and kind sum to 1 while it is so, and to 0 when it is not."""
     if period is not None and not is_period(period):
         raise Invalid(f"{period!r} is no month, as in 2025-01", field="period")
     reach, size = caller.reach(business_product_id), page_size(limit)
     start = 0 if after is None else decode_cursor("entry", after, int)
 
     def read(tx: Transaction) -> Sequence[tuple[int, Entry]]:
-        if order_id is not None:
-            return _of_order(tx, order_id, period, reach)[start : start + size + 1]
-        return tx.books.page(start, size + 1, reach, period)
+        if order_id is not None and "\x00" in order_id:
+            return []
+        return tx.books.page(start, size + 1, reach, period, order_id)
 
     rows = await context.store.read(read)
     return cut("entry", rows, size, lambda row: row[0], lambda row: _entry_item(row[1]))
@@ -155,16 +155,6 @@ async def close(
     closed = await context.store.write(write)
     log.info("accounting.closed", period=closed.period, product=closed.business_product_id, by=caller.id)
     return _period_item(closed)
-
-
-def _of_order(tx: Transaction, order_id: str, period: str | None, reach: Reach) -> list[tuple[int, Entry]]:
-    """The rows of an order, numbered; it may be gone from the views."""
-    if "\x00" in order_id:
-        return []
-    products = tx.journal.business_products() if reach is None else reach
-    found = tx.books.of_orders([(product, order_id) for product in sorted(products)])
-    listed = [entry for key in sorted(found) for entry in found[key]]
-    return list(enumerate((e for e in listed if period is None or e.posting_period == period), 1))
 
 
 def _product(tx: Transaction, caller: Principal, named: str | None) -> str:

@@ -175,8 +175,9 @@ def chosen(tx: Transaction, keys: Keys) -> Choices:
 
 
 def choose(tx: Transaction, keys: Keys, choices: Choices) -> None:
-    """From now on this holds. It is kept under the newest key."""
-    tx.notifications.choose({keys[0]: write_choices(choices)})
+    """From now on this holds. It is kept under the newest key alone: what stood under an older one is in it by now,
+    and would hold against whoever takes it back later."""
+    tx.notifications.choose({keys[0]: write_choices(choices)} | dict.fromkeys(keys[1:], b""))
 
 
 def _check(data: ChoicesRequest) -> None:

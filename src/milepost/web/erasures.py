@@ -143,7 +143,7 @@ async def ask_erasure(
     context: Hub, caller: Caller, data: JSONBody[ErasureRequest], business_product_id: BusinessProduct = None
 ) -> ErasureDocument:
     """Answers 201 at once; look at its state. There is no way back. An order that is not known is 404. The same task
-    again is the same erasure."""
+    again is the same erasure, of further orders too while it waits."""
     _check(data)
     reach, now = caller.reach(business_product_id), context.clock()
 
@@ -251,8 +251,21 @@ def _asked(tx: Transaction, data: ErasureRequest, wanted: Erasure) -> Erasure:
         if known.orders == wanted.orders:
             return known
         raise Conflict(f"The erasure of task {data.task_id!r} has begun; ask for other orders on their own.")
-    state = "ASKED" if known.task_outcome == "COMPLETED" else "WAITING"
-    return replace(wanted, id=name, task_id=data.task_id, state=state, task_outcome=known.task_outcome)
+    orders = tuple(dict.fromkeys((*known.orders, *wanted.orders)))
+    if len(orders) > MOST_ORDERS:
+        raise Conflict(
+            f"The erasure of task {data.task_id!r} would be of more than {MOST_ORDERS} orders;"
+            " ask for these on their own."
+        )
+    return replace(
+        wanted,
+        id=name,
+        orders=orders,
+        shopper=wanted.shopper or known.shopper,
+        task_id=data.task_id,
+        state="ASKED" if known.task_outcome == "COMPLETED" else "WAITING",
+        task_outcome=known.task_outcome,
+    )
 
 
 def _visible(tx: Transaction, id: str, caller: Principal) -> Erasure:

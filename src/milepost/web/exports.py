@@ -6,6 +6,8 @@ so an export goes on where it broke off. Rows and cursors are `pipeline.exportin
 `pipeline.export_formats`'.
 """
 
+import asyncio
+import weakref
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, cast
 
@@ -142,11 +144,12 @@ async def export(
     given = None if after is None else decode_cursor(name, after, Place)
     place = await context.store.read(lambda tx: begin(tx, wanted, reach, business_product_id, given, until))
     try:
-        encoder = encoder_of(written, wanted, header=header)
+        # What writes Parquet is loaded when it is first asked for, which takes a while.
+        encoder = await asyncio.to_thread(encoder_of, written, wanted, header=header)
     except Misconfigured as e:
         raise Invalid(f"this hub cannot write that: {e.detail}", field="format") from e
-    exporter = Exporter(context.store, wanted, reach, place, encoder, _still_good(caller))
-    body = _UNDER_WAY.counted(_told(context, exporter, wanted, caller, limit))
+    exporter = Exporter(context.store, wanted, reach, place, encoder, _still_good(context, caller))
+    body = _Counted(_told(exporter, wanted, caller, limit))
     saved = {"Content-Disposition": f'attachment; filename="{wanted.name}.{written}"'}
     if limit is None:
         return _Streamed(body, headers=_headers(wanted, exporter) | saved, media_type=MEDIA_TYPES[written])
@@ -191,10 +194,13 @@ def _headers(dataset: Dataset, exporter: Exporter) -> dict[str, str]:
     )
 
 
-def _still_good(caller: Principal) -> Any:
-    """An export may outlive the key that asked for it: it is looked at in every read."""
+def _still_good(context: Context, caller: Principal) -> Any:
+    """An export may outlive the key that asked for it, and takes longer than a hub has for closing, perhaps without
+    a row to show: both are looked at in every read."""
 
     def check(tx: Transaction) -> None:
+        if context.closing.is_set():
+            raise StoreUnavailable("the hub is stopping: go on with the same cursor once it is back")
         if caller.hash is not None and stored(tx, caller.hash) is None:
             raise Unauthenticated("This API key was revoked.")
 
@@ -202,15 +208,13 @@ def _still_good(caller: Principal) -> Any:
 
 
 async def _told(
-    context: Context, exporter: Exporter, dataset: Dataset, caller: Principal, limit: int | None
+    exporter: Exporter, dataset: Dataset, caller: Principal, limit: int | None
 ) -> AsyncIterator[bytes]:
-    """The parts of the file, ended by force when the hub closes: a file that is not whole must not look so."""
+    """The parts of the file, and a word on how it ended."""
     limits = None if limit is None else Limits(min(limit, MOST_ROWS), MOST_BYTES, MOST_PAGES)
     try:
         async for part in exporter.parts(limits):
             yield part
-            if context.closing.is_set():
-                raise StoreUnavailable("the hub is stopping: go on with the same cursor once it is back")
     except MilepostError as e:
         if limit is None:
             log.warning("export.broke_off", dataset=dataset.name, rows=exporter.rows, error=e.code)
@@ -239,6 +243,8 @@ class _BreaksOff(ASGIStreamingResponse):
             await super().send_body(send, receive)
         except* MilepostError:
             pass
+        finally:
+            cast("_Counted", self.iterator).end()
 
 
 class _UnderWay:
@@ -252,13 +258,30 @@ class _UnderWay:
         if self.count >= MOST:
             raise Overloaded(f"{MOST} exports are under way; wait for one.")
 
-    async def counted(self, parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    def begin(self) -> None:
+        """One more. Raises `Overloaded`."""
+        self.check()
         self.count += 1
+
+    def end(self) -> None:
+        self.count -= 1
+
+
+class _Counted(AsyncIterator[bytes]):
+    """The parts of an export, which is under way from now on until they end, break off, or nobody holds them."""
+
+    def __init__(self, parts: AsyncIterator[bytes]) -> None:
+        _UNDER_WAY.begin()
+        self._parts = parts
+        self.end = weakref.finalize(self, _UNDER_WAY.end)
+        """It is under way no more; again changes nothing."""
+
+    async def __anext__(self) -> bytes:
         try:
-            async for part in parts:
-                yield part
-        finally:
-            self.count -= 1
+            return await anext(self._parts)
+        except BaseException:
+            self.end()
+            raise
 
 
 _UNDER_WAY = _UnderWay()

@@ -12,7 +12,8 @@ from litestar.params import JSONBody, PathParameter, QueryParameter
 from msgspec import Meta
 
 from milepost.domain.errors import Conflict, NotFound
-from milepost.domain.notification import Notification, NotificationState, move
+from milepost.domain.notification import Notification, move
+from milepost.domain.notification_worth import was_told
 from milepost.store import Transaction
 from milepost.web.authentication import OPERATE, Caller, Principal
 from milepost.web.context import Hub
@@ -31,7 +32,6 @@ from milepost.web.reading import BusinessProduct, OrderId, find_view
 
 CONSENT: Final = "may arrive twice"
 """What one who sends again has to acknowledge where the first may have arrived."""
-_MAY_HAVE_ARRIVED: Final[frozenset[NotificationState]] = frozenset({"SENT", "UNCERTAIN"})
 _TOLD_BY_ANOTHER: Final = frozenset({2, 4, 11})
 """Rules that keep one back since another notification tells the same."""
 
@@ -139,21 +139,15 @@ async def resend_notification(
     notification_id: NotificationId,
     data: JSONBody[ResendRequest | None] = None,
 ) -> NotificationDocument:
-    """Now, under the same id. What is SENT or UNCERTAIN, or was told by another one, may arrive twice, so it takes
-    that consent; rules that protect a shopper who wants no messages hold all the same. 409 `conflict` without
-    consent, and while it is under way."""
+    """Now, under the same id. What is or ever was SENT or UNCERTAIN, or was told by another one, may arrive twice, so
+    it takes that consent; rules that protect a shopper who wants no messages hold all the same. 409 `conflict`
+    without consent, and while it is under way."""
     asked, now = data or ResendRequest(), context.clock()
 
     def write(tx: Transaction) -> Notification:
         before = _visible(tx, notification_id, caller)
         if not context.notifying:
             raise Conflict("Notifications are off: nothing would send it. Set MILEPOST_NOTIFICATIONS=true.")
-        if _is_known(before) and asked.acknowledge != CONSENT:
-            raise Conflict(
-                f'What it tells may be known: send {{"acknowledge": "{CONSENT}"}} if that is meant.',
-                state=before.state,
-                acknowledge=CONSENT,
-            )
         try:
             after = move(
                 before,
@@ -168,6 +162,12 @@ async def resend_notification(
             )
         except Conflict as e:
             raise _refused(before, e) from e
+        if _is_known(before) and asked.acknowledge != CONSENT:
+            raise Conflict(
+                f'What it tells may be known: send {{"acknowledge": "{CONSENT}"}} if that is meant.',
+                state=before.state,
+                acknowledge=CONSENT,
+            )
         tx.notifications.put([after])
         return after
 
@@ -211,9 +211,9 @@ async def suppress_notification(
 
 
 def _is_known(notification: Notification) -> bool:
-    """Whether its shopper may have been told, by this one or by another."""
+    """Whether its shopper may have been told, by this one at any time or by another."""
     told_by_another = notification.state == "SUPPRESSED" and notification.rule in _TOLD_BY_ANOTHER
-    return notification.state in _MAY_HAVE_ARRIVED or told_by_another
+    return was_told(notification) or told_by_another
 
 
 def _refused(notification: Notification, error: Conflict) -> Conflict:

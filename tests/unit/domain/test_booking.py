@@ -403,6 +403,15 @@ def test_settling_reverses_the_provisional_row_and_a_settled_one_may_be_correcte
     assert [(e.sign, e.revision, e.status) for e in corrected] == [(-1, 2, "settled"), (1, 3, "provisional")]
 
 
+@pytest.mark.parametrize("when", ["0001-01-01T00:00:00Z", "9999-12-31T23:00:00+00:00"])
+def test_a_time_at_the_calendars_end_is_booked_all_the_same(when: str) -> None:
+    """Programs write the first of January of the year 1 where they know no time; in the west that day is none."""
+    early = shipped(scanned(at("IN_TRANSIT", when, "CA"), when=SCANNED_AT), origin=LOS_ANGELES)
+    assert early is not None
+    day = parse_instant(SCANNED_AT if when > SCANNED_AT else when)
+    assert early.occurred_at == day
+
+
 def test_a_row_that_something_contradicts_has_no_time_to_settle() -> None:
     raised = condition("CONTRADICTION", True, "2025-02-02T00:00:00Z", kind="delivered_without_tracker")
     (row,) = Rows().fold(SHIP, raised)
@@ -443,6 +452,12 @@ def test_what_is_no_month_is_no_period(text: str) -> None:
 def test_a_period_ends_where_it_ends_last() -> None:
     assert is_period("2025-12")
     assert ended_at("2025-12") == parse_instant("2026-01-01T12:00:00Z")
+
+
+def test_a_day_that_is_none_there_is_utcs() -> None:
+    first, last = parse_instant("0001-01-01T00:00:00Z"), parse_instant("9999-12-31T23:59:59Z")
+    assert day_in(first, LOS_ANGELES) == "0001-01-01"
+    assert day_in(last, ZoneInfo("Pacific/Guam")) == "9999-12-31"
 
 
 def test_a_place_that_is_not_known_has_no_zone() -> None:

@@ -22,9 +22,10 @@ from tests.unit.domain.shop import EVERYTHING, POLICY, Shop, known, t
 
 from milepost.domain.contact import Choices, Contact
 from milepost.domain.instant import DAY, HOUR, MINUTE, Instant
-from milepost.domain.notification import Notification, move
+from milepost.domain.notification import HISTORY, Notification, move
 from milepost.domain.notification_policy import quiet_hours_from
 from milepost.domain.notification_rules import Postpone, Send, Suppress, decide
+from milepost.domain.notification_worth import was_told
 from milepost.domain.record import tracker_subject
 
 KNOWN = known("2025-03-03T08:00:00Z", package(BOX, "PENDING", tracker=UPS))
@@ -116,7 +117,8 @@ def test_rule_06_many_stages_in_one_batch_tell_what_is_still_news() -> None:
 
 def test_rule_06_a_stage_that_is_told_to_nobody_overtakes_nothing() -> None:
     without = replace(POLICY, kinds=POLICY.kinds - {"out_for_delivery"})
-    for policy, choices in ((without, None), (POLICY, Choices(("out_for_delivery",)))):
+    unwanted = [(POLICY, Choices((off,))) for off in ("out_for_delivery", "out_for_delivery/email")]
+    for policy, choices in ((without, None), *unwanted):
         shop = shipped_shop(policy, choices)
         shop.come(
             "2025-03-03T16:05:00Z",
@@ -749,3 +751,13 @@ def test_an_agent_overrules_what_an_agent_may() -> None:
         decision = asked(shop, notification, **changes)
         assert isinstance(decision, Suppress)
         assert decision.rule == rule
+
+
+def test_what_went_out_is_known_to_have_however_often_it_is_postponed_since() -> None:
+    shop = shipped_shop()
+    shop.wait(20)
+    notification = move(shop.of("shipped"), "resend", shop.now, "key-1", by_hand=True)
+    for _ in range(HISTORY):
+        notification = move(notification, "postpone", shop.now, "notifier", reason="the channel email is out")
+    assert "SENT" not in {step.state for step in notification.history}
+    assert was_told(notification)

@@ -13,6 +13,7 @@ from tests.unit.domain.history import (
     ORDER,
     SHIPPED,
     UPS,
+    USPS,
     Arrived,
     event,
     order_answer,
@@ -34,6 +35,9 @@ from milepost.pipeline.projector import Projector
 EMAIL, NAME, STREET = "Canary.Jane@example.com", "Zebulon Quackenbush", "Nightingale-Row-4711"
 PHONE, URL, WORDS = "+1-555-0142-9931", "https://carrier.example/t?secret=c4n4ry", "left-with-Quackenbush"
 CANARIES = (EMAIL, NAME, STREET, PHONE, URL, WORDS, "canary.jane", "quackenbush")
+
+
+OTHER, OTHERS_EMAIL = "322-OTHER-ORDER1", "somebody.else@example.com"
 
 
 class Killed(BaseException):
@@ -152,3 +156,17 @@ class Erasing(Place):
             held = path.read_bytes().lower()
             found += [(path.name, word) for word in words if word.lower().encode() in held]
         return found
+
+
+async def fill(place: Erasing) -> None:
+    """Two orders of two shoppers, and a body in quarantine about the first."""
+    await place.come(*history(), *history(OTHER, email=OTHERS_EMAIL, tracker=USPS))
+    body = b'{"resources": ["businessProduct/%s/order/%s"], "who": "%s"' % (
+        BP.encode(),
+        ORDER.encode(),
+        EMAIL.encode(),
+    )
+    await place.store.write(
+        lambda tx: tx.journal.quarantine(body, "malformed", f"odd {EMAIL}", place.now, "webhook", ())
+    )
+    await place.settle(answered=False)

@@ -175,6 +175,22 @@ async def test_it_waits_until_what_was_there_before_it_is_folded(world: World) -
     ]
 
 
+async def test_it_waits_for_a_projector_that_lags(world: World) -> None:
+    """What is journalled by a look and not folded by the next one may contradict what is due."""
+    await world.come(KNOWN, SHIP)
+    assert await world.accountant.settle() == 0
+    await keep(world.store, doubt(True, "2025-03-03T00:00:00Z"))
+    assert await world.accountant.settle() == 0
+    world.step(30)
+    assert await world.accountant.settle() == 0
+    await world.projector.catch_up()
+    assert await world.accountant.settle() == 0
+    assert await statuses(world) == [NEW]
+    await world.come(doubt(False, "2025-04-20T00:00:00Z"))
+    world.step(7)
+    assert await world.accountant.settle() == 1
+
+
 async def test_it_runs_until_it_is_stopped_and_goes_on_where_the_last_one_was(world: World) -> None:
     await world.come(KNOWN, SHIP)
     world.now = Instant(world.now + 8 * DAY)

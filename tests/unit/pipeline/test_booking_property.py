@@ -4,6 +4,7 @@ to 0 or 1, no row ever changes, nothing is posted to a closed month, and the sam
 same net rows."""
 
 import asyncio
+import atexit
 import shutil
 import tempfile
 from contextlib import suppress
@@ -97,6 +98,7 @@ def test_the_same_of_two_thousand_histories(quarter: int, steps: Any, shuffle: A
 def _migrated() -> Path:
     """A database to begin with, migrated once."""
     folder = Path(tempfile.mkdtemp(prefix="milepost-books-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
 
     async def make() -> None:
         await (await World(f"sqlite:///{folder / 'hub.db'}").open()).close()

@@ -9,7 +9,17 @@ from typing import Any
 import msgspec
 import pytest
 from tests.unit.domain.history import BP, DELIVERED, ORDER, SHIPPED, UPS, USPS, event
-from tests.unit.pipeline.erasing import CANARIES, EMAIL, Erasing, Killed, customer, history
+from tests.unit.pipeline.erasing import (
+    CANARIES,
+    EMAIL,
+    OTHER,
+    OTHERS_EMAIL,
+    Erasing,
+    Killed,
+    customer,
+    fill,
+    history,
+)
 
 from milepost.domain.attempt import Attempt, Destination, Message
 from milepost.domain.breaker import POLICY
@@ -27,7 +37,6 @@ from milepost.pipeline.settling import Settled, keep
 from milepost.pipeline.telling import Followed
 from milepost.store import Arrival, Transaction
 
-OTHER, OTHERS_EMAIL = "322-OTHER-ORDER1", "somebody.else@example.com"
 POINTS = (
     "erasure-marked",
     "erasure-redacting",
@@ -43,20 +52,6 @@ async def place(tmp_path: Path) -> AsyncIterator[Erasing]:
     made = await Erasing(tmp_path).open()
     yield made
     await made.close()
-
-
-async def fill(place: Erasing) -> None:
-    """Two orders of two shoppers, and a body in quarantine about the first."""
-    await place.come(*history(), *history(OTHER, email=OTHERS_EMAIL, tracker=USPS))
-    body = b'{"resources": ["businessProduct/%s/order/%s"], "who": "%s"' % (
-        BP.encode(),
-        ORDER.encode(),
-        EMAIL.encode(),
-    )
-    await place.store.write(
-        lambda tx: tx.journal.quarantine(body, "malformed", f"odd {EMAIL}", place.now, "webhook", ())
-    )
-    await place.settle(answered=False)
 
 
 async def test_scenario_32_an_erased_order_keeps_counts_and_the_skeleton_of_its_timeline(

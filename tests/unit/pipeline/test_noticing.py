@@ -256,7 +256,7 @@ async def test_the_hub_follows_only_where_notifications_are_on(tmp_path: Path, o
         notification_webhook_url="https://notify.shop.example/",
         notification_webhook_secret="whsec_" + "A" * 32,
     )
-    assert [f.name for f in people.followers(config)] == ([NOTICED] if on else [])
+    assert (NOTICED in [f.name for f in people.followers(config)]) == on
     hub = Hub(config, clock=projecting.clock)
     await hub.open()
     assert await hub.store.read(lambda tx: tx.journal.checkpoint(SINCE)) == (projecting.NOW if on else 0)

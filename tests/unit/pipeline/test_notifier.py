@@ -6,18 +6,20 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from msgspec.structs import replace
 from structlog.testing import capture_logs
-from tests.unit.domain.history import event, package
+from tests.unit.domain.history import BP, event, package
 from tests.unit.pipeline.notifying import BRAND, EMAIL, HELD, ORDER, SECRET, Shop, Way
 
 from milepost.domain.contact import Choices, read_choices, read_unsubscribe, recipient_id
 from milepost.domain.errors import StoreUnavailable
 from milepost.domain.instant import DAY, HOUR, MINUTE, SECOND, Instant, format_instant
 from milepost.domain.notification import Notification
+from milepost.domain.record import order_subject
 from milepost.domain.tracking_token import read_token
 from milepost.pipeline.channels import Outcome
 from milepost.pipeline.outbox import LEASE, OLDEST, SCHEDULES
-from milepost.store import Store, Transaction
+from milepost.store import Ask, Store, Transaction
 
 T = TypeVar("T")
 BOX, OTHER = "box-a", "box-b"
@@ -138,6 +140,25 @@ async def test_deliveries_that_go_together_are_told_together(shop: Shop) -> None
     assert len(shop.ways[0].given) == 2
 
 
+@pytest.mark.parametrize("by_hand", [False, True])
+async def test_what_is_no_news_by_the_next_try_is_told_along_no_more(shop: Shop, by_hand: bool) -> None:
+    """Unless an agent asks for the same once more."""
+    await shop.ship(BOX, OTHER)
+    shop.ways[0].answers = [Outcome("refused" if by_hand else "again", "not now")]
+    await shop.send()
+    (teller,) = [n for n in await shop.notifications() if n.covers]
+    (along,) = await asyncio.gather(*map(shop.notification, teller.covers))
+    states = {BOX: "IN_TRANSIT", OTHER: "IN_TRANSIT", along.delivery_id: "DELIVERED"}
+    await shop.order(*(package(box, state) for box, state in states.items()))
+    if by_hand:
+        await shop.resend(teller.id)
+    await shop.send(MINUTE)
+    (_, first, *_), (_, second, *_) = shop.ways[0].given
+    assert [len(each.document["data"]["deliveries"]) for each in (first, second)] == [2, 2 if by_hand else 1]
+    told = await shop.notification(teller.id)
+    assert (told.state, told.covers) == ("SENT", teller.covers if by_hand else ())
+
+
 # What is known when it goes wrong.
 
 
@@ -234,6 +255,20 @@ async def test_nobody_there_goes_on_the_suppression_list(shop: Shop) -> None:
     await shop.send()
     row = await shop.only("delivered")
     assert (row.state, row.rule, len(shop.ways[0].given)) == ("SUPPRESSED", 13, 1)
+
+
+async def test_what_was_chosen_while_it_was_on_its_way_outlives_the_block(shop: Shop) -> None:
+    async def meanwhile(notification: Notification) -> None:
+        await shop.choose(Choices(("all",), "es"))
+
+    await shop.ship(BOX)
+    shop.ways[0].before = meanwhile
+    shop.ways[0].answers = [Outcome("refused", "no such mailbox", is_nobody=True)]
+    await shop.send()
+    row = await shop.only("shipped")
+    key = (row.business_product_id, row.recipient)
+    choices = read_choices((await shop.store.read(lambda tx: tx.notifications.choices([key]))).values())
+    assert choices == Choices(("all",), "es", "no such mailbox", shop.now, shop.now)
 
 
 # Crashes.
@@ -366,6 +401,16 @@ async def test_an_order_without_an_address_is_told_by_webhook_only(both: Shop, t
     assert mailing.ways[0].given == []
 
 
+async def test_nobody_is_told_of_an_order_that_was_erased(both: Shop) -> None:
+    await both.order(package(BOX, "IN_TRANSIT"), email=None)
+    await both.ship(BOX, email=None)
+    await both.store.write(lambda tx: tx.erasures.mark({(BP, order_subject(ORDER)): both.now}))
+    await both.send()
+    (row,) = await both.notifications()
+    assert (row.state, row.rule) == ("SUPPRESSED", 16)
+    assert both.ways[0].told == []
+
+
 async def test_one_whose_shopper_is_not_known_yet_waits_for_the_answer(shop: Shop) -> None:
     at = format_instant(shop.now)
     await shop.come(event("PACKAGE_DELIVERY_IN_TRANSIT", at, BOX, order=ORDER))
@@ -379,6 +424,34 @@ async def test_one_whose_shopper_is_not_known_yet_waits_for_the_answer(shop: Sho
     await shop.send(DAY)
     rows = {n.order_id: (n.state, n.rule) for n in await shop.notifications()}
     assert rows == {ORDER: ("SENT", 0), "322-order-b": ("SUPPRESSED", 16)}
+
+
+async def test_while_the_api_is_asked_who_ordered_it_no_channel_tells_it(both: Shop) -> None:
+    """A webhook needs no address, but who opted out is known by it alone; when the API gave up it goes out."""
+    key = (BP, order_subject(ORDER))
+    ask = Ask(*key, 1, both.now, 3, (1,), error="it is out")
+    await both.store.write(lambda tx: tx.work.put([ask]))
+    await both.choose(Choices(("all",)))
+    await both.come(event("PACKAGE_DELIVERY_IN_TRANSIT", format_instant(both.now), BOX, order=ORDER))
+    await both.send()
+    row = await both.only("shipped")
+    assert (row.state, row.rule, row.due_at) == ("WAITING", 16, both.now + 5 * MINUTE)
+    await both.order(package(BOX, "IN_TRANSIT"))
+    await both.send(5 * MINUTE)
+    row = await both.only("shipped")
+    assert (row.state, row.rule, [way.given for way in both.ways]) == ("SUPPRESSED", 13, [[], []])
+
+    other = (BP, order_subject("322-order-b"))
+    open_ = Ask(*other, 1, both.now, 3, (1,))
+    await both.store.write(lambda tx: tx.work.put([open_]))
+    await both.come(
+        event("PACKAGE_DELIVERY_IN_TRANSIT", format_instant(both.now), OTHER, order="322-order-b")
+    )
+    await both.send()
+    assert both.ways[0].given == []
+    await both.store.write(lambda tx: tx.work.put([replace(open_, state="gaveUp")]))
+    await both.send(5 * MINUTE)
+    assert both.ways[0].told == [f"shipped {OTHER}"]
 
 
 async def test_what_waited_for_days_is_no_news(shop: Shop) -> None:

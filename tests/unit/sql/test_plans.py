@@ -1,6 +1,9 @@
-"""What is done about one destination reads what is still to be sent to it, never all that ever was."""
+"""What is done about one destination reads what is still to be sent to it, never all that ever was; a page of an
+export reads a page."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -8,13 +11,20 @@ from msgspec.structs import replace
 from sqlalchemy import Connection, create_engine, event
 
 from milepost.domain.attempt import Destination, Replay
+from milepost.domain.errors import Conflict
 from milepost.domain.instant import Instant
+from milepost.pipeline.exporting import SOURCES, Reach
 from milepost.sql import schema
 from milepost.sql.attempts import SqlAttempts
+from milepost.sql.books import SqlBooks
+from milepost.sql.ledger import SqlLedger
+from milepost.sql.notifications import SqlNotifications
 from milepost.sql.secrets import Secrets
+from milepost.sql.views import SqlViews
 
 SUBSCRIBER = Destination("d", "webhook", b"{}")
 NOW = Instant(1)
+VIEWS = ("orders", "deliveries", "trackers", "milestones")
 
 
 class Plans:
@@ -31,6 +41,13 @@ class Plans:
             given = parameters[0] if isinstance(parameters, list) else parameters
             explained.execute(f"EXPLAIN QUERY PLAN {statement}", given)
             self._found += [row[3] for row in explained.fetchall()]
+
+    def sorts(self, do: Callable[[Connection], object]) -> list[str]:
+        """Where it sorts what it found."""
+        self._found.clear()
+        do(self._connection)
+        assert self._found
+        return [line for line in self._found if "TEMP B-TREE" in line]
 
     def of(self, do: Callable[[SqlAttempts], object], table: str) -> list[str]:
         self._found.clear()
@@ -87,3 +104,25 @@ def test_the_last_attempt_is_not_looked_for_among_all(plans: Plans) -> None:
     found = plans.of(lambda a: a.last_attempt("d"), "attempts")
     assert any("attempts_started_at" in line for line in found), found
     assert all("attempts_started_at" in line or line.startswith("SEARCH") for line in found), found
+
+
+@pytest.mark.parametrize("reach", [None, ["bp-1"], ["bp-1", "bp-2"]])
+@pytest.mark.parametrize("name", [name for name in SOURCES if name != "facts"])
+def test_a_page_of_an_export_is_read_in_order_not_sorted_out_of_all(
+    plans: Plans, name: str, reach: Reach
+) -> None:
+    """Else the whole of an export would cost the square of what there is."""
+
+    def read(connection: Connection) -> None:
+        tx: Any = SimpleNamespace(
+            views=SqlViews(connection, Secrets()),
+            books=SqlBooks(connection),
+            notifications=SqlNotifications(connection),
+            ledger=SqlLedger(connection),
+        )
+        with suppress(Conflict):  # there are no views
+            SOURCES[name].read(tx, reach, 5, 1_000)
+
+    found = plans.sorts(read)
+    # What is looked at when nothing is left, once an export, may be.
+    assert len(found) <= (name in VIEWS and reach is not None and len(reach) > 1), found

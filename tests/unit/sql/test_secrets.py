@@ -299,7 +299,7 @@ async def test_a_key_file_that_others_can_read_is_told(url: str, path: Path) -> 
     assert inspect(url).open_key_file == key_path(path)
 
 
-@pytest.mark.parametrize("given", [None, new_key().text])
+@pytest.mark.parametrize("given", [None, new_key().text], ids=["no key", "another key"])
 async def test_without_its_key_nothing_starts(url: str, path: Path, given: str | None) -> None:
     store = await open_store(url)
     await store.write(put)
