@@ -65,7 +65,8 @@ def list_notifications(
     if json:
         print_json(items)
     elif not items:
-        console.print("no such notification")
+        none = "no notification yet: shoppers are told where MILEPOST_NOTIFICATIONS is on"
+        console.print("no such notification" if any(narrowed.values()) else none, soft_wrap=True)
     else:
         for item in items:
             console.print(_line(item), soft_wrap=True)

@@ -84,7 +84,8 @@ def test_a_list_is_narrowed_and_says_which_rule(hub: Hub) -> None:
     assert first.endswith("ntf_5b1a4f0c2d SUPPRESSED rule 6 322-ABCD-EFGH12 shipped")
     assert second.endswith("ntf_5b1a4f0c2d WAITING 322-ABCD-EFGH12 shipped")
     hub.answers["/v1/notifications"] = {"items": [], "next": None}
-    assert hub.run("notifications", "list") == "no such notification\n"
+    assert "MILEPOST_NOTIFICATIONS" in hub.run("notifications", "list")
+    assert hub.run("notifications", "list", "--kind", "lost") == "no such notification\n"
     assert hub.run("notifications", "list", "--json") == "[]\n"
 
 
