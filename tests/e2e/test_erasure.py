@@ -121,6 +121,8 @@ def test_scenario_32_nothing_of_an_erased_order_is_left_in_any_byte(hub: Place) 
         assert skeleton(hub) == before
         verified = hub.run("rebuild", "--verify")
         assert verified.code == 0, verified
+        assert hub.run("backup", "run/hub.db.backup").code == 0
+        assert bytes_with(folder, CANARIES) == [], "nor is it in a backup"
         assert EMAIL not in json.dumps(hub.get("/v1/erasures"))
         listed = hub.run("erase", "--list")
         assert done["id"] in listed.out
