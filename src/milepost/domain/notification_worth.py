@@ -145,6 +145,9 @@ def _taken_back(notification: Notification, case: Case, states: Mapping[State, o
     if kind == "delivered" and not delivered:
         return 10, "That it was delivered was taken back."
     if believed and kind != "returning":
+        if delivered and kind != "delivered":
+            # Nothing was reopened: a step before that became known, or came to its turn, after it.
+            return 6, "It was told that it was delivered."
         return 10, "It was told that it was delivered, and that was not corrected."
     return None
 

@@ -103,6 +103,19 @@ def test_rule_06_delivered_overtakes_everything() -> None:
     assert shop.fate("delayed") == ("SUPPRESSED", 7)
 
 
+def test_rule_06_a_step_that_becomes_known_after_the_delivery_was_told_is_overtaken() -> None:
+    """An event said that it was delivered; the tracker's answer, with the steps before that, came after the message.
+    Nothing was reopened, so no person needs to look (rule 10)."""
+    shop = shipped_shop()
+    shop.wait(60)
+    shop.come("2025-03-05T20:01:00Z", event(DELIVERED, "2025-03-05T20:01:00Z"))
+    shop.wait(60)
+    shop.come("2025-03-05T21:10:00Z", scans("2025-03-05T21:10:00Z", PICKED_UP, OUT, THERE))
+    shop.wait(60)
+    assert shop.told == ["shipped", "delivered"]
+    assert shop.fate("out_for_delivery", "2025-03-05") == ("SUPPRESSED", 6)
+
+
 def test_rule_06_many_stages_in_one_batch_tell_what_is_still_news() -> None:
     shop = Shop()
     attempt = ("DELIVERY_ATTEMPTED", "2025-03-05T11:00:00-08:00")
