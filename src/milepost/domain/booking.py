@@ -34,7 +34,8 @@ from milepost.domain.accounting import Entry, EntryKind, EntryReason, entry_id
 from milepost.domain.evidence import DELIVERED
 from milepost.domain.instant import Instant, format_instant, parse_instant
 from milepost.domain.leg import DELIVERED_RETRACTED, POSSESSION
-from milepost.domain.place import day_in, zone_of
+from milepost.domain.local_time import local_day
+from milepost.domain.place import zone_of
 
 Document = Mapping[str, Any]
 
@@ -204,9 +205,9 @@ def shipped_content(delivery: Document, origin: tzinfo) -> Content:
     if zone == "utc":
         scan = _scan(delivery, POSSESSION, text) if source == "possession" else None
         if (where := _place(scan) or (None if origin is UTC else origin)) is not None:
-            day, zone = day_in(at, where), INFERRED
+            day, zone = local_day(at, where), INFERRED
     there = _last_mile(delivery) if _is_moment(zone) else None
-    return at, day, day if there is None else day_in(at, there), zone, source
+    return at, day, day if there is None else local_day(at, there), zone, source
 
 
 def delivered_content(delivery: Document, origin: tzinfo) -> Content:
@@ -219,8 +220,8 @@ def delivered_content(delivery: Document, origin: tzinfo) -> Content:
     if zone == "utc":
         scan = _scan(delivery, _ARRIVAL, text) if source == "milestone" else None
         if (where := _place(scan) or _last_mile(delivery)) is not None:
-            day, zone = day_in(at, where), INFERRED
-    return at, day_in(at, origin) if _is_moment(zone) else day, day, zone, source
+            day, zone = local_day(at, where), INFERRED
+    return at, local_day(at, origin) if _is_moment(zone) else day, day, zone, source
 
 
 def statement_of(delivery: Document, kind: EntryKind, content: Content) -> Statement | None:

@@ -11,6 +11,7 @@ their time.
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
+from functools import lru_cache
 from typing import Any
 
 from milepost.domain.instant import HOUR, Instant, instant_of, parse_instant, parse_stamp, to_datetime
@@ -20,7 +21,7 @@ Document = Mapping[str, Any]
 
 _WESTMOST, _EASTMOST = -12 * HOUR, 14 * HOUR
 _LAST_MILE = frozenset({"OUT_FOR_DELIVERY", "AVAILABLE_FOR_PICKUP", "DELIVERY_ATTEMPTED", "DELIVERED"})
-_WRITTEN_THERE = frozenset({"offset-explicit", "date-only", "unknown"})
+WRITTEN_THERE = frozenset({"offset-explicit", "date-only", "unknown"})
 """Zones of which the date as it was written is the local one."""
 
 
@@ -77,15 +78,17 @@ def _there(at: Instant, zone: tzinfo) -> datetime:
         return to_datetime(at)
 
 
+@lru_cache(maxsize=8_192)
 def local_day(at: Instant, zone: tzinfo) -> str:
-    """YYYY-MM-DD of an instant there."""
+    """YYYY-MM-DD of an instant there; at the ends of the calendar in UTC, since programs that know no time write
+    0001-01-01T00:00:00Z."""
     return _there(at, zone).date().isoformat()
 
 
 def day_of_scan(milestone: Document, delivery: Document, otherwise: tzinfo) -> str:
     """The local day of a milestone of a delivery's view: as it was written where it was written there, else by its
     instant in the delivery's zone; of one without a time, by when it was first seen."""
-    if milestone["localDate"] is not None and milestone["zone"] in _WRITTEN_THERE:
+    if milestone["localDate"] is not None and milestone["zone"] in WRITTEN_THERE:
         return str(milestone["localDate"])
     at = parse_instant(milestone["occurredAt"] or milestone["observedAt"])
     return local_day(at, zone_of(delivery, otherwise))

@@ -10,8 +10,6 @@ from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from milepost.domain.instant import Instant, to_datetime
-
 _COUNTRIES: Final = {"US": "US", "USA": "US", "UNITED STATES": "US", "CA": "CA", "CAN": "CA", "CANADA": "CA"}
 
 _REGIONS: Final = {
@@ -87,13 +85,3 @@ def zone_of(country: str | None, region: str | None) -> tzinfo | None:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError):
         return None  # this machine has no such zone
-
-
-@lru_cache(maxsize=8_192)
-def day_in(at: Instant, zone: tzinfo) -> str:
-    """The local day of an instant in a zone, YYYY-MM-DD; at the ends of the calendar UTC's."""
-    moment = to_datetime(at)
-    try:
-        return moment.astimezone(zone).date().isoformat()
-    except OverflowError:  # 0001-01-01T00:00:00Z, as programs write that they know no time
-        return moment.date().isoformat()

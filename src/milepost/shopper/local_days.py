@@ -12,12 +12,11 @@ from typing import Any, Final
 from milepost.domain.delivery_news import scans_of
 from milepost.domain.evidence import DELIVERED
 from milepost.domain.instant import readable_instant
-from milepost.domain.local_time import local_day, zone_of
+from milepost.domain.local_time import WRITTEN_THERE, local_day, zone_of
 from milepost.domain.place import zone_of as zone_of_place
 
 Document = Mapping[str, Any]
 
-_WRITTEN_THERE: Final = frozenset({"offset-explicit", "date-only", "unknown"})
 _NOWHERE: Final = timezone(timedelta(0), "nowhere")
 """Stands for a zone that nobody knows."""
 
@@ -57,7 +56,7 @@ def promised_day(delivery: Document) -> str:
 def _local(
     delivery: Document, at: str | None, day: str | None, written_in: str | None, scan: Document | None
 ) -> str:
-    if day is not None and written_in in _WRITTEN_THERE:
+    if day is not None and written_in in WRITTEN_THERE:
         return day
     instant, zone = readable_instant(at), _zone(delivery, scan)
     return "" if instant is None or zone is None else local_day(instant, zone)

@@ -44,7 +44,8 @@ from milepost.domain.booking import (
     statement_of,
 )
 from milepost.domain.instant import DAY, Instant, parse_instant
-from milepost.domain.place import day_in, zone_of
+from milepost.domain.local_time import local_day
+from milepost.domain.place import zone_of
 
 NOW = parse_instant("2025-02-03T00:00:00Z")
 SETTLE = 7 * DAY
@@ -161,7 +162,7 @@ def test_scans_on_the_way_back_are_not_where_the_shopper_is() -> None:
     )
     found = shipped(scans, origin=CHICAGO)
     assert found is not None
-    assert found.destination_date == day_in(found.occurred_at, ZoneInfo("America/New_York"))
+    assert found.destination_date == local_day(found.occurred_at, ZoneInfo("America/New_York"))
 
 
 # ── What is stated ─────────────────────────────────────────────────────────────────────────────────────────
@@ -456,8 +457,8 @@ def test_a_period_ends_where_it_ends_last() -> None:
 
 def test_a_day_that_is_none_there_is_utcs() -> None:
     first, last = parse_instant("0001-01-01T00:00:00Z"), parse_instant("9999-12-31T23:59:59Z")
-    assert day_in(first, LOS_ANGELES) == "0001-01-01"
-    assert day_in(last, ZoneInfo("Pacific/Guam")) == "9999-12-31"
+    assert local_day(first, LOS_ANGELES) == "0001-01-01"
+    assert local_day(last, ZoneInfo("Pacific/Guam")) == "9999-12-31"
 
 
 def test_a_place_that_is_not_known_has_no_zone() -> None:
