@@ -8,7 +8,7 @@ from sqlalchemy import Connection, and_, bindparam, func, or_, select, update
 from milepost.domain.accounting import Entry, Period
 from milepost.domain.instant import Instant
 from milepost.sql import schema
-from milepost.sql.statements import chunks, extent, grouped, insert_new, upsert, visible
+from milepost.sql.statements import by_number, chunks, extent, insert_new, of_orders, upsert, visible
 
 _e, _p = schema.entries.c, schema.periods.c
 _LOOK_AGAIN = (
@@ -45,14 +45,7 @@ class SqlBooks:
         insert_new(self._connection, schema.entries, rows)
 
     def of_orders(self, orders: Collection[tuple[str, str]]) -> dict[tuple[str, str], list[Entry]]:
-        found: dict[tuple[str, str], list[Entry]] = {}
-        for product, ids in grouped(sorted(orders)):
-            mine = (_e.business_product_id == product, _e.order_id.in_(ids))
-            statement = select(_e.document).where(*mine).order_by(_e.number)
-            for document in self._connection.execute(statement).scalars():
-                entry = _decode(document)
-                found.setdefault((product, entry.order_id), []).append(entry)
-        return found
+        return of_orders(self._connection, schema.entries, orders, _decode)
 
     def page(
         self,
@@ -64,14 +57,12 @@ class SqlBooks:
     ) -> list[tuple[int, Entry]]:
         if order_id is not None and business_products is None:
             business_products = self._business_products()  # an order is found under its business product
-        mine = visible(_e.business_product_id, business_products)
-        statement = select(_e.number, _e.document).where(_e.number > after, mine)
+        where = [visible(_e.business_product_id, business_products)]
         if order_id is not None:
-            statement = statement.where(_e.order_id == order_id)
+            where.append(_e.order_id == order_id)
         if period is not None:
-            statement = statement.where(_e.period == period)
-        rows = self._connection.execute(statement.order_by(_e.number).limit(limit)).all()
-        return [(row.number, _decode(row.document)) for row in rows]
+            where.append(_e.period == period)
+        return by_number(self._connection, schema.entries, after, limit, _decode, *where)
 
     def _business_products(self) -> list[str]:
         """All that have rows."""

@@ -11,7 +11,7 @@ from milepost.domain.instant import Instant
 from milepost.domain.record import Record
 from milepost.sql import schema
 from milepost.sql.append import RECORD_COLUMNS, record_of
-from milepost.sql.statements import chunks, grouped, pack, unpack_texts, upsert, visible
+from milepost.sql.statements import by_number, chunks, grouped, pack, unpack_texts, upsert, visible
 from milepost.store.erasures import Key
 
 _e, _x = schema.erasures.c, schema.erased.c
@@ -50,9 +50,7 @@ class SqlErasures:
         self, after: int, limit: int, business_products: Collection[str] | None
     ) -> list[tuple[int, Erasure]]:
         mine = visible(_e.business_product_id, business_products)
-        statement = select(_e.number, _e.document).where(_e.number > after, mine)
-        rows = self._connection.execute(statement.order_by(_e.number).limit(limit)).all()
-        return [(row.number, _decode(row.document)) for row in rows]
+        return by_number(self._connection, schema.erasures, after, limit, _decode, mine)
 
     def mark(self, subjects: Mapping[Key, Instant]) -> None:
         rows = [

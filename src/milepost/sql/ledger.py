@@ -7,7 +7,7 @@ from sqlalchemy import Connection, delete, func, select
 
 from milepost.domain.capture import Capture, CaptureState
 from milepost.sql import schema
-from milepost.sql.statements import extent, grouped, upsert, visible
+from milepost.sql.statements import by_number, extent, grouped, of_orders, upsert, visible
 from milepost.store.ledger import CaptureKey
 
 _c, _t = schema.captures.c, schema.told.c
@@ -45,14 +45,7 @@ class SqlLedger:
         return None if document is None else _decode(document)
 
     def captures_of_orders(self, orders: Collection[tuple[str, str]]) -> dict[tuple[str, str], list[Capture]]:
-        found: dict[tuple[str, str], list[Capture]] = {}
-        for product, ids in grouped(sorted(orders)):
-            mine = (_c.business_product_id == product, _c.order_id.in_(ids))
-            statement = select(_c.document).where(*mine).order_by(_c.number)
-            for document in self._connection.execute(statement).scalars():
-                capture = _decode(document)
-                found.setdefault((capture.business_product_id, capture.order_id), []).append(capture)
-        return found
+        return of_orders(self._connection, schema.captures, orders, _decode)
 
     def capture_page(
         self,
@@ -61,12 +54,10 @@ class SqlLedger:
         business_products: Collection[str] | None,
         states: Collection[CaptureState] = (),
     ) -> list[tuple[int, Capture]]:
-        mine = visible(_c.business_product_id, business_products)
-        statement = select(_c.number, _c.document).where(_c.number > after, mine)
+        where = [visible(_c.business_product_id, business_products)]
         if states:
-            statement = statement.where(_c.state.in_(sorted(states)))
-        rows = self._connection.execute(statement.order_by(_c.number).limit(limit)).all()
-        return [(row.number, _decode(row.document)) for row in rows]
+            where.append(_c.state.in_(sorted(states)))
+        return by_number(self._connection, schema.captures, after, limit, _decode, *where)
 
     def capture_extent(self, business_products: Collection[str] | None) -> tuple[int, int]:
         return extent(self._connection, _c.number, visible(_c.business_product_id, business_products))

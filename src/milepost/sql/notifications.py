@@ -8,7 +8,7 @@ from sqlalchemy import Connection, and_, delete, func, or_, select
 from milepost.domain.instant import Instant
 from milepost.domain.notification import Notification, NotificationState, decode
 from milepost.sql import schema
-from milepost.sql.statements import chunks, extent, grouped, upsert, visible
+from milepost.sql.statements import by_number, chunks, extent, grouped, of_orders, upsert, visible
 
 _n, _c = schema.notifications.c, schema.choices.c
 # As literals, by which SQLite knows that the partial index fits: this is asked all the time.
@@ -63,14 +63,7 @@ class SqlNotifications:
         return None if found is None else Instant(found)
 
     def of_orders(self, orders: Collection[tuple[str, str]]) -> dict[tuple[str, str], list[Notification]]:
-        found: dict[tuple[str, str], list[Notification]] = {}
-        for product, ids in grouped(sorted(orders)):
-            mine = (_n.business_product_id == product, _n.order_id.in_(ids))
-            statement = select(_n.document).where(*mine).order_by(_n.number)
-            for document in self._connection.execute(statement).scalars():
-                notification = decode(document)
-                found.setdefault((product, notification.order_id), []).append(notification)
-        return found
+        return of_orders(self._connection, schema.notifications, orders, decode)
 
     def page(
         self,
@@ -79,12 +72,10 @@ class SqlNotifications:
         business_products: Collection[str] | None,
         states: Collection[NotificationState] = (),
     ) -> list[tuple[int, Notification]]:
-        mine = visible(_n.business_product_id, business_products)
-        statement = select(_n.number, _n.document).where(_n.number > after, mine)
+        where = [visible(_n.business_product_id, business_products)]
         if states:
-            statement = statement.where(_n.state.in_(sorted(states)))
-        rows = self._connection.execute(statement.order_by(_n.number).limit(limit)).all()
-        return [(row.number, decode(row.document)) for row in rows]
+            where.append(_n.state.in_(sorted(states)))
+        return by_number(self._connection, schema.notifications, after, limit, decode, *where)
 
     def extent(self, business_products: Collection[str] | None) -> tuple[int, int]:
         return extent(self._connection, _n.number, visible(_n.business_product_id, business_products))

@@ -3,9 +3,9 @@
 `upsert` and `insert_new` are built once a table and dialect (building one costs more than running it).
 """
 
-from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Table, func, select, true
@@ -75,6 +75,44 @@ def aside(connection: Connection, column: ColumnElement[T]) -> ColumnElement[T]:
     if connection.dialect.name != "sqlite":
         return column
     return UnaryExpression(column, operator=custom_op("+"), type_=column.type)
+
+
+class _OfOrder(Protocol):
+    @property
+    def order_id(self) -> str: ...
+
+
+Row = TypeVar("Row", bound=_OfOrder)
+
+
+def of_orders(
+    connection: Connection, table: Table, orders: Collection[tuple[str, str]], decode: Callable[[bytes], Row]
+) -> dict[tuple[str, str], list[Row]]:
+    """A ledger's documents by (business product, order id), in the order of their numbers."""
+    c = table.c
+    found: dict[tuple[str, str], list[Row]] = {}
+    for product, ids in grouped(sorted(orders)):
+        mine = (c.business_product_id == product, c.order_id.in_(ids))
+        statement = select(c.document).where(*mine).order_by(c.number)
+        for document in connection.execute(statement).scalars():
+            each = decode(document)
+            # By the document: a column of PostgreSQL's cannot hold every id as it is.
+            found.setdefault((product, each.order_id), []).append(each)
+    return found
+
+
+def by_number(
+    connection: Connection,
+    table: Table,
+    after: int,
+    limit: int,
+    decode: Callable[[bytes], T],
+    *where: ColumnElement[bool],
+) -> list[tuple[int, T]]:
+    """(number, document) of a ledger's rows with a number above `after`, lowest first."""
+    c = table.c
+    statement = select(c.number, c.document).where(c.number > after, *where).order_by(c.number).limit(limit)
+    return [(number, decode(document)) for number, document in connection.execute(statement).all()]
 
 
 def extent(

@@ -1,8 +1,18 @@
 """What the tests of projector and rebuild share: histories put into a real store, and that store projected."""
 
+import asyncio
+import atexit
+import shutil
+import tempfile
+from collections.abc import Sequence
+from functools import cache
+from itertools import groupby
+from pathlib import Path
+
 import msgspec
 from tests.unit.domain.history import BP, RECEIVED_FROM, Arrived
 
+from milepost import sql
 from milepost.domain.condition import Policy
 from milepost.domain.envelope import parse_event
 from milepost.domain.instant import SECOND, Instant
@@ -31,6 +41,28 @@ async def keep(store: Store, *arrivals: Arrived) -> None:
             await store.append([Arrival(parse_event(arrived.body), arrived.body, at, arrived.road)])
         else:
             await journal(store, arrived.kind, arrived.type, arrived.body, at)
+
+
+async def keep_together(store: Store, arrivals: Sequence[Arrived], at: Instant) -> None:
+    """Journal these, events that follow each other in one commit: each commit takes its time."""
+    for kind, some in groupby(arrivals, lambda arrived: arrived.kind):
+        if kind != "event":
+            await keep(store, *some)
+        else:
+            await store.append([Arrival(parse_event(a.body), a.body, at, a.road) for a in some])
+
+
+@cache
+def migrated() -> Path:
+    """A database to begin with, migrated once a process: histories are many and each wants its own copy."""
+    folder = Path(tempfile.mkdtemp(prefix="milepost-migrated-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+
+    async def make() -> None:
+        await (await sql.open_store(f"sqlite:///{folder / 'hub.db'}", owner="test")).close()
+
+    asyncio.run(make())
+    return folder / "hub.db"
 
 
 async def journal(store: Store, kind: str, type: str, body: bytes, at: Instant = NOW) -> int:

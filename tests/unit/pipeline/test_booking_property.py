@@ -4,12 +4,9 @@ to 0 or 1, no row ever changes, nothing is posted to a closed month, and the sam
 same net rows."""
 
 import asyncio
-import atexit
 import shutil
 import tempfile
 from contextlib import suppress
-from functools import cache
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +27,14 @@ from tests.unit.domain.history import (
     tracker_answer,
 )
 from tests.unit.pipeline.bookkeeping import Killed, World, net, stated
-from tests.unit.pipeline.projecting import forget, keep, of_order
+from tests.unit.pipeline.projecting import forget, keep_together, migrated, of_order
 
 from milepost.domain.accounting import Entry
-from milepost.domain.envelope import parse_event
 from milepost.domain.errors import Conflict
 from milepost.domain.instant import HOUR, Instant, format_instant, parse_instant
 from milepost.domain.record import delivery_subject
 from milepost.pipeline.consumer import Consumer
 from milepost.pipeline.projector import NAME
-from milepost.store import Arrival
 
 ORDERS = ("322-order-a", "322-order-b")
 BOXES = ("box-a", "box-b", "box-c")
@@ -94,24 +89,11 @@ def test_the_same_of_two_thousand_histories(quarter: int, steps: Any, shuffle: A
     _run(steps, shuffle)
 
 
-@cache
-def _migrated() -> Path:
-    """A database to begin with, migrated once."""
-    folder = Path(tempfile.mkdtemp(prefix="milepost-books-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-
-    async def make() -> None:
-        await (await World(f"sqlite:///{folder / 'hub.db'}").open()).close()
-
-    asyncio.run(make())
-    return folder / "hub.db"
-
-
 def _run(steps: list[tuple[Any, ...]], shuffle: Any) -> None:
     with tempfile.TemporaryDirectory() as folder:
         live, other = Path(folder) / "live.db", Path(folder) / "other.db"
         for path in (live, other):
-            shutil.copy(_migrated(), path)
+            shutil.copy(migrated(), path)
         asyncio.run(_play(f"sqlite:///{live}", f"sqlite:///{other}", steps, shuffle))
 
 
@@ -161,13 +143,7 @@ class _History:
 
     async def arrive(self) -> None:
         """Facts arrive together, before anything is done: each commit takes its time."""
-        for kind, some in groupby(self.coming, lambda arrived: arrived.kind):
-            if kind != "event":
-                await keep(self.world.store, *some)
-            else:
-                at = self.world.now
-                given = [Arrival(parse_event(a.body), a.body, at, a.road) for a in some]
-                await self.world.store.append(given)
+        await keep_together(self.world.store, self.coming, self.world.now)
         self.coming.clear()
 
     def come(self, arrived: Arrived) -> None:

@@ -4,13 +4,10 @@ and late subscribers in between. No delivery ever has two captures, each is told
 acknowledged, and none to one that took it, unless somebody said that collecting failed."""
 
 import asyncio
-import atexit
 import shutil
 import tempfile
 from collections import Counter
 from contextlib import suppress
-from functools import cache
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -31,17 +28,15 @@ from tests.unit.domain.history import (
     scan,
     tracker_answer,
 )
-from tests.unit.pipeline.projecting import dump, forget, handler, keep, of_order
+from tests.unit.pipeline.projecting import dump, forget, handler, keep_together, migrated, of_order
 from tests.unit.pipeline.telling import World
 
 from milepost.domain.capture import ASKED, Capture, capture_id
-from milepost.domain.envelope import parse_event
 from milepost.domain.errors import Conflict
 from milepost.domain.instant import MINUTE, Instant, format_instant, parse_instant
 from milepost.domain.record import Record
 from milepost.pipeline.consumer import Consumer
 from milepost.pipeline.projector import NAME
-from milepost.store import Arrival
 
 ORDERS = ("322-order-a", "322-order-b")
 BOXES = ("box-a", "box-b", "box-c")
@@ -104,21 +99,8 @@ def test_the_same_of_two_thousand_histories(quarter: int, steps: Any) -> None:
 
 def _run(steps: list[tuple[Any, ...]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        shutil.copy(_migrated(), Path(folder) / "hub.db")
+        shutil.copy(migrated(), Path(folder) / "hub.db")
         asyncio.run(_play(Path(folder), steps))
-
-
-@cache
-def _migrated() -> Path:
-    """A database to begin with, migrated once."""
-    folder = Path(tempfile.mkdtemp(prefix="milepost-captures-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-
-    async def make() -> None:
-        await (await World(folder).open()).close()
-
-    asyncio.run(make())
-    return folder / "hub.db"
 
 
 async def _play(folder: Path, steps: list[tuple[Any, ...]]) -> None:
@@ -165,13 +147,7 @@ class _History:
         return step in ("event", "answer", "scans", "again")
 
     async def arrive(self) -> None:
-        for kind, some in groupby(self.coming, lambda arrived: arrived.kind):
-            if kind != "event":
-                await keep(self.world.store, *some)
-            else:
-                at = self.world.now
-                given = [Arrival(parse_event(a.body), a.body, at, a.road) for a in some]
-                await self.world.store.append(given)
+        await keep_together(self.world.store, self.coming, self.world.now)
         self.coming.clear()
 
     def come(self, arrived: Arrived) -> None:

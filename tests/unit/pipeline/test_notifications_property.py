@@ -6,11 +6,9 @@ No shopper gets the same message twice unless an agent asked for it, by itself o
 channel; nobody gets what they do not want; and what the ledger says is what happened."""
 
 import asyncio
-import atexit
 import shutil
 import tempfile
 from collections import Counter
-from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -30,7 +28,7 @@ from tests.unit.domain.history import (
     tracker_answer,
 )
 from tests.unit.pipeline.notifying import Shop, Way
-from tests.unit.pipeline.projecting import dump, forget, of_order
+from tests.unit.pipeline.projecting import dump, forget, migrated, of_order
 
 from milepost.domain.contact import Choices
 from milepost.domain.errors import Conflict
@@ -143,21 +141,8 @@ def test_the_same_of_two_thousand_histories(quarter: int, ways: Any, steps: Any)
 
 def _run(ways: tuple[Any, ...], steps: list[tuple[Any, ...]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        shutil.copy(_migrated(), Path(folder) / "hub.db")
+        shutil.copy(migrated(), Path(folder) / "hub.db")
         asyncio.run(_play(Path(folder), ways, steps))
-
-
-@cache
-def _migrated() -> Path:
-    """A database to begin with, migrated once."""
-    folder = Path(tempfile.mkdtemp(prefix="milepost-notifications-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-
-    async def make() -> None:
-        await (await Shop(folder).open()).close()
-
-    asyncio.run(make())
-    return folder / "hub.db"
 
 
 async def _play(folder: Path, names: tuple[Any, ...], steps: list[tuple[Any, ...]]) -> None:
