@@ -230,7 +230,12 @@ class LeaseHolder:
         """Give the lease up, unless it is lost or somebody here still needs it."""
         if self._lease is None or self._users:
             return
-        self._lease, self._seen = None, None
+        fence, self._lease, self._seen = self._lease.fence, None, None
+        if self._refused.is_set():
+            # The work ended for the refusal before anybody had looked whose the lease is now.
+            self._refused.clear()
+            log.warning("lease.lost", lease=self.name, fence=fence, leader=None)
+            return
         try:
             await self._store.write(lambda tx: tx.leases.give_up(self.name, self._party.owner))
             log.info("lease.given_up", lease=self.name)

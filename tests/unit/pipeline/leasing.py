@@ -218,6 +218,13 @@ async def stored(store: Store) -> Lease:
     return lease
 
 
+async def knows(process: Process, leader: str) -> None:
+    """Wait until a process has seen who leads."""
+    async with asyncio.timeout(10):
+        while process.holder.leader != leader:
+            await process.store.used_again()
+
+
 async def happens(event: asyncio.Event) -> None:
     async with asyncio.timeout(10):
         await event.wait()

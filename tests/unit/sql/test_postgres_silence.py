@@ -38,9 +38,12 @@ async def test_who_is_silent_in_the_middle_of_a_write_is_ended(
 ) -> None:
     store: Store = await sql.open_store(postgres_url)
     silent = await paused(postgres_url, between_messages=between_messages)
+    ended = asyncio.Event()
+    silent.add_termination_listener(lambda _: ended.set())
     try:
         async with asyncio.timeout(WITHIN_S):
             assert await store.write(write) == 1
+            await ended.wait()
         with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
             await silent.execute("COMMIT")
     finally:
