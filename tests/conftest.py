@@ -8,10 +8,17 @@ from pathlib import Path
 
 import pytest
 from tests.postgres import Postgres
+from tests.sqlite_template import copied
 
 from milepost.sql import open_store
 
 _numbers = count(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _migrated_once() -> Iterator[None]:
+    with copied():
+        yield
 
 
 @pytest.fixture(scope="session")
