@@ -58,7 +58,9 @@ def notification_policy(config: Config) -> NotificationPolicy:
 
 def shop_of(config: Config) -> Shop:
     """What shoppers meet when they are told of their orders."""
-    return Shop(brand_of(config), config.notification_locale, config.notification_kinds)
+    return Shop(
+        brand_of(config), config.notification_locale, config.notification_kinds, config.tracking_lookup
+    )
 
 
 class People:

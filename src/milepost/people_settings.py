@@ -69,6 +69,10 @@ class PeopleSettings(BaseSettings):
         description="Under which address shoppers reach this hub, for links in notifications.",
         pattern=r"^https?://[^\s]+$",
     )
+    tracking_lookup: bool = Field(
+        True,
+        description="Let a shopper open an order's page by its number and the email address, while links are signed.",
+    )
     shop_name: str = Field("Your shop", description="The name that shoppers know.")
     shop_url: str | None = Field(None, description="The shop's address.", pattern=r"^https?://[^\s]+$")
     shop_color: str = Field(

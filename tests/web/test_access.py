@@ -18,7 +18,7 @@ from milepost.domain.notification import notification_id
 from milepost.store import Ask, Store, Transaction
 from milepost.web.app import ROUTES
 
-PUBLIC = {"/healthz", "/readyz", "/track/{token:str}", "/unsubscribe/{token:str}"}
+PUBLIC = {"/healthz", "/readyz", "/track", "/track/{token:str}", "/unsubscribe/{token:str}"}
 CAPTURE_VERBS = ("acknowledge", "fail", "hold", "release", "void", "resend")
 CAPTURE = f"/v1/captures/{capture_id('bp-1', 'order-1', 'delivery-1')}"
 NOTIFICATION = f"/v1/notifications/{notification_id('bp-1', 'order-1', 'delivery-1', 'shipped', '')}"

@@ -59,7 +59,7 @@ async def test_as_of_shows_the_status_as_it_was_known(world: World) -> None:
 
 async def test_pages_of_any_site_may_read_it_and_nothing_else(linked: World) -> None:
     link = await make(linked)
-    for path, status in ((link["path"], 200), ("/track/x.json", 404), ("/track/x", 404)):
+    for path, status in ((link["path"], 200), ("/track/x.json", 404)):
         answer = await linked.get(path, None)
         assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (status, "*")
         assert answer.headers["cross-origin-resource-policy"] == "cross-origin"
@@ -97,6 +97,31 @@ async def test_a_link_is_good_for_so_long(linked: World, days: int) -> None:
     linked.now = end
     gone = await linked.get(link["path"], None)
     assert (gone.status_code, gone.json()["code"]) == (404, "not_found")
+
+
+async def test_the_page_is_in_the_shoppers_language_and_kept_for_a_minute(linked: World) -> None:
+    link = await make(linked)
+    async with linked.client(None) as client:
+        page = await client.get(link["page"], headers={"accept-language": "es-MX,es;q=0.9"})
+        assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+        assert '<html lang="es">' in page.text
+        assert "Entregado el" in page.text
+        assert page.headers["cache-control"] == "private, max-age=60"
+        assert "access-control-allow-origin" not in page.headers
+        assert "script-src" not in page.headers["content-security-policy"]
+        again = await client.get(
+            link["page"], headers={"accept-language": "es", "if-none-match": page.headers["etag"]}
+        )
+        assert (again.status_code, again.content) == (304, b"")
+        other = await client.get(link["page"] + "?lang=en", headers={"accept-language": "es"})
+        assert '<html lang="en">' in other.text
+
+
+async def test_a_link_that_is_not_good_is_told_on_a_page(linked: World) -> None:
+    for path in ("/track/x", "/track/" + (await make(linked))["token"][:-2]):
+        lost = await linked.get(path, None)
+        assert (lost.status_code, lost.headers["content-type"]) == (404, "text/html; charset=utf-8")
+        assert "This link does not work" in lost.text
 
 
 async def test_links_that_are_not_good_are_all_the_same(linked: World) -> None:

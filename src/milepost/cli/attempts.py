@@ -9,7 +9,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from milepost.cli.client import HubClient, console, errors, fail, print_json
-from milepost.cli.show import Json, Key, Url, local
+from milepost.cli.looks import local
+from milepost.cli.show import Json, Key, Url
 from milepost.cli.subscribers import LOOK_AGAIN_S, print_attempt
 from milepost.domain.errors import Invalid
 from milepost.sandbox.durations import parse_duration

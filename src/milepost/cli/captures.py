@@ -9,7 +9,8 @@ import typer
 from rich.markup import escape
 
 from milepost.cli.client import HubClient, console, fail, print_json
-from milepost.cli.show import Json, Key, Product, Url, local
+from milepost.cli.looks import local
+from milepost.cli.show import Json, Key, Product, Url
 
 captures_app = typer.Typer(
     no_args_is_help=True, help="Payments that may be collected, and what became of them."

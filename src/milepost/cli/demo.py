@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from milepost.cli.client import DEFAULT_SANDBOX_URL, DEFAULT_URL, console, errors, fail, print_json
-from milepost.cli.show import state
+from milepost.cli.looks import state
 from milepost.config import Config
 from milepost.domain.errors import MilepostError
 from milepost.domain.instant import Instant, format_instant

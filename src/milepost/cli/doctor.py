@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import httpx
 import typer
 from rich.markup import escape
+from rich.text import Text
 
 from milepost.cli.client import DEFAULT_URL, console, print_json
 from milepost.domain.errors import MilepostError
@@ -78,13 +79,26 @@ def doctor(
     if json:
         print_json([{"check": f.check, "ok": f.ok, "found": f.found, "mend": f.mend} for f in findings])
     else:
-        for finding in findings:
-            mark = "[green]✓[/]" if finding.ok else "[red]✗[/]"
-            console.print(f"{mark} [bold]{finding.check}[/]: {escape(finding.found)}", soft_wrap=True)
-            if not finding.ok and finding.mend:
-                console.print(f"    → {escape(finding.mend)}", soft_wrap=True)
+        _print_findings(findings)
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
+
+
+def _print_findings(findings: list[Finding]) -> None:
+    """A line each, what was looked at in one column and what was found beside it; what to do stands below."""
+    width = max(len(finding.check) for finding in findings)
+    for finding in findings:
+        mark = "[green]✓[/]" if finding.ok else "[red]✗[/]"
+        said = Text.from_markup(f"{mark} [bold]{finding.check}[/]: {' ' * (width - len(finding.check))}")
+        said.append(finding.found, "" if finding.ok else "red")
+        console.print(said, soft_wrap=True)
+        if not finding.ok and finding.mend:
+            console.print(f"  {' ' * width}  [yellow]→ {escape(finding.mend)}[/]", soft_wrap=True)
+    wrong = sum(not finding.ok for finding in findings)
+    all_well = f"[green]All {len(findings)} are well.[/]"
+    console.print(
+        f"\n{all_well}" if not wrong else f"\n[red]{wrong} of {len(findings)} need you.[/] → says what to do."
+    )
 
 
 def _authentication(config: "Config") -> Finding:

@@ -7,7 +7,8 @@ import typer
 from rich.markup import escape
 
 from milepost.cli.client import HubClient, console, fail, print_json
-from milepost.cli.show import Json, Key, Product, Url, local
+from milepost.cli.looks import local
+from milepost.cli.show import Json, Key, Product, Url
 
 ENDED = frozenset({"DONE", "WAITING", "UNCLAIMED"})
 LOOK_S = 0.5

@@ -14,7 +14,8 @@ from rich.padding import Padding
 from rich.table import Table
 
 from milepost.cli.client import HubClient, console, print_json
-from milepost.cli.show import AsOf, Json, Key, Product, Url, local, place, state
+from milepost.cli.looks import local, state
+from milepost.cli.show import AsOf, Json, Key, Product, Url, place
 
 POSITIONS_SHOWN = 6
 _CHANGING = re.compile(r"\d{4}-\d\d-\d\d[T\d:.]*Z?|position \d+")

@@ -6,7 +6,8 @@ import typer
 from rich.markup import escape
 
 from milepost.cli.client import HubClient, console, print_json
-from milepost.cli.show import Json, Key, Product, Url, local
+from milepost.cli.looks import local
+from milepost.cli.show import Json, Key, Product, Url
 
 notes_app = typer.Typer(no_args_is_help=True, help="Notes about an order.")
 

@@ -10,7 +10,8 @@ import typer
 from rich.markup import escape
 
 from milepost.cli.client import HubClient, console, print_json
-from milepost.cli.show import Json, Key, Product, Url, local
+from milepost.cli.looks import local
+from milepost.cli.show import Json, Key, Product, Url
 
 notifications_app = typer.Typer(
     no_args_is_help=True, help="What shoppers are told, what was kept back, and how it looks."

@@ -14,8 +14,9 @@ import typer
 from rich.markup import escape
 
 from milepost.cli.client import HubClient, SandboxClient, console, fail, print_json
+from milepost.cli.looks import local
 from milepost.cli.sandbox_world import is_file, start, tell_started
-from milepost.cli.show import Json, Key, Url, local
+from milepost.cli.show import Json, Key, Url
 from milepost.domain.event import BY_NAME, canonical_type
 from milepost.domain.instant import Instant
 

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 import typer
 
 from milepost.cli.client import HubClient, console, fail, print_json
-from milepost.cli.show import Json, Key, Url, local
+from milepost.cli.looks import local
+from milepost.cli.show import Json, Key, Url
 
 REASONS = {
     "open": "a delivery is neither delivered nor cancelled, and tracking has not expired",

@@ -12,7 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from milepost.cli.client import SandboxClient, console, fail, print_json
-from milepost.cli.show import Json, local
+from milepost.cli.looks import local
+from milepost.cli.show import Json
 
 SandboxUrl = Annotated[
     str | None, typer.Option("--sandbox", help="The sandbox's address (MILEPOST_SANDBOX_URL).", metavar="URL")

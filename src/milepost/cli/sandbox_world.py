@@ -9,8 +9,9 @@ import typer
 from rich.markup import escape
 
 from milepost.cli.client import SandboxClient, console, fail, print_json
+from milepost.cli.looks import local, state
 from milepost.cli.sandbox_publishing import SandboxUrl, table_of
-from milepost.cli.show import Json, local, state
+from milepost.cli.show import Json
 
 faults_app = typer.Typer(
     no_args_is_help=True, help="What it does wrong on purpose; docs/faults.md lists them."

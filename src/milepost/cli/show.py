@@ -7,7 +7,6 @@ import re
 from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -17,6 +16,18 @@ from rich.text import Text
 from rich.tree import Tree
 
 from milepost.cli.client import HubClient, console, fail, print_json
+from milepost.cli.looks import (
+    STATE_COLOURS,
+    ago,
+    dot,
+    expected,
+    last_scan,
+    local,
+    state,
+    steps,
+    trouble,
+    window,
+)
 
 Url = Annotated[str | None, typer.Option("--url", help="The hub's address (MILEPOST_URL).", metavar="URL")]
 Key = Annotated[str | None, typer.Option("--api-key", help="An API key (MILEPOST_API_KEY).", metavar="KEY")]
@@ -26,21 +37,15 @@ Product = Annotated[
 ]
 AsOf = Annotated[str | None, typer.Option("--as-of", help="What was known then (ISO 8601).", metavar="TIME")]
 
-STATE_COLOURS = {
-    "DELIVERED": "green",
-    "IN_TRANSIT": "cyan",
-    "OUT_FOR_DELIVERY": "bright_cyan",
-    "AVAILABLE_FOR_PICKUP": "bright_cyan",
-    "PENDING": "yellow",
-    "INFO_RECEIVED": "yellow",
-    "CANCELLED": "red",
-    "LOST": "red",
-    "UNDELIVERABLE": "red",
-    "RETURNING": "magenta",
-    "RETURNED": "magenta",
-}
-
-
+_EVENT_COLOURS = (
+    ("CANCELLED", "red"),
+    ("FAILED", "red"),
+    ("DELIVERED", "green"),
+    ("MILESTONE", "blue"),
+    ("IN_TRANSIT", "cyan"),
+    ("RETURN", "magenta"),
+    ("REFUND", "magenta"),
+)
 _PRODUCT = re.compile(r"^businessProduct/[^/]*/(?=.)")
 
 
@@ -82,10 +87,15 @@ def _print_events(items: list[Any]) -> None:
         again = f" [dim]x{item['arrivals']}[/]" if item.get("arrivals", 1) > 1 else ""
         came_by = _roads(item.get("roads") or ())
         console.print(
-            f"[dim]{item['position']:>7}[/] {local(item['receivedAt'])} [bold]{escape(item['type'])}[/]"
-            f" {escape(without_product(item['resources']))}{again}{came_by}{flags}",
+            f"[dim]{item['position']:>7}[/] {local(item['receivedAt'])} [{_colour(item['type'])}]●[/]"
+            f" [bold]{escape(item['type'])}[/] {escape(without_product(item['resources']))}{again}{came_by}{flags}",
             soft_wrap=True,
         )
+
+
+def _colour(type: str) -> str:
+    """Of an event's dot: by what it says, as states are coloured."""
+    return next((colour for word, colour in _EVENT_COLOURS if word in type), "white")
 
 
 def _roads(names: Sequence[str]) -> str:
@@ -135,20 +145,27 @@ def orders(
     if not items:
         console.print("no order is known yet")
         return
-    table = Table(box=None, pad_edge=False)
-    for column in ("order", "state", "deliveries", "condition"):
+    console.print(_orders_table(items))
+
+
+def _orders_table(items: list[Any]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for column in ("order", "state", "parcels", "expected", "last scan", "trouble"):
         table.add_column(column, no_wrap=True)
     table.add_column("customer")
     for item in items:
+        worst = str(item["summary"].get("worstCondition") or "")
         table.add_row(
-            escape(item["id"]),
-            state(item["state"]),
+            f"[bold]{escape(item['id'])}[/]",
+            dot(item["state"]),
             counts(item["summary"]),
-            escape(str(item["summary"].get("worstCondition") or "")),
+            expected(item),
+            f"[dim]{ago(last_scan(item))}[/]",
+            f"[{trouble(worst)}]{escape(worst)}[/]" if worst else "",
             # The last column gives way in a narrow terminal, by being cut and not by a second line.
             Text(str((item.get("customer") or {}).get("name") or ""), no_wrap=True, overflow="ellipsis"),
         )
-    console.print(table)
+    return table
 
 
 def track(
@@ -167,12 +184,6 @@ def track(
     print_json(tracker) if json else console.print(_tracker_tree(tracker))
 
 
-def state(name: str | None) -> str:
-    """A state, coloured."""
-    colour = STATE_COLOURS.get(name or "", "white")
-    return f"[{colour}]{escape(str(name or '?'))}[/]"
-
-
 def without_product(resources: Iterable[str]) -> str:
     """Resources for a line: without the business product, the same in nearly all and longer than the rest."""
     return ", ".join(_PRODUCT.sub("", resource) for resource in resources)
@@ -189,13 +200,6 @@ def counts(summary: dict[str, Any]) -> str:
     return ", ".join(f"{summary[key]} {word}" for key, word in words if summary.get(key)) or "none known"
 
 
-def local(text: str | None) -> str:
-    """An ISO 8601 time as a person at this machine reads it."""
-    if not text:
-        return "                   "
-    return f"{datetime.fromisoformat(text).astimezone():%Y-%m-%d %H:%M:%S}"
-
-
 def place(milestone: dict[str, Any]) -> str:
     """`Austin, TX`, as far as it is known."""
     address = milestone.get("address") or {}
@@ -203,31 +207,49 @@ def place(milestone: dict[str, Any]) -> str:
 
 
 def _order_tree(order: dict[str, Any]) -> Tree:
-    tree = Tree(f"order [bold]{escape(order['id'])}[/] {state(order['state'])} ({counts(order['summary'])})")
+    tree = Tree(
+        f"order [bold]{escape(order['id'])}[/] {state(order['state'])} ({counts(order['summary'])})",
+        guide_style="dim",
+    )
     if order.get("customer"):
         tree.add(f"customer {escape(str(order['customer'].get('name') or ''))}")
+    if (days := expected(order)) != "":
+        tree.add(f"expected [bold]{days}[/]")
     if (authorization := order.get("authorization")) is not None:
         tree.add(f"payment may be collected until {local(authorization['captureBefore'])}")
     for condition in order.get("conditions") or ():
         _add_condition(tree, condition)
+    titles = {item["id"]: item.get("title") for item in order.get("lineItems") or ()}
     for delivery in order["deliveries"]:
         reason = f" {escape(delivery['reason'])}" if delivery.get("reason") else ""
         branch = tree.add(f"delivery [bold]{escape(delivery['id'])}[/] {state(delivery['state'])}{reason}")
-        for label, key in (("shipped", "shippedAt"), ("delivered", "deliveredAt")):
-            if delivery.get(key):
-                branch.add(f"{label} {local(delivery[key])}")
-        if (capture := delivery.get("capture")) is not None and capture["state"] != "NOT_READY":
-            why = f" ({escape(capture['reason'])})" if capture["reason"] else ""
-            branch.add(f"payment {escape(capture['state'])}{why}, capture {capture['id']}")
-        for condition in delivery.get("conditions") or ():
-            _add_condition(branch, condition)
-        for tracker in delivery["trackers"]:
-            _add_tracker(branch.add(_tracker_title(tracker)), tracker)
+        _add_delivery(branch, delivery, titles)
     return tree
 
 
+def _add_delivery(branch: Tree, delivery: dict[str, Any], titles: dict[str, Any]) -> None:
+    if delivery["state"] != "CANCELLED":
+        branch.add(steps(delivery))
+    held = [
+        f"{item['quantity'] or '?'} × {titles.get(item['id']) or item['id']}"
+        for item in delivery["lineItems"]
+    ]
+    if held:
+        branch.add(Text(", ".join(held), "dim", no_wrap=True, overflow="ellipsis"))
+    for label, key in (("shipped", "shippedAt"), ("delivered", "deliveredAt")):
+        if delivery.get(key):
+            branch.add(f"{label} {local(delivery[key])}")
+    if (capture := delivery.get("capture")) is not None and capture["state"] != "NOT_READY":
+        why = f" ({escape(capture['reason'])})" if capture["reason"] else ""
+        branch.add(f"payment {escape(capture['state'])}{why}, capture {capture['id']}")
+    for condition in delivery.get("conditions") or ():
+        _add_condition(branch, condition)
+    for tracker in delivery["trackers"]:
+        _add_tracker(branch.add(_tracker_title(tracker)), tracker)
+
+
 def _tracker_tree(tracker: dict[str, Any]) -> Tree:
-    tree = Tree(_tracker_title(tracker))
+    tree = Tree(_tracker_title(tracker), guide_style="dim")
     _add_tracker(tree, tracker)
     return tree
 
@@ -238,16 +260,14 @@ def _tracker_title(tracker: dict[str, Any]) -> str:
 
 
 def _add_tracker(branch: Tree, tracker: dict[str, Any]) -> None:
-    window = tracker.get("estimatedDelivery")
-    if window:
-        first, last = window.get("earliestDate"), window.get("latestDate")
-        branch.add(
-            f"estimated {escape(str(first or last))}" + (f" – {last}" if first and last != first else "")
-        )
+    if (days := window(tracker.get("estimatedDelivery"))) != "":
+        branch.add(f"estimated {escape(days)}")
     milestones = tracker.get("milestones") or ()
     width = max((len(place(milestone)) for milestone in milestones), default=0)
     for milestone in milestones:
-        line = Text(local(milestone.get("occurredAt")), no_wrap=True, overflow="ellipsis")
+        line = Text(no_wrap=True, overflow="ellipsis")
+        line.append("● ", STATE_COLOURS.get(milestone["code"], "white"))
+        line.append(local(milestone.get("occurredAt")))
         line.append(f"  {place(milestone):<{width}}", "dim")
         line.append(f"  {milestone.get('message') or milestone['code']}")
         if milestone.get("standing", "counts") != "counts":
@@ -259,6 +279,7 @@ def _add_tracker(branch: Tree, tracker: dict[str, Any]) -> None:
 
 def _add_condition(branch: Tree, condition: dict[str, Any]) -> None:
     kind = f" ({condition['kind']})" if condition.get("kind") else ""
-    style = "dim" if condition.get("clearedAt") else "yellow"
+    style = "dim" if condition.get("clearedAt") else trouble(condition["code"])
     cleared = ", cleared" if condition.get("clearedAt") else ""
-    branch.add(f"[{style}]{escape(condition['code'] + kind + cleared)}[/]")
+    mark = "✓" if cleared else "!"
+    branch.add(f"[{style}]{mark} {escape(condition['code'] + kind + cleared)}[/]")

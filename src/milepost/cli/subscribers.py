@@ -8,7 +8,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from milepost.cli.client import HubClient, console, fail, print_json
-from milepost.cli.show import Json, Key, Url, local
+from milepost.cli.looks import local
+from milepost.cli.show import Json, Key, Url
 
 LOOK_AGAIN_S = 0.1
 TEST_S = 20.0

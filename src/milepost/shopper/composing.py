@@ -6,18 +6,16 @@ about `scenes`', its words `sentences`', its two parts `mail`'s and its template
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta, timezone
 from gettext import NullTranslations
 from typing import Any, Final
 
 from msgspec import Struct
 
 from milepost.domain.instant import Instant, format_instant
-from milepost.domain.local_time import local_day
 from milepost.domain.notification import Notification
 from milepost.shopper.catalogues import LOCALES as LOCALES
 from milepost.shopper.catalogues import catalogue, nearest
-from milepost.shopper.local_days import promised_day
+from milepost.shopper.local_days import is_estimate_over, promised_day
 from milepost.shopper.mail import Button, Mail, html_of, text_of
 from milepost.shopper.parcels import MOST_PARCELS, Parcel, one_line, parcel_of, safe_url
 from milepost.shopper.scenes import scene_of, shown_deliveries
@@ -33,9 +31,6 @@ _AT_THE_SHOP: Final = frozenset({"returning", "lost"})
 """Kinds after which only the shop can help."""
 _NOT_ESTIMATED: Final = frozenset({"attempt_failed", "customer_action", "correction"})
 """Kinds of which an estimate that was made before says nothing any more."""
-
-_LAST_ZONE: Final = timezone(timedelta(hours=-12))
-"""Where each day ends last."""
 
 
 class Brand(Struct, frozen=True):
@@ -123,9 +118,8 @@ def _is_estimated(delivery: Document, kind: str, at: Instant) -> bool:
     everywhere. Of one that missed its promise only a later estimate does."""
     estimate = delivery["estimatedDelivery"] or {}
     last = estimate.get("latestDate") or estimate.get("earliestDate") or ""
-    is_over = last < local_day(at, _LAST_ZONE)
     is_missed = kind == "estimate_missed" and last <= promised_day(delivery)
-    return not (is_over or is_missed or kind in _NOT_ESTIMATED)
+    return not (is_estimate_over(delivery, at) or is_missed or kind in _NOT_ESTIMATED)
 
 
 def _preheader(parcels: Sequence[Parcel], says: NullTranslations) -> str:

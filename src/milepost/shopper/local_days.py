@@ -6,12 +6,12 @@ day is named: a wrong one would be worse.
 """
 
 from collections.abc import Mapping
-from datetime import timedelta, timezone, tzinfo
+from datetime import datetime, timedelta, timezone, tzinfo
 from typing import Any, Final
 
 from milepost.domain.delivery_news import scans_of
 from milepost.domain.evidence import DELIVERED
-from milepost.domain.instant import readable_instant
+from milepost.domain.instant import Instant, readable_instant, to_datetime
 from milepost.domain.local_time import WRITTEN_THERE, local_day, zone_of
 from milepost.domain.place import zone_of as zone_of_place
 
@@ -19,6 +19,8 @@ Document = Mapping[str, Any]
 
 _NOWHERE: Final = timezone(timedelta(0), "nowhere")
 """Stands for a zone that nobody knows."""
+_LAST_ZONE: Final = timezone(timedelta(hours=-12))
+"""Where each day ends last."""
 
 
 def day_of(delivery: Document, code: str, *, last: bool = True) -> str:
@@ -47,10 +49,29 @@ def delivered_day(delivery: Document) -> str:
     return _local(delivery, at, day, zone, newest)
 
 
+def moment_of(delivery: Document, scan: Document) -> tuple[str, datetime | None]:
+    """On which local day a milestone happened, and at what time where its zone is known. Where nothing tells the day
+    there, it is the one that the milestone has: a page that lists everything leaves nothing out."""
+    instant, zone = readable_instant(scan["occurredAt"]), _zone(delivery, scan)
+    day = (
+        _local(delivery, scan["occurredAt"], scan["localDate"], scan["zone"], scan) or scan["localDate"] or ""
+    )
+    if instant is None or zone is None or scan["zone"] == "date-only":
+        return day, None
+    return day, to_datetime(instant).astimezone(zone)
+
+
 def promised_day(delivery: Document) -> str:
     """The last day of the first estimate after it shipped: the promise, by which it is late or not."""
     promise = (delivery["estimatedDelivery"] or {}).get("original") or {}
     return promise.get("latestDate") or promise.get("earliestDate") or ""
+
+
+def is_estimate_over(delivery: Document, at: Instant) -> bool:
+    """Whether the last estimated day was over everywhere, so that the estimate said nothing any more."""
+    estimate = delivery["estimatedDelivery"] or {}
+    last: str = estimate.get("latestDate") or estimate.get("earliestDate") or ""
+    return last < local_day(at, _LAST_ZONE)
 
 
 def _local(

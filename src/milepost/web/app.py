@@ -23,6 +23,7 @@ from milepost.web import (
     exports,
     health,
     keys,
+    lookup,
     missing,
     notes,
     notification_preview,
@@ -44,8 +45,10 @@ from milepost.web import (
     views,
 )
 from milepost.web.authentication import Principal, authorize
+from milepost.web.console import HANDLERS as CONSOLE
 from milepost.web.context import Context
 from milepost.web.openapi import describe, handler_of
+from milepost.web.visiting import Visitor
 
 LARGEST_BODY = 64 * 1024
 """Bytes; what this API takes is small. Events come in elsewhere."""
@@ -75,6 +78,7 @@ ROUTES = [
     *books.HANDLERS,
     *exports.HANDLERS,
     *tracking.HANDLERS,
+    *lookup.HANDLERS,
     *events.HANDLERS,
     *roads.HANDLERS,
     *missing.HANDLERS,
@@ -99,9 +103,10 @@ def create_app(context: Context) -> Litestar:
     dependencies = {
         "context": Provide(_provide_context, sync_to_thread=False),
         "caller": Provide(_provide_caller, sync_to_thread=False),
+        "visitor": Provide(_provide_visitor, sync_to_thread=False),
     }
     return Litestar(
-        [*ROUTES, handler_of(lambda: describe(ROUTES, dependencies, context.version))],
+        [*ROUTES, *CONSOLE, handler_of(lambda: describe(ROUTES, dependencies, context.version))],
         dependencies=dependencies,
         guards=[authorize],
         exception_handlers=problems.HANDLERS,
@@ -120,6 +125,11 @@ def _provide_context(state: State) -> Context:
 
 def _provide_caller(request: Request[Principal, None, State]) -> Principal:
     return request.user
+
+
+def _provide_visitor(scope: Scope) -> Visitor:
+    visitor: Visitor = scope["visitor"]  # type: ignore[typeddict-item]
+    return visitor
 
 
 async def _add_headers(message: Message, scope: Scope) -> None:

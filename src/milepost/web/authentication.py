@@ -21,6 +21,7 @@ from msgspec import Struct
 from milepost.domain.errors import Forbidden, NotFound, Unauthenticated
 from milepost.store import Scope, Transaction
 from milepost.web.context import Context
+from milepost.web.visiting import Visitor, admit
 
 PREFIX = "mp_"
 RANK: dict[Scope, int] = {"read": 0, "operate": 1, "admin": 2}
@@ -30,6 +31,8 @@ OPERATE: dict[str, Any] = {"scope": "operate"}
 ADMIN: dict[str, Any] = {"scope": "admin"}
 
 _LONGEST_KEY = 512
+_FORM_TOKEN = secrets.token_urlsafe(24)
+"""Of forms while nobody needs to sign in."""
 _THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -74,11 +77,22 @@ async def authorize(connection: ASGIConnection[Any, Any, Any, Any], handler: Bas
     if handler.opt.get("public"):
         return
     context: Context = connection.app.state.context
+    if "permission" in handler.opt:
+        admit(connection, handler, await _visitor(context, connection))
+        return
     principal = await _principal(context, connection)
     needed: Scope = handler.opt.get("scope", "read")
     if RANK[principal.scope] < RANK[needed]:
         raise Forbidden(f"This needs a key of scope {needed}; this one has {principal.scope}.", scope=needed)
     connection.scope["user"] = principal
+
+
+async def _visitor(context: Context, connection: ASGIConnection[Any, Any, Any, Any]) -> Visitor:
+    """Who looks at the console."""
+    if context.insecure and context.admin_key is None:
+        here = _local(connection)
+        return Visitor(here.id, "Nobody signed in", "admin", here.business_products, _FORM_TOKEN)
+    raise Unauthenticated("Sign in first.")
 
 
 async def _principal(context: Context, connection: ASGIConnection[Any, Any, Any, Any]) -> Principal:

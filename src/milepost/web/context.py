@@ -19,6 +19,7 @@ from milepost.pipeline.eraser import Eraser
 from milepost.pipeline.retention import Retention
 from milepost.shopper.composing import Brand
 from milepost.store import Receipt, Store
+from milepost.web.allowance import Lookups
 
 
 class Ingest(Protocol):
@@ -67,6 +68,8 @@ class Shop(Struct, frozen=True):
     """When nobody chose another."""
     kinds: tuple[str, ...] = KINDS
     """Kinds of notifications that are switched on."""
+    lookup: bool = True
+    """Whether a shopper finds an order by its number and an email address."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,8 @@ class Context:
     published: Callable[[], None] = _nothing
     """To be called after a write that changed destinations, messages or replays, so that the publisher looks now."""
     shop: Shop = field(default_factory=Shop)
+    lookups: Lookups = field(default_factory=Lookups)
+    """What shoppers may still look up."""
     notifying: bool = False
     """Whether shoppers are told."""
     notified: Callable[[], None] = _nothing

@@ -1,10 +1,12 @@
-"""Signed links to an order's status: made for a merchant, followed by anybody who has one.
+"""Signed links to an order: made for a merchant, followed by anybody who has one.
 
-`POST /v1/orders/{orderId}/tracking-link` makes one; `/track/{token}.json` needs no key, and answers pages of any
-site (CORS). Without MILEPOST_TRACKING_SECRET no link is made and none is good. What a link shows is
-`domain.status`'s, what a token is `domain.tracking_token`'s.
+`POST /v1/orders/{orderId}/tracking-link` makes one; `/track/{token}` is the shopper's page, and needs no key.
+`/track/{token}.json` is the status as JSON, and answers pages of any site (CORS). Without MILEPOST_TRACKING_SECRET
+no link is made and none is good. What the page shows is `shopper.tracked`'s, what the JSON does `domain.status`'s,
+what a token is `domain.tracking_token`'s.
 """
 
+import hashlib
 from typing import Annotated, Any
 
 import structlog
@@ -18,16 +20,22 @@ from milepost.domain.errors import Conflict, MilepostError, NotFound
 from milepost.domain.instant import DAY, SECOND, Instant, format_instant
 from milepost.domain.status import status_of
 from milepost.domain.tracking_token import Link, make_token, read_token
+from milepost.shopper.page import StyledPage
+from milepost.shopper.tracking import lost_page, tracking_page
 from milepost.store import Transaction
 from milepost.web import problems as wire
 from milepost.web.authentication import OPERATE, PUBLIC, Caller
-from milepost.web.context import Hub
+from milepost.web.context import Context, Hub
 from milepost.web.documents import Document
+from milepost.web.lookup import can_look_up
 from milepost.web.problems import BODY_HANDLERS, problems
 from milepost.web.reading import BusinessProduct, OrderId, decoded, find_view, respond
+from milepost.web.shopper_pages import HTML, answer, asked
 from milepost.web.status import StatusDocument
 
 SUFFIX = ".json"
+FRESH_S = 60
+"""Seconds for which a browser shows a page again without asking."""
 USUAL_DAYS, MOST_DAYS = 90, 366
 """90: so long a carrier keeps a number."""
 
@@ -37,6 +45,10 @@ OPEN = {
     "X-Robots-Tag": "noindex",
 }
 """What any site's page needs to read the answer. There is no cookie and no key that it could misuse."""
+
+OPEN_HEADERS = [
+    ResponseHeader(name=name, value=value, documentation_only=True) for name, value in OPEN.items()
+]
 
 log = structlog.get_logger()
 
@@ -52,7 +64,9 @@ class TrackingLink(Document):
 
     token: str
     path: str
-    """On this hub; put your own address of it in front."""
+    """Of the status as JSON, on this hub; put your own address of it in front."""
+    page: str
+    """Of the shopper's page."""
     expires_at: str
 
 
@@ -83,21 +97,36 @@ async def make_link(
     expires_at = Instant((context.clock() // SECOND) * SECOND + days * DAY)
     token = make_token(secrets[0], Link(view.business_product_id, order_id, expires_at))
     log.info("tracking.link_made", by=caller.id, days=days)
-    return TrackingLink(token, f"/track/{token}{SUFFIX}", format_instant(expires_at))
+    page = f"/track/{token}"
+    return TrackingLink(token, f"{page}{SUFFIX}", page, format_instant(expires_at))
+
+
+def _is_json(request: Request[Any, Any, Any]) -> bool:
+    return request.url.path.endswith(SUFFIX)
+
+
+def _milepost_error(request: Request[Any, Any, Any], error: MilepostError) -> Response[Any]:
+    """Readable by the page that asked; for a person a page."""
+    if _is_json(request):
+        return _open(wire.of_milepost(request, error))
+    return _lost(request) if isinstance(error, NotFound) else wire.of_milepost(request, error)
+
+
+def _framework_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
+    if _is_json(request):
+        return _open(wire.of_framework(request, error))
+    return _lost(request) if error.status_code == 404 else wire.of_framework(request, error)
 
 
 def _open(answer: Response[Any]) -> Response[Any]:
-    """An error, readable by the page that asked."""
     answer.headers.update(OPEN)
     return answer
 
 
-def _milepost_error(request: Request[Any, Any, Any], error: MilepostError) -> Response[Any]:
-    return _open(wire.of_milepost(request, error))
-
-
-def _framework_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
-    return _open(wire.of_framework(request, error))
+def _lost(request: Request[Any, Any, Any]) -> Response[str]:
+    context: Context = request.app.state.context
+    shop, can = context.shop, can_look_up(context)
+    return answer(lost_page(asked(request, shop.locale), shop.brand, can_look_up=can), 404)
 
 
 @get(
@@ -106,29 +135,43 @@ def _framework_error(request: Request[Any, Any, Any], error: HTTPException) -> R
     tags=["Orders"],
     opt=PUBLIC,
     exception_handlers={MilepostError: _milepost_error, HTTPException: _framework_error},
-    response_headers=[ResponseHeader(name=name, value=value) for name, value in OPEN.items()],
+    response_headers=OPEN_HEADERS,
     responses=problems(404),
 )
 async def track(
     context: Hub,
+    request: Request[Any, Any, Any],
     token: Annotated[
         str, PathParameter(description="The link's token, and `.json` behind it.", max_length=4_096)
     ],
 ) -> Response[StatusDocument]:
-    """The order's status, as `/v1/orders/{orderId}/status` shows it. 404 for a link that is not good, not good any
-    more, or of an order that is gone: which of them is not told."""
-    if not token.endswith(SUFFIX):
-        raise NotFound("There is nothing at this path.")
+    """With `.json` behind the token the order's status, as `/v1/orders/{orderId}/status` shows it; without it the
+    shopper's page, in the language of the browser or of `?lang=`. 404 for a link that is not good, not good any more,
+    or of an order that is gone: which of them is not told."""
     link = read_token(context.tracking_secrets, token.removesuffix(SUFFIX), context.clock())
 
     def read(tx: Transaction) -> dict[str, Any]:
-        view = find_view(tx, "order", link.order_id, frozenset({link.business_product_id}))
-        return status_of(decoded(view))
+        return decoded(find_view(tx, "order", link.order_id, frozenset({link.business_product_id})))
 
     try:
-        return respond(await context.store.read(read))
+        order = await context.store.read(read)
     except NotFound as e:
         raise NotFound("This tracking link is not valid, or not any more.") from e
+    if _is_json(request):
+        return _open(respond(status_of(order)))
+    shop = context.shop
+    page = tracking_page(order, asked(request, shop.locale), shop.brand, context.clock())
+    return _cached(request, page)
+
+
+def _cached(request: Request[Any, Any, Any], page: StyledPage) -> Response[Any]:
+    """A browser may keep it for a minute, and ask after that whether it is still so. Nobody between may keep it: its
+    address is a secret."""
+    tag = f'"{hashlib.sha256(page.html.encode()).hexdigest()[:32]}"'
+    headers = {"Cache-Control": f"private, max-age={FRESH_S}", "ETag": tag}
+    if request.headers.get("if-none-match") == tag:
+        return Response("", status_code=304, media_type=HTML, headers=headers | {"Vary": "Accept-Language"})
+    return answer(page, 200, headers)
 
 
 HANDLERS = [make_link, track]

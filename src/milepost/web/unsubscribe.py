@@ -9,7 +9,6 @@ changes nothing, since scanners and mail programs open links unasked; a form doe
 from typing import Annotated, Any
 
 import structlog
-from babel import negotiate_locale
 from litestar import Request, Response, get, post
 from litestar.params import PathParameter, QueryParameter
 
@@ -17,18 +16,17 @@ from milepost.domain.choosing import offered, picked, silenced
 from milepost.domain.contact import ALL, Choices, read_unsubscribe
 from milepost.domain.errors import Invalid, NotFound
 from milepost.shopper.catalogues import LOCALES
-from milepost.shopper.choosing import State, StyledPage, choosing_page, no_such_page
+from milepost.shopper.choosing import State, choosing_page, no_such_page
+from milepost.shopper.page import StyledPage
 from milepost.store import Transaction
 from milepost.web.authentication import PUBLIC
 from milepost.web.choices import choose, chosen
 from milepost.web.context import Context, Hub
 from milepost.web.problems import problems
+from milepost.web.shopper_pages import HTML, accepted, answer
 
-HTML = "text/html"
 ONE_CLICK = ("List-Unsubscribe", "One-Click")
 """The field and value of RFC 8058."""
-LONGEST_HEADER = 500
-"""Of Accept-Language: what is beyond names no language that somebody reads."""
 
 Token = Annotated[str, PathParameter(description="The link's token.", max_length=4_096)]
 
@@ -38,8 +36,8 @@ log = structlog.get_logger()
 def _no_link(request: Request[Any, Any, Any], error: NotFound) -> Response[str]:
     """For a person: the page for a link that is not good."""
     context: Context = request.app.state.context
-    locale = _accepted(request) or context.shop.locale
-    return _answer(no_such_page(locale, context.shop.brand), 404)
+    locale = accepted(request) or context.shop.locale
+    return answer(no_such_page(locale, context.shop.brand), 404)
 
 
 @get(
@@ -62,7 +60,7 @@ async def show_choices(
     """A page in the shopper's language, without a script. It changes nothing, however often it is fetched."""
     key = read_unsubscribe(context.tracking_secrets, token, context.clock())
     found = await context.store.read(lambda tx: chosen(tx, [key]))
-    return _answer(_page(context, request, found, "saved" if saved else "asking"))
+    return answer(_page(context, request, found, "saved" if saved else "asking"))
 
 
 @post(
@@ -101,41 +99,15 @@ async def change_choices(context: Hub, request: Request[Any, Any, Any], token: T
     after = await context.store.write(write)
     log.info("choices.changed", recipient=key[1], by="shopper", all_off=ALL in after.off)
     if one_click:
-        return _answer(_page(context, request, after, "saved"))
+        return answer(_page(context, request, after, "saved"))
     return Response("", status_code=303, media_type=HTML, headers={"Location": "?saved=true"})
 
 
 def _page(context: Context, request: Request[Any, Any, Any], choices: Choices, state: State) -> StyledPage:
-    locale = choices.locale or _accepted(request) or context.shop.locale
+    locale = choices.locale or accepted(request) or context.shop.locale
     groups = offered(choices, context.shop.kinds)
     silent: State = "silent" if ALL in choices.off else state
     return choosing_page(locale, context.shop.brand, groups, silent, blocked=bool(choices.blocked))
-
-
-def _accepted(request: Request[Any, Any, Any]) -> str | None:
-    """The language among ours that the browser asks for before others."""
-    wanted: list[tuple[float, str]] = []
-    for part in request.headers.get("accept-language", "")[:LONGEST_HEADER].split(","):
-        tag, _, weight = part.partition(";")
-        try:
-            wanted.append((-float(weight.strip().removeprefix("q=") or 1), tag.strip()))
-        except ValueError:
-            continue
-    tags = [tag for weight, tag in sorted(wanted, key=lambda each: each[0]) if weight < 0]
-    return negotiate_locale(tags, LOCALES, sep="-")
-
-
-def _answer(page: StyledPage, status: int = 200) -> Response[str]:
-    policy = (
-        f"default-src 'none'; style-src '{page.style_hash}'; img-src data:; form-action 'self'; base-uri 'none'; "
-        "frame-ancestors 'none'"
-    )
-    headers = {
-        "Content-Security-Policy": policy,
-        "X-Robots-Tag": "noindex, nofollow",
-        "Vary": "Accept-Language",
-    }
-    return Response(page.html, status_code=status, media_type=HTML, headers=headers)
 
 
 HANDLERS = [show_choices, change_choices]

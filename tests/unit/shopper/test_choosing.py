@@ -8,9 +8,10 @@ from jinja2 import Environment
 from milepost.domain.choosing import GROUPS
 from milepost.shopper import choosing
 from milepost.shopper.catalogues import LOCALES, SOURCE, catalogue
-from milepost.shopper.choosing import LANGUAGES, State, choosing_page, no_such_page
+from milepost.shopper.choosing import State, choosing_page, no_such_page
 from milepost.shopper.composing import Brand
 from milepost.shopper.mail import environment
+from milepost.shopper.page import LANGUAGES
 
 BRAND = Brand("Kettle", "https://shop.example", "#2457a6", "help@shop.example", None)
 STATES: tuple[State, ...] = ("asking", "saved", "silent")

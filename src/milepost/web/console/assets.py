@@ -1,0 +1,60 @@
+"""`/assets/{name}`: style sheet, script, icons and fonts, each under a name that has its content's hash in it.
+
+So a browser keeps them for a year, and never mixes an old one with a new page. Ours are in `static/`, those of
+libraries in `static/built/`, where `make run` puts them (docs/decisions/0019-console.md).
+"""
+
+import hashlib
+from functools import cache
+from importlib import resources
+from typing import Annotated, Final
+
+from litestar import Response, get
+from litestar.params import PathParameter
+
+from milepost.domain.errors import NotFound
+from milepost.web.authentication import PUBLIC
+
+TYPES: Final = {
+    "css": "text/css; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "svg": "image/svg+xml",
+    "woff2": "font/woff2",
+}
+_FOLDERS: Final = ("static", "static/built")
+
+
+@cache
+def asset(name: str) -> str:
+    """The address of an asset by its file's name."""
+    return f"/assets/{_hash(_read(name))}/{name}"
+
+
+@cache
+def _read(name: str) -> bytes:
+    root = resources.files("milepost.web.console")
+    for folder in _FOLDERS:
+        file = root.joinpath(folder, name)
+        if "/" not in name and file.is_file():
+            return file.read_bytes()
+    raise NotFound(f"There is no asset {name!r}.")
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+@get("/assets/{hash:str}/{name:str}", opt=PUBLIC, include_in_schema=False)
+async def get_asset(
+    hash: Annotated[str, PathParameter(max_length=64)], name: Annotated[str, PathParameter(max_length=128)]
+) -> Response[bytes]:
+    """The file, for a year; one of another version is not there."""
+    kind = TYPES.get(name.rpartition(".")[2])
+    content = _read(name) if kind else b""
+    if kind is None or _hash(content) != hash:
+        raise NotFound("There is no such asset.")
+    headers = {"Cache-Control": "public, max-age=31536000, immutable"}
+    return Response(content, media_type=kind, headers=headers)
+
+
+HANDLERS = [get_asset]

@@ -1,0 +1,35 @@
+"""Forms: reading what a page of the console sent, and nobody else; and answering with another page.
+
+A form is taken only from the console itself: it carries its visitor's token, and a browser that says where it comes
+from says so. So a page of another site cannot send one with a visitor's cookie.
+"""
+
+import hmac
+from collections.abc import Mapping
+from typing import Any
+
+from litestar import Request, Response
+
+from milepost.domain.errors import Forbidden
+from milepost.web.visiting import Visitor
+
+SAME = frozenset({"same-origin", "none"})
+
+
+async def read_form(request: Request[Any, Any, Any], visitor: Visitor) -> Mapping[str, str]:
+    """The fields of a form (the first value of each). Raises `Forbidden` for one that another site sent."""
+    form = await request.form()
+    fields: dict[str, str] = {}
+    for name, value in form.multi_items():
+        if isinstance(value, str):
+            fields.setdefault(name, value)
+    if request.headers.get("sec-fetch-site", "same-origin") not in SAME or not visitor.form_token:
+        raise Forbidden("This form did not come from a page of this console.")
+    if not hmac.compare_digest(fields.pop("form_token", "").encode(), visitor.form_token.encode()):
+        raise Forbidden("This form is too old or not yours. Go back, reload the page and send it again.")
+    return fields
+
+
+def see_other(path: str) -> Response[str]:
+    """Go on at another page, which a reload shows again without sending the form again."""
+    return Response("", status_code=303, media_type="text/html", headers={"Location": path})

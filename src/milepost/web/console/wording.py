@@ -1,0 +1,75 @@
+"""How pages say what documents hold in codes and instants: the filters of the templates.
+
+Times are UTC, as the journal has them; a local day that a carrier wrote is shown as written, by whoever shows it.
+"""
+
+from datetime import UTC, datetime
+from typing import Final
+
+from milepost.domain.instant import DAY, HOUR, MINUTE, Instant, format_instant, parse_instant
+
+_TONES: Final = {
+    "DELIVERED": "good",
+    "IN_TRANSIT": "active",
+    "OUT_FOR_DELIVERY": "active",
+    "AVAILABLE_FOR_PICKUP": "active",
+    "CANCELLED": "neutral",
+    "PENDING": "neutral",
+    "INFO_RECEIVED": "neutral",
+    "UNKNOWN": "neutral",
+    "RETURNING": "warn",
+    "RETURNED": "warn",
+    "WILL_BE_LATE": "warn",
+    "DELAYED": "warn",
+    "NEVER_SCANNED": "warn",
+    "STALLED": "warn",
+    "PICKUP_AGING": "warn",
+    "ATTEMPT_FAILED": "warn",
+    "CUSTOMER_ACTION": "warn",
+    "AUTHORIZATION_EXPIRING": "warn",
+    "TRACKING_EXPIRED": "neutral",
+    "UNMAPPED_CODE": "neutral",
+    "ORPHAN": "neutral",
+}
+
+
+def tone(code: str) -> str:
+    """How bad a state, a stage or a condition is: neutral, good, active, warn or bad."""
+    return _TONES.get(code, "bad")
+
+
+def spoken(code: str) -> str:
+    """`OUT_FOR_DELIVERY` as a person says it."""
+    return code.replace("_", " ").capitalize()
+
+
+def _instant(at: Instant | int | str) -> Instant:
+    return parse_instant(at) if isinstance(at, str) else Instant(at)
+
+
+def iso(at: Instant | int | str) -> str:
+    """An instant for a machine."""
+    return format_instant(_instant(at))
+
+
+def when(at: Instant | int | str) -> str:
+    """An instant for a person: `12 Nov 2026, 14:05 UTC`."""
+    moment = datetime.fromtimestamp(_instant(at) / 1000, UTC)
+    return f"{moment.day} {moment:%b %Y, %H:%M} UTC"
+
+
+def ago(at: Instant | int | str, now: Instant) -> str:
+    """How long ago it was, or how long it is until then: `3 h ago`, `in 2 days`."""
+    distance = now - _instant(at)
+    size = abs(distance)
+    if size < MINUTE:
+        return "just now"
+    for unit, name in ((2 * DAY, "days"), (HOUR, "h"), (MINUTE, "min")):
+        if size >= unit:
+            count = size // (DAY if name == "days" else unit)
+            return f"{count} {name} ago" if distance > 0 else f"in {count} {name}"
+    return "just now"
+
+
+FILTERS: Final = {"tone": tone, "spoken": spoken, "iso": iso, "when": when, "ago": ago}
+"""By the names that templates use."""
