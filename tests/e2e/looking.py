@@ -43,7 +43,8 @@ SHIFTS = """() => new Promise((resolve) => {
     }
   });
   observer.observe({ type: 'layout-shift', buffered: true });
-  document.fonts.ready.then(() => requestAnimationFrame(() => setTimeout(() => resolve([sum, [...what].join(', ')]), 0)));
+  const done = () => resolve([sum, [...what].join(', ')]);
+  document.fonts.ready.then(() => requestAnimationFrame(() => setTimeout(done, 0)));
 })"""
 
 DRAWN = """() => {
@@ -88,14 +89,18 @@ def axe(request: pytest.FixtureRequest) -> str:
 @asynccontextmanager
 async def watched(browser: Browser, axe: str, **context: Any) -> AsyncIterator[Page]:
     """A page that notes what goes wrong on it, and that axe is ready on. `context` as for Playwright's."""
-    async with await browser.new_context(viewport=WINDOWS["desktop"], **context) as opened:
+    async with await browser.new_context(
+        viewport=WINDOWS["desktop"], reduced_motion="reduce", **context
+    ) as opened:
         # Not a script of the page's, so its policy does not forbid it.
         await opened.add_init_script(axe)
         page = await opened.new_page()
         heard = _heard[page] = []
         page.on("pageerror", lambda error: heard.append(f"error: {error.message[:200]}"))
         page.on("console", lambda said: heard.append(f"console: {said.text[:200]}") if loud(said) else None)
-        page.on("request", lambda asked: heard.append(f"asked {asked.url[:100]}") if away(asked.url) else None)
+        page.on(
+            "request", lambda asked: heard.append(f"asked {asked.url[:100]}") if away(asked.url) else None
+        )
         yield page
 
 

@@ -61,3 +61,22 @@ document.addEventListener("keydown", (event) => {
 });
 
 showTheme();
+
+/* [data-says], in charts: told beside the pointer, in place of the browser's own slow hint. */
+const tip = document.createElement("p");
+tip.className = "tip";
+tip.setAttribute("aria-hidden", "true");
+tip.hidden = true;
+document.body.append(tip);
+
+document.addEventListener("pointermove", (event) => {
+  const spot = event.target.closest?.("[data-says]");
+  tip.hidden = !spot;
+  if (!spot) return;
+  spot.querySelector("title")?.remove();
+  tip.textContent = spot.dataset.says;
+  const { width, height } = tip.getBoundingClientRect();
+  const left = event.clientX + 14 + width > innerWidth ? event.clientX - 14 - width : event.clientX + 14;
+  tip.style.translate = `${Math.max(4, left)}px ${Math.max(4, event.clientY - height - 10)}px`;
+});
+document.addEventListener("scroll", () => (tip.hidden = true), { passive: true });
