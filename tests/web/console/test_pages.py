@@ -4,6 +4,7 @@ from typing import Any
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 from tests.unit.sandbox.markup import Page
 from tests.web.world import World
 
@@ -14,6 +15,7 @@ from milepost.web.console.pages import GROUPS, Place, environment
 from milepost.web.visiting import Visitor
 
 EVERY = tuple(Place(f"/{each}", each.capitalize(), "search", each) for each in GROUPS)
+SECRET = "a secret of the store"
 EVIL = '"><script>alert(1)</script>'
 
 
@@ -149,6 +151,43 @@ async def test_an_error_is_a_page_with_its_status(store: Store) -> None:
     assert answer.headers["content-type"].startswith("text/html")
     assert "Sign in first." in answer.text
     assert answer.headers["content-security-policy"] == pages.POLICY
+
+
+@pytest.mark.parametrize(
+    ("path", "accept", "kind"),
+    [
+        ("/nope", "text/html,application/xhtml+xml,*/*;q=0.8", "text/html"),
+        ("/nope", "*/*", "application/problem+json"),
+        ("/nope", "application/json", "application/problem+json"),
+        ("/v1/nope", "text/html", "application/problem+json"),
+    ],
+)
+async def test_an_address_where_nothing_is_has_a_page_for_people(
+    open_world: World, path: str, accept: str, kind: str
+) -> None:
+    answer = await get(open_world, path, headers={"accept": accept})
+    assert answer.status_code == 404
+    assert answer.headers["content-type"].startswith(kind)
+    assert ("This page does not exist" in answer.text) == (kind == "text/html")
+
+
+async def test_a_fault_of_ours_is_a_page_that_tells_nothing(
+    open_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = environment.get_template
+
+    def broken(name: str, *rest: Any) -> Any:
+        if name == "front.html":
+            raise RuntimeError(SECRET)
+        return whole(name, *rest)
+
+    monkeypatch.setattr(environment, "get_template", broken)
+    with capture_logs() as logs:
+        answer = await get(open_world)
+    assert answer.status_code == 500
+    assert "log says where" in answer.text
+    assert SECRET not in answer.text + str(logs)
+    assert [log["event"] for log in logs] == ["api.internal"]
 
 
 def test_every_part_is_well_formed_and_escapes_what_it_is_told() -> None:
