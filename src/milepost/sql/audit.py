@@ -1,0 +1,54 @@
+"""The audit log on one connection: rows are added, and read the newest first."""
+
+from collections.abc import Collection
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Row, select
+
+from milepost.domain.audit_entry import AuditEntry
+from milepost.domain.instant import Instant
+from milepost.sql import schema
+from milepost.sql.statements import visible
+
+_a = schema.audit.c
+_NEWEST = 2**63 - 1
+
+
+class SqlAudit:
+    """`milepost.store.Audit` in one transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def add(self, entry: AuditEntry) -> None:
+        row = {
+            "at": entry.at,
+            "actor": entry.actor,
+            "action": entry.action,
+            "subject": entry.subject,
+            "business_product_id": entry.business_product_id,
+            "details": msgspec.json.encode(dict(entry.details)).decode() if entry.details else "",
+        }
+        self._connection.execute(schema.audit.insert(), row)
+
+    def page(
+        self,
+        before: int,
+        limit: int,
+        business_products: Collection[str] | None,
+        actor: str | None = None,
+        action: str | None = None,
+    ) -> list[tuple[int, AuditEntry]]:
+        wanted = [_a.number < (before or _NEWEST), visible(_a.business_product_id, business_products)]
+        if actor is not None:
+            wanted.append(_a.actor == actor)
+        if action is not None:
+            wanted.append(_a.action == action)
+        statement = select(schema.audit).where(*wanted).order_by(_a.number.desc()).limit(limit)
+        return [(row.number, _entry(row)) for row in self._connection.execute(statement).all()]
+
+
+def _entry(row: Row[*tuple[Any, ...]]) -> AuditEntry:
+    details = msgspec.json.decode(row.details, type=dict[str, str]) if row.details else {}
+    return AuditEntry(Instant(row.at), row.actor, row.action, row.subject, row.business_product_id, details)
