@@ -125,20 +125,27 @@ class UsersContract:
         assert await store.write(lambda tx: tx.users.clean(Instant(T0 + 13 * DAY), 9)) == 3
         assert await store.read(lambda tx: tx.users.session(b"\4" * 32)) is None
 
-    async def test_the_audit_log_is_read_the_newest_first(self, store: Store) -> None:
+    async def test_the_audit_log_is_read_from_either_end(self, store: Store) -> None:
         made = [
             AuditEntry(T0, "usr_1", "user.signedIn", "usr_1"),
             AuditEntry(Instant(T0 + 1), "usr_2", "note.added", "order-1", "bp-1", {"length": "12"}),
             AuditEntry(Instant(T0 + 2), "usr_1", "note.added", "order-2", "bp-2"),
         ]
         await store.write(lambda tx: [tx.audit.add(entry) for entry in made])
-        every = await store.read(lambda tx: tx.audit.page(0, 9, None))
-        assert [entry for _, entry in every] == made[::-1]
-        (first, _), *_ = every
-        assert await store.read(lambda tx: tx.audit.page(first, 1, None)) == [every[1]]
+        oldest = await store.read(lambda tx: tx.audit.page(0, 9, None))
+        assert [entry for _, entry in oldest] == made
+        assert await store.read(lambda tx: tx.audit.page(oldest[0][0], 1, None)) == [oldest[1]]
+        for limit in (1, 9):
+            actions = await store.read(lambda tx, limit=limit: tx.audit.actions(limit))  # type: ignore[misc]
+            assert actions == ["note.added", "user.signedIn"][:limit]
+        newest = await store.read(lambda tx: tx.audit.page(0, 9, None, newest_first=True))
+        assert newest == oldest[::-1]
+        assert await store.read(lambda tx: tx.audit.page(newest[0][0], 1, None, newest_first=True)) == [
+            newest[1]
+        ]
         for wanted, found in (
-            ((None, "usr_1", None), [made[2], made[0]]),
-            ((None, None, "note.added"), [made[2], made[1]]),
+            ((None, "usr_1", None), [made[0], made[2]]),
+            ((None, None, "note.added"), [made[1], made[2]]),
             ((None, "usr_1", "note.added"), [made[2]]),
             ((["bp-1"], None, None), [made[1]]),
             (([], None, None), []),

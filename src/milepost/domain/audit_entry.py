@@ -1,6 +1,7 @@
 """Entries of the audit log: who did what to what, when. Written once, never changed.
 
-An entry holds ids, not words of people: no password, no token, nothing of a shopper.
+An entry holds ids, not words of people: no password, no token, nothing of a shopper. The actions here are those about
+users; whatever else is done has a name of the same form, `thing.done`.
 """
 
 from collections.abc import Mapping
@@ -24,12 +25,6 @@ CHANGED: Final = "user.changed"
 DISABLED: Final = "user.disabled"
 ENABLED: Final = "user.enabled"
 SESSION_ENDED: Final = "session.ended"
-
-ACTIONS: Final = (
-    *(SIGNED_IN, SIGN_IN_FAILED, LOCKED_OUT, SIGNED_OUT, INVITED, LINKED),
-    *(PASSWORD_SET, CHANGED, DISABLED, ENABLED, SESSION_ENDED),
-)
-"""What people do about users. Whatever else is done has a name of the same form, `thing.done`."""
 
 
 class AuditEntry(Struct, frozen=True):

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, func, select
 
 from milepost.domain.audit_entry import AuditEntry
 from milepost.domain.instant import Instant
@@ -32,20 +32,35 @@ class SqlAudit:
         }
         self._connection.execute(schema.audit.insert(), row)
 
+    def actions(self, limit: int) -> list[str]:
+        # One step of the index an action, however many entries each has.
+        found: list[str] = []
+        while len(found) < limit:
+            beyond = select(func.min(_a.action)).where(_a.action > (found[-1] if found else ""))
+            action = self._connection.execute(beyond).scalar()
+            if action is None:
+                break
+            found.append(action)
+        return found
+
     def page(
         self,
-        before: int,
+        beyond: int,
         limit: int,
         business_products: Collection[str] | None,
         actor: str | None = None,
         action: str | None = None,
+        *,
+        newest_first: bool = False,
     ) -> list[tuple[int, AuditEntry]]:
-        wanted = [_a.number < (before or _NEWEST), visible(_a.business_product_id, business_products)]
+        there = _a.number < (beyond or _NEWEST) if newest_first else _a.number > beyond
+        wanted = [there, visible(_a.business_product_id, business_products)]
         if actor is not None:
             wanted.append(_a.actor == actor)
         if action is not None:
             wanted.append(_a.action == action)
-        statement = select(schema.audit).where(*wanted).order_by(_a.number.desc()).limit(limit)
+        order = _a.number.desc() if newest_first else _a.number
+        statement = select(schema.audit).where(*wanted).order_by(order).limit(limit)
         return [(row.number, _entry(row)) for row in self._connection.execute(statement).all()]
 
 

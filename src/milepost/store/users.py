@@ -75,13 +75,19 @@ class Audit(Protocol):
 
     def add(self, entry: AuditEntry) -> None: ...
 
+    def actions(self, limit: int) -> list[str]:
+        """What was ever done, each once, in the order of the names."""
+        ...
+
     def page(
         self,
-        before: int,
+        beyond: int,
         limit: int,
         business_products: Collection[str] | None,
         actor: str | None = None,
         action: str | None = None,
+        *,
+        newest_first: bool = False,
     ) -> Sequence[tuple[int, AuditEntry]]:
-        """(number, entry) with a number below `before` (0: all), the newest first."""
+        """(number, entry) with a number above `beyond`, or the newest first, below it; 0: from the start."""
         ...

@@ -13,6 +13,7 @@ from litestar.types import Message, Scope
 
 from milepost.web import (
     attempts,
+    audit,
     authorizations,
     books,
     captures,
@@ -41,6 +42,7 @@ from milepost.web import (
     timeline,
     tracking,
     unsubscribe,
+    users,
     views,
 )
 from milepost.web.authentication import Principal, authorize
@@ -91,6 +93,8 @@ ROUTES = [
     *retention.HANDLERS,
     *erasures.HANDLERS,
     *keys.HANDLERS,
+    *users.HANDLERS,
+    *audit.HANDLERS,
     *health.HANDLERS,
 ]
 
