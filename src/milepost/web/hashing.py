@@ -17,28 +17,44 @@ from milepost.domain.password import LONGEST, normal
 
 AT_ONCE = 2
 MOST_WAITING = 32
-_DECOY = "$argon2id$v=19$m=47104,t=1,p=1$AAAAAAAAAAAAAAAAAAAAAA$" + "A" * 43
-"""What is compared with when nobody has the name, so that this takes as long. No password has this hash."""
+MEMORY_KIB = 47_104
 
 T = TypeVar("T")
-
-_hasher = PasswordHasher(time_cost=1, memory_cost=47_104, parallelism=1)
 
 
 class Hashing:
     """The threads that hash, and how many wait for them."""
 
-    def __init__(self) -> None:
+    def __init__(self, memory_kib: int = MEMORY_KIB) -> None:
+        self.memory_kib = memory_kib
         self._threads = ThreadPoolExecutor(AT_ONCE, "hashing")
         self._under_way = 0
 
     async def hash(self, password: str) -> str:
         """A new password's hash. Raises `Overloaded`."""
-        return await self._run(lambda: _hasher.hash(normal(password)))
+        return await self._run(lambda: self._hasher().hash(normal(password)))
 
     async def is_right(self, hashed: str | None, password: str) -> bool:
         """Whether this is the password; without a hash it takes as long to say no. Raises `Overloaded`."""
-        return await self._run(lambda: _matches(hashed or _DECOY, password)) and bool(hashed)
+        compared = hashed or self._decoy()
+        return await self._run(lambda: self._matches(compared, password)) and bool(hashed)
+
+    def is_to_be_renewed(self, hashed: str) -> bool:
+        """Whether a hash is of another cost than new ones are."""
+        return self._hasher().check_needs_rehash(hashed)
+
+    def _matches(self, hashed: str, password: str) -> bool:
+        try:
+            return self._hasher().verify(hashed, normal(password[: LONGEST + 1]))
+        except (VerificationError, InvalidHashError):
+            return False
+
+    def _hasher(self) -> PasswordHasher:
+        return PasswordHasher(time_cost=1, memory_cost=self.memory_kib, parallelism=1)
+
+    def _decoy(self) -> str:
+        """What is compared with when nobody has the name. No password has this hash."""
+        return f"$argon2id$v=19$m={self.memory_kib},t=1,p=1${'A' * 22}${'A' * 43}"
 
     async def _run(self, work: Callable[[], T]) -> T:
         if self._under_way >= AT_ONCE + MOST_WAITING:
@@ -52,15 +68,3 @@ class Hashing:
 
 hashing = Hashing()
 """This process's: what it bounds is the process's memory."""
-
-
-def is_to_be_renewed(hashed: str) -> bool:
-    """Whether a hash is of another cost than new ones are."""
-    return _hasher.check_needs_rehash(hashed)
-
-
-def _matches(hashed: str, password: str) -> bool:
-    try:
-        return _hasher.verify(hashed, normal(password[: LONGEST + 1]))
-    except (VerificationError, InvalidHashError):
-        return False

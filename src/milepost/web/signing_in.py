@@ -23,7 +23,7 @@ from milepost.store import Transaction
 from milepost.web import sessions
 from milepost.web.audit import audit
 from milepost.web.context import Context
-from milepost.web.hashing import hashing, is_to_be_renewed
+from milepost.web.hashing import hashing
 from milepost.web.remote import counted_as
 
 WRONG = "The sign-in name or the password is wrong."
@@ -67,7 +67,7 @@ async def sign_in(context: Context, name: str, password: str, browser: Browser) 
             await context.store.write(lambda tx: _failed(tx, user, browser, now))
         log.info("console.sign_in_failed", user=user.id if user is not None else None)
         raise Unauthenticated(WRONG)
-    renewed = await hashing.hash(password) if is_to_be_renewed(hashed) else None
+    renewed = await hashing.hash(password) if hashing.is_to_be_renewed(hashed) else None
     token = sessions.new_token()
     await context.store.write(lambda tx: _succeeded(tx, user, renewed, counted, token, browser, now))
     log.info("console.signed_in", user=user.id)
