@@ -6,6 +6,7 @@ that `MILEPOST_CONFIG` names); the environment wins. Plain settings cover every 
 What is built from them is `hub`'s.
 """
 
+import ipaddress
 import os
 from pathlib import Path
 from typing import Annotated, Any
@@ -222,6 +223,13 @@ class Config(PeopleSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for cidr in value:
+            ipaddress.ip_network(cidr)
+        return value
 
     @field_validator("tracking_secret")
     @classmethod

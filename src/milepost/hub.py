@@ -276,7 +276,11 @@ class Hub:
         if self.config.insecure and self.config.api_key is None:
             return None
         token, at = new_token(), self._clock()
-        made = await self.store.write(lambda tx: invite_first(tx, token, at))
+        try:
+            made = await self.store.write(lambda tx: invite_first(tx, token, at))
+        except StoreUnavailable as e:
+            log.warning("hub.no_first_link", error=e.detail)
+            return None
         return setup_path(token) if made else None
 
     async def settle(self) -> None:
@@ -349,7 +353,7 @@ class Hub:
             notifying=config.notifications,
             notified=self.people.notified,
             public_url=config.public_url,
-            proxies=networks(config.trusted_proxies, "TRUSTED_PROXIES"),
+            proxies=networks(config.trusted_proxies),
         )
 
     def _fenced(self, lease: str) -> Store:

@@ -43,30 +43,11 @@ def test_the_printed_link_makes_the_first_admin_and_is_printed_until_used(tmp_pa
         assert f"{url}/setup/" in invited.out
         listed = run(["users", "list", "--json"], tmp_path, commands).json()
         assert [(u["signInName"], u["state"]) for u in listed] == [("ada", "active"), ("grace", "invited")]
-        (changed,) = [
-            run(["users", "change", "GRACE", "--role", "analyst", "--json"], tmp_path, commands).json()
-        ]
-        assert changed["role"] == "analyst"
-        for arguments, code in (
-            (["disable", "ada"], 1),
-            (["disable", "grace"], 0),
-            (["reset", "grace"], 1),
-            (["enable", "grace"], 0),
-            (["reset", "nobody"], 1),
-            (["change", "grace"], 2),
-        ):
-            assert run(["users", *arguments], tmp_path, commands).code == code, arguments
+        assert run(["users", "disable", "ada"], tmp_path, commands).code == 1, "the last admin"
         assert not [line for line in hub.log if path.rpartition("/")[2] in line or "rain" in line]
         assert hub.ended(signal.SIGTERM) == 0
     with started(serve, tmp_path, env) as hub, browser(hub.url()) as client:
         answer = client.post("/sign-in", data={"name": "ada", "password": PASSWORD, "next": "/users"})
         assert answer.headers["location"] == "/users"
         assert client.get("/users").status_code == 200
-        assert not [line for line in hub.printed if "/setup/" in line]
-
-
-def test_a_hub_that_needs_no_sign_in_prints_no_link(tmp_path: Path) -> None:
-    with started(["serve", "--port", "0", "--insecure"], tmp_path, environment()) as hub:
-        with browser(hub.url()) as client:
-            assert client.get("/users").status_code == 200
         assert not [line for line in hub.printed if "/setup/" in line]

@@ -20,6 +20,7 @@ from milepost.domain.instant import DAY, HOUR, Instant
 from milepost.domain.role import Role
 
 LONGEST_NAME: Final = 120
+_CALLED: Final = {"name": "The name", "signInName": "The sign-in name"}
 Purpose = Literal["first", "invite", "reset"]
 """Of a link: the first admin of a hub, somebody new, somebody who forgot the password."""
 LIFETIMES: Final[dict[Purpose, int]] = {"first": 24 * HOUR, "invite": 7 * DAY, "reset": 7 * DAY}
@@ -72,15 +73,15 @@ def folded(sign_in_name: str) -> str:
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", sign_in_name).casefold()).strip()
 
 
-def check_name(name: str, field: str) -> str:
+def check_name(name: str, field: Literal["name", "signInName"]) -> str:
     """A name without blanks around it. Raises `Invalid`: empty, too long, or with what does not print."""
-    text = unicodedata.normalize("NFC", name).strip()
+    text, called = unicodedata.normalize("NFC", name).strip(), _CALLED[field]
     if not text:
-        raise Invalid(f"{field} must not be empty", field=field)
+        raise Invalid(f"{called} must not be empty.", field=field)
     if len(text) > LONGEST_NAME:
-        raise Invalid(f"{field} must have {LONGEST_NAME} characters or fewer", field=field)
+        raise Invalid(f"{called} must have {LONGEST_NAME} characters or fewer.", field=field)
     if not text.isprintable():
-        raise Invalid(f"{field} must have characters that print only", field=field)
+        raise Invalid(f"{called} has characters that do not print.", field=field)
     return text
 
 
@@ -88,7 +89,7 @@ def check_sign_in_name(sign_in_name: str) -> str:
     """The same of a sign-in name, which is one word: an email address, or any other. Raises `Invalid`."""
     text = check_name(sign_in_name, "signInName")
     if any(each.isspace() for each in text):
-        raise Invalid("signInName must be one word, as an email address is", field="signInName")
+        raise Invalid("The sign-in name must be one word, as an email address is.", field="signInName")
     return text
 
 

@@ -4,12 +4,12 @@ from collections.abc import Collection
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import ColumnElement, Connection, Row, func, select
 
 from milepost.domain.audit_entry import AuditEntry
 from milepost.domain.instant import Instant
 from milepost.sql import schema
-from milepost.sql.statements import visible
+from milepost.sql.statements import aside, visible
 
 _a = schema.audit.c
 _NEWEST = 2**63 - 1
@@ -54,7 +54,11 @@ class SqlAudit:
         newest_first: bool = False,
     ) -> list[tuple[int, AuditEntry]]:
         there = _a.number < (beyond or _NEWEST) if newest_first else _a.number > beyond
-        wanted = [there, visible(_a.business_product_id, business_products)]
+        product: ColumnElement[str] = _a.business_product_id
+        if business_products is not None and len(business_products) > 1:
+            # By the index of one after the other, all that there are would have to be sorted.
+            product = aside(self._connection, product)
+        wanted = [there, visible(product, business_products)]
         if actor is not None:
             wanted.append(_a.actor == actor)
         if action is not None:

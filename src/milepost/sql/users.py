@@ -4,7 +4,7 @@ from collections.abc import Collection
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, Table, bindparam, delete, or_, select, update
+from sqlalchemy import Connection, Row, Table, and_, bindparam, delete, or_, select, update
 
 from milepost.domain.errors import Conflict
 from milepost.domain.instant import Instant
@@ -82,7 +82,7 @@ class SqlUsers:
 
     def sessions(self, user_id: str, limit: int) -> list[Session]:
         mine = select(schema.sessions).where(_s.user_id == user_id)
-        newest = mine.order_by(_s.seen_at.desc(), _s.hash).limit(limit)
+        newest = mine.order_by(_s.seen_at.desc(), _s.hash.desc()).limit(limit)
         return [_session(row) for row in self._connection.execute(newest).all()]
 
     def note_seen(self, hash: bytes, at: Instant) -> None:
@@ -123,12 +123,14 @@ class SqlUsers:
 
     def clean(self, now: Instant, limit: int) -> int:
         over = or_(_s.seen_at <= now - IDLE, _s.created_at <= now - ABSOLUTE)
-        late = or_(
-            *((_i.purpose == purpose) & (_i.created_at <= now - age) for purpose, age in LIFETIMES.items())
+        ages = LIFETIMES.items()
+        late = (
+            (_i.created_at <= now - min(LIFETIMES.values())),
+            or_(*((_i.purpose == purpose) & (_i.created_at <= now - age) for purpose, age in ages)),
         )
         return (
             self._remove(schema.sessions, _s.hash, over, limit)
-            + self._remove(schema.invitations, _i.hash, late, limit)
+            + self._remove(schema.invitations, _i.hash, and_(*late), limit)
             + self._remove(schema.tries, _t.key, _t.last_at <= now - FORGOTTEN_AFTER, limit)
         )
 

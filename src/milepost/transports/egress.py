@@ -44,12 +44,12 @@ class AddressRefused(OSError):
     """The address is private, local or reserved and not on the list of allowed ones, or the port is denied."""
 
 
-def networks(cidrs: Sequence[str], setting: str = "EGRESS_ALLOW") -> tuple[Network, ...]:
+def networks(cidrs: Sequence[str]) -> tuple[Network, ...]:
     """CIDRs as networks. Raises `Misconfigured` for what isn't one."""
     try:
         return tuple(ipaddress.ip_network(cidr.strip()) for cidr in cidrs if cidr.strip())
     except ValueError as e:
-        raise Misconfigured(f"not a network in CIDR form: {e}", setting=setting) from e
+        raise Misconfigured(f"not a network in CIDR form: {e}", setting="EGRESS_ALLOW") from e
 
 
 def is_allowed(host: str, allow: Sequence[Network]) -> bool:

@@ -219,6 +219,7 @@ async def confirm(context: Context, user: User, password: str, address: str) -> 
     if counted.locked_until > now:
         raise TooManyRequests("Too many tries that were wrong. Try again later.")
     if not await hashing.is_right(user.password_hash, password):
+        await context.store.write(lambda tx: _failed(tx, user, Browser("", address), now))
         return False
     await context.store.write(lambda tx: _forgive(tx, counted.keys))
     return True

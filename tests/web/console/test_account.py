@@ -64,7 +64,7 @@ async def test_what_is_wrong_is_said_and_nothing_changes(
     assert kept == ada.user
 
 
-async def test_guessing_the_password_here_is_locked_out_too(ada: Person) -> None:
+async def test_guessing_the_password_here_is_locked_out_too(world: World, ada: Person) -> None:
     async with ada.client() as client:
         statuses = [
             (
@@ -73,6 +73,8 @@ async def test_guessing_the_password_here_is_locked_out_too(ada: Person) -> None
             for _ in range(6)
         ]
     assert statuses == [400] * 5 + [429]
+    entries = await world.store.read(lambda tx: tx.audit.page(0, 9, None))
+    assert [entry.action for _, entry in entries] == ["user.signInFailed"] * 5 + ["user.lockedOut"]
 
 
 async def test_one_of_ones_own_sessions_is_ended_and_nobody_elses(world: World, ada: Person) -> None:
