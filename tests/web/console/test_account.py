@@ -5,6 +5,7 @@ from tests.web.console.people import HERE, PASSWORD, Person, browser, main_of, p
 from tests.web.world import World
 
 from milepost.domain.session import MOST
+from milepost.web.console.account import browser_in
 from milepost.web.sessions import hash_of_token
 
 NEW = "another kettle in the rain"
@@ -17,6 +18,24 @@ async def ada(world: World) -> Person:
 
 def change(current: str, new: str = NEW, again: str = NEW) -> dict[str, str]:
     return {"current": current, "password": new, "again": again}
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ("Mozilla/5.0 (Windows NT 10.0; rv:140.0) Gecko/20100101 Firefox/140.0", "Firefox on Windows"),
+        ("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/140.0 Safari/537.36", "Chrome on Linux"),
+        ("Mozilla/5.0 (Linux; Android 15) Chrome/140.0 Safari/537.36 EdgA/140.0", "Edge on Android"),
+        (
+            "Mozilla/5.0 (iPhone; CPU iPhone OS 18 like Mac OS X) Version/18.0 Safari/604.1",
+            "Safari on iPhone",
+        ),
+        ("curl/8.5", "curl/8.5"),
+        ("", "Unknown"),
+    ],
+)
+def test_browsers_in_words(told: str, said: str) -> None:
+    assert browser_in(told) == said
 
 
 async def test_the_page_says_who_one_is(ada: Person) -> None:

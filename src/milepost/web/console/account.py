@@ -27,6 +27,22 @@ DONE: Final = {
     "others": "You are signed out everywhere else.",
 }
 
+_BROWSERS: Final = (
+    *(
+        ("Edg", "Edge"),
+        ("OPR/", "Opera"),
+        ("Firefox/", "Firefox"),
+        ("FxiOS/", "Firefox"),
+        ("CriOS/", "Chrome"),
+    ),
+    *(("Chrome/", "Chrome"), ("Safari/", "Safari")),
+)
+"""Each one says it is those that follow, too."""
+_SYSTEMS: Final = (
+    *(("Android", "Android"), ("iPhone", "iPhone"), ("iPad", "iPad"), ("Windows", "Windows")),
+    *(("Mac OS", "Mac"), ("CrOS", "ChromeOS"), ("Linux", "Linux")),
+)
+
 
 @get("/account", opt=SIGNED_IN, exception_handlers=ERRORS, include_in_schema=False)
 async def show_account(
@@ -98,6 +114,13 @@ async def end_other_sessions(
     return see_other("/account?done=others")
 
 
+def browser_in(told: str) -> str:
+    """`Firefox on Windows`: what a browser says of itself, in short, as far as it is one of the usual ones."""
+    name = next((name for mark, name in _BROWSERS if mark in told), "")
+    system = next((name for mark, name in _SYSTEMS if mark in told), "")
+    return " on ".join(filter(None, (name, system))) or told[:40] or "Unknown"
+
+
 def _ended(tx: Transaction, visitor: Visitor, user: User, now: Instant) -> None:
     product = signing_in.product_of(user)
     audit(tx, visitor, SESSION_ENDED, user.id, at=now, business_product_id=product)
@@ -135,6 +158,7 @@ async def _account_page(
         status=status,
         wrong=wrong or {},
         said=DONE.get(done, ""),
+        browser=browser_in,
         **content,
     )
 
