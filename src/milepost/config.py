@@ -6,6 +6,7 @@ that `MILEPOST_CONFIG` names); the environment wins. Plain settings cover every 
 What is built from them is `hub`'s.
 """
 
+import ipaddress
 import os
 from pathlib import Path
 from typing import Annotated, Any
@@ -135,6 +136,10 @@ class Config(PeopleSettings):
     egress_allow: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="CIDRs of private addresses that data may name as destinations; comma separated."
     )
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("127.0.0.0/8", "::1/128"),
+        description="CIDRs of proxies in front of the hub, whose X-Forwarded-For is believed; comma separated.",
+    )
     disable_after_days: float = Field(
         5.0,
         ge=0,
@@ -214,10 +219,17 @@ class Config(PeopleSettings):
         except ValueError as e:
             raise Misconfigured(f"wrong settings: {e}") from e
 
-    @field_validator("egress_allow", "holidays", mode="before")
+    @field_validator("egress_allow", "trusted_proxies", "holidays", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for cidr in value:
+            ipaddress.ip_network(cidr)
+        return value
 
     @field_validator("tracking_secret")
     @classmethod

@@ -57,6 +57,8 @@ from milepost.transports.signature import SignatureVerifier
 from milepost.transports.webhook import Authenticator, WebhookEndpoint
 from milepost.web.app import create_app
 from milepost.web.context import Context
+from milepost.web.sessions import new_token
+from milepost.web.user_actions import invite_first, setup_path
 
 Probe = Callable[[str], None]
 """Told of named moments, so that a test can end the process there."""
@@ -268,6 +270,19 @@ class Hub:
         await self._web(scope, receive, send)  # type: ignore[arg-type]
         return None
 
+    async def first_link(self) -> str | None:
+        """The path by which the first admin sets a password, while there is no user and people have to sign in; a new
+        one each time, former ones are void. The only time it is seen."""
+        if self.config.insecure and self.config.api_key is None:
+            return None
+        token, at = new_token(), self._clock()
+        try:
+            made = await self.store.write(lambda tx: invite_first(tx, token, at))
+        except StoreUnavailable as e:
+            log.warning("hub.no_first_link", error=e.detail)
+            return None
+        return setup_path(token) if made else None
+
     async def settle(self) -> None:
         """Fold everything journalled so far; for those who want to look right after posting.
 
@@ -337,6 +352,8 @@ class Hub:
             shop=people.shop_of(config),
             notifying=config.notifications,
             notified=self.people.notified,
+            public_url=config.public_url,
+            proxies=networks(config.trusted_proxies),
         )
 
     def _fenced(self, lease: str) -> Store:

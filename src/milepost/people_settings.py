@@ -66,7 +66,8 @@ class PeopleSettings(BaseSettings):
     )
     public_url: str | None = Field(
         None,
-        description="Under which address shoppers reach this hub, for links in notifications.",
+        description="Under which address others reach this hub, for links in notifications and to set passwords;"
+        " with https, the console's cookies are for https only.",
         pattern=r"^https?://[^\s]+$",
     )
     tracking_lookup: bool = Field(

@@ -21,6 +21,7 @@ from tests.contract.notifications_contract import NotificationsContract
 from tests.contract.retention_contract import RetentionContract
 from tests.contract.roads_contract import RoadsContract
 from tests.contract.sequences_contract import SequencesContract
+from tests.contract.users_contract import UsersContract
 from tests.contract.views_contract import ViewsContract
 from tests.contract.volumes_contract import VolumesContract
 from tests.contract.work_contract import WorkContract
@@ -45,6 +46,7 @@ class StoreContract(
     NotificationStatesContract,
     RetentionContract,
     VolumesContract,
+    UsersContract,
 ):
     @pytest.fixture
     async def store(self, harness: Harness) -> AsyncIterator[Store]:

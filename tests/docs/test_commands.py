@@ -41,6 +41,7 @@ PAGES = (
     "docs/missing-events.md",
     "docs/secrets.md",
     "docs/backup.md",
+    "docs/console-access.md",
     "examples/README.md",
     "docs/sandbox.md",
 )

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx
 import pytest
 import pytest_asyncio
 from tests.e2e.processes import WAIT_S, Place, place
@@ -31,7 +32,8 @@ PASSWORD, API_KEY = "canary-webhook-password-77", "mp_canary-api-key-77"
 OAUTH, CLIENT = "canary-oauth-secret-77", "canary-client-secret-77"
 SMTP_LOGIN = ("canary-mail-user", "canary-smtp-password-77")
 TRACKING, POSTING = "canary-tracking-secret-77-0123456789abcdef", "whsec_" + "Q0FO" * 10
-SECRETS = (PASSWORD, API_KEY, OAUTH, CLIENT, SMTP_LOGIN[1], TRACKING, POSTING)
+CONSOLE, WRONG = "canary console password 77", "canary wrong password 77"
+SECRETS = (PASSWORD, API_KEY, OAUTH, CLIENT, SMTP_LOGIN[1], TRACKING, POSTING, CONSOLE, WRONG)
 PUBLIC_URL = "https://orders.shop.example"
 
 QUIET = (
@@ -54,6 +56,8 @@ QUIET = (
     ("erase", "--order", ORDER),
     ("erase", "--email", EMAIL),
     ("erase", "--email", "nobody-" + EMAIL),
+    ("users", "list", "--json"),
+    ("users", "list"),
     ("tail", "--no-follow", "--limit", "5"),
     ("rebuild", "--verify"),
     ("doctor",),
@@ -205,6 +209,33 @@ def mailed(hub: Place, mails: MailServer) -> list[str]:
     return [part for part in re.split(r"[/.?=&]", link[1]) if len(part) > 30]
 
 
+def signed_in(hub: Place) -> tuple[list[str], str]:
+    """What lets people in: tokens of links and of a session, all used; and the link that the hub printed."""
+    first = hub.hub.line("/setup/").rpartition("/")[2]
+    again = {"password": CONSOLE, "again": CONSOLE}
+    taken = form(hub, f"/setup/{first}", name="Ada", signInName="canary-ada", **again)
+    assert taken.status_code == 303
+    session = taken.cookies["__Host-milepost_session"]
+    page = httpx.get(f"{hub.hub_url}/audit?actor={session}", cookies=dict(taken.cookies))
+    assert page.status_code == 200
+    for name, password, status in (
+        ("canary-ada", WRONG, 401),
+        (CONSOLE, WRONG, 401),
+        ("canary-ada", CONSOLE, 303),
+    ):
+        assert form(hub, "/sign-in", name=name, password=password).status_code == status
+    invited = hub.run("users", "invite", "canary-grace", "Grace", "--json").json()["link"]["path"]
+    assert form(hub, invited, password="short", again="short").status_code == 400
+    made = hub.run("users", "reset", "CANARY-GRACE", "--json").json()["link"]["path"]
+    assert form(hub, invited, **again).status_code == 404
+    assert form(hub, made, **again).status_code == 303
+    return [session, *(path.rpartition("/")[2] for path in (invited, made))], first
+
+
+def form(hub: Place, path: str, **fields: str) -> httpx.Response:
+    return httpx.post(f"{hub.hub_url}{path}", data=fields, timeout=WAIT_S)
+
+
 def found(text: str, words: tuple[str, ...]) -> list[str]:
     return [word for word in words if word.lower() in text.lower()]
 
@@ -222,6 +253,7 @@ def say_nothing(hub: Place, mails: MailServer) -> None:
         fed(hub, receiver)
         links = mailed(hub, mails)
         assert links
+        tokens, first = signed_in(hub)
         status, metrics = ask(f"{hub.hub_url}/metrics", authorization=f"Bearer {API_KEY}")
         assert status == 200
         assert found(metrics, PERSONAL + SECRETS) == []
@@ -241,6 +273,8 @@ def say_nothing(hub: Place, mails: MailServer) -> None:
         logged = "\n".join([*hub.hub.printed, *hub.hub.log])
         assert "erasure" in logged
         assert "email.not_sent" in logged
-        assert found(logged, (*PERSONAL, *SECRETS, signing["secret"], *links)) == []
+        assert "console.sign_in_failed" in logged
+        assert found(logged, (*PERSONAL, *SECRETS, signing["secret"], *links, *tokens)) == []
+        assert found("\n".join(hub.hub.log), (first,)) == [], "it is printed, and not logged"
     finally:
         receiver.close()

@@ -3,19 +3,12 @@
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
-from tests.contract import accounting_contract
-from tests.web.told import tell
-from tests.web.world import ADMIN_KEY, World, one_delivery
+from tests.web.filling import fill
+from tests.web.world import ADMIN_KEY, World
 
-from milepost.domain.accounting import Period
-from milepost.domain.attempt import Attempt, Destination, Message, Replay
 from milepost.domain.capture import capture_id
-from milepost.domain.contact import Choices, write_choices
-from milepost.domain.erasure import Erasure
-from milepost.domain.instant import Instant
 from milepost.domain.notification import notification_id
-from milepost.store import Ask, Store, Transaction
+from milepost.store import Store
 from milepost.web.app import ROUTES
 
 PUBLIC = {"/healthz", "/readyz", "/track", "/track/{token:str}", "/unsubscribe/{token:str}"}
@@ -98,15 +91,27 @@ ERASING = {
     ("POST", "/v1/erasures/compaction"),
 }
 """About an order of bp-1, or the whole database."""
-ADMIN = SUBSCRIBERS_ADMIN | {
-    ("POST", "/v1/subscribers"),
-    ("GET", "/v1/keys"),
-    ("POST", "/v1/keys"),
-    ("DELETE", "/v1/keys/key_1"),
-    ("POST", "/v1/retention"),
-    ("GET", "/v1/erasures"),
-    *ERASING,
+USERS_ADMIN = {
+    ("PATCH", "/v1/users/usr_1"),
+    *(("POST", f"/v1/users/usr_1/{verb}") for verb in ("disable", "enable", "link")),
 }
+"""About a user of bp-1."""
+USER_LISTS = {"/v1/users", "/v1/audit"}
+ADMIN = (
+    SUBSCRIBERS_ADMIN
+    | USERS_ADMIN
+    | {
+        ("POST", "/v1/users"),
+        *(("GET", path) for path in USER_LISTS),
+        ("POST", "/v1/subscribers"),
+        ("GET", "/v1/keys"),
+        ("POST", "/v1/keys"),
+        ("DELETE", "/v1/keys/key_1"),
+        ("POST", "/v1/retention"),
+        ("GET", "/v1/erasures"),
+        *ERASING,
+    }
+)
 WHOLE = {"/metrics"}
 STREAM = {"/v1/stream"}
 SCOPED = {"/v1/roads", "/v1/missing"}
@@ -126,6 +131,7 @@ EVERY = sorted(REST | OPERATE | ADMIN)
 BODIES: dict[str, dict[str, Any]] = {
     "/v1/hydration/retry": {"businessProductId": "bp-1", "target": "order/order-1"},
     "/v1/keys": {"name": "new"},
+    "/v1/users": {"name": "Grace", "signInName": "grace"},
     "/v1/subscribers": {"name": "new", "url": "https://oms.example/hook"},
     "/v1/subscribers/sub_1/rotate": {},
     "/v1/replays": {"subscriberId": "sub_1"},
@@ -158,40 +164,9 @@ def test_the_table_covers_every_route() -> None:
 
 @pytest.fixture
 async def filled(world: World) -> World:
-    """A history of bp-1, with something in quarantine and something asked."""
-    await one_delivery(world)
-    await world.capture()
-    await tell(world)
-    hers = {("bp-1", "rcp_1"): write_choices(Choices(off=("all",)))}
-    await world.store.write(lambda tx: tx.notifications.choose(hers))
-    await world.store.write(
-        lambda tx: tx.journal.quarantine(b"{", "malformed_event", "broken", world.now, "webhook", ("bp-1",))
-    )
-    ask = Ask("bp-1", "order/order-1", 0, Instant(world.now), 3, (1,), "gaveUp", "no answer")
-    await world.store.write(lambda tx: tx.work.put([ask]))
-    await world.store.write(_subscriber)
-    await world.store.write(lambda tx: _booked(tx, world.now))
-    asked = Erasure("ers_1", "bp-1", "WAITING", Instant(world.now), "key_0001", ("order-1",), task_id="t-1")
-    await world.store.write(lambda tx: tx.erasures.put(asked))
+    """A history of bp-1, with something of every kind."""
+    await fill(world)
     return world
-
-
-def _booked(tx: Transaction, now: Instant) -> None:
-    """A row of bp-1, and a month that is closed."""
-    tx.books.post([accounting_contract.entry()])
-    tx.books.close(Period("bp-1", "2024-11", now, "key_0001"))
-
-
-def _subscriber(tx: Transaction) -> None:
-    """One of bp-1, with a message, an attempt and a replay."""
-    settings = b'{"url":"https://oms.example/hook"}'
-    wanted = b'{"businessProductIds":["bp-1"]}'
-    tx.attempts.put_destination(Destination("sub_1", "webhook", settings, form="milepost", filter=wanted))
-    tx.attempts.put_replay(Replay("rpl_1", "sub_1", "replay", "running", 0, 1, Instant(0)))
-    tx.attempts.enqueue([Message("1-sub_1", "sub_1", 1, "pending", 0, Instant(0))])
-    (claimed,) = tx.attempts.claim(Instant(1), Instant(2), 1, share=1, room={}, paced={})
-    attempt = Attempt("1-sub_1", 1, Instant(1), 1, "failed")
-    tx.attempts.record([(attempt, replace(claimed, tries=1, lease_until=None))])
 
 
 async def _status(world: World, method: str, path: str, key: str | None) -> tuple[int, str]:
@@ -228,7 +203,7 @@ async def test_a_key_of_another_business_product_sees_nothing(filled: World) -> 
         asked = f"{path}?businessProductId=bp-1"
         if "quarantine" not in path and "captures" not in path:
             assert await _status(filled, "GET", asked, foreign) == (404, "not_found"), path
-    for path in sorted(LISTS | SUBSCRIBER_LISTS):
+    for path in sorted(LISTS | SUBSCRIBER_LISTS | USER_LISTS):
         async with filled.client(foreign) as client:
             answer = (await client.get(path)).json()
             assert answer == {"items": [], "next": None}, path
@@ -245,6 +220,8 @@ async def test_a_key_of_another_business_product_sees_nothing(filled: World) -> 
     for method, path in sorted(ERASING):
         assert await _status(filled, method, path, foreign) == (404, "not_found"), path
     assert (await filled.get("/v1/erasures", foreign)).json() == {"items": [], "next": None}
+    for method, path in sorted(USERS_ADMIN):
+        assert await _status(filled, method, path, foreign) == (404, "not_found"), path
     lists = {("GET", path) for path in SUBSCRIBER_LISTS}
     # An order may be told of before it is known: this one of theirs has nothing to do with ours, nor has a shopper.
     choices = {("PUT", "/v1/choices"), ("DELETE", "/v1/choices")}
@@ -271,7 +248,9 @@ async def test_the_own_business_product_is_answered(filled: World) -> None:
 
 async def test_a_subscriber_of_the_own_business_product_is_there(filled: World) -> None:
     own = await filled.key("admin", "bp-1")
-    for path in sorted(SUBSCRIBER_LISTS):
+    for method, path in sorted(USERS_ADMIN):
+        assert (await _status(filled, method, path, own))[0] in (200, 201), path
+    for path in sorted(SUBSCRIBER_LISTS | USER_LISTS):
         assert (await filled.get(path, own)).json()["items"], path
     for method, path in sorted(SUBSCRIBERS | SUBSCRIBERS_ADMIN - {("DELETE", "/v1/subscribers/sub_1")}):
         assert (await _status(filled, method, path, own))[0] in (200, 202), path

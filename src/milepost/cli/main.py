@@ -30,6 +30,7 @@ from milepost.cli import (
     serve,
     show,
     subscribers,
+    users,
 )
 from milepost.cli.client import errors
 from milepost.domain.errors import MilepostError
@@ -90,6 +91,7 @@ for module in (
     retention,
     backup,
     keys,
+    users,
     erase,
     database,
     doctor,

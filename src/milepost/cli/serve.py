@@ -68,7 +68,14 @@ async def _serve(config: "Config") -> None:
         return
     calm_collector()
     try:
-        await hub.run(stop, lambda port: say_ready("hub", config.host, port))
+        link = await hub.first_link()
+
+        def ready(port: int) -> None:
+            say_ready("hub", config.host, port)
+            if link is not None:
+                say_first_link(config.public_url or address(config.host, port), link)
+
+        await hub.run(stop, ready)
     finally:
         await hub.close()
 
@@ -137,6 +144,22 @@ def stop_on_signal() -> asyncio.Event:
 def say_ready(what: str, host: str, port: int) -> None:
     """The line that says a server listens; scripts and tests wait for it."""
     console.print(f"milepost {what} listens on http://{escape(host)}:{port}", soft_wrap=True)
+
+
+def say_first_link(url: str, path: str) -> None:
+    """Where the first admin sets a password: on standard output only, which is no log."""
+    console.print(
+        "Nobody can sign in to the console yet. Set the first admin's password within 24 hours, at\n"
+        f"  {escape(url.rstrip('/'))}{escape(path)}",
+        soft_wrap=True,
+    )
+
+
+def address(host: str, port: int) -> str:
+    """Where somebody on this machine reaches a server that listens there."""
+    if host in ("", "0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+        host = "localhost"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def start_logging(level: str) -> None:

@@ -4,6 +4,7 @@
     ├── Malformed                 400  the sender's bytes are not a Buy with Prime event
     ├── Invalid                   400  a request's parameter or body is wrong
     ├── Unauthenticated           401  no credential, or a wrong one
+    │   └── SignInNeeded               a page of the console, for somebody who is not signed in
     ├── Forbidden                 403  a good credential that may not do this
     │   └── UnboundBusinessProduct     an event of a business product no credential is bound to
     ├── NotFound                  404
@@ -68,6 +69,12 @@ class Unauthenticated(MilepostError):
 
     code = "unauthenticated"
     fault = "caller"
+
+
+class SignInNeeded(Unauthenticated):
+    """This page is for people who signed in."""
+
+    code = "sign_in_needed"
 
 
 class Forbidden(MilepostError):
@@ -199,6 +206,7 @@ HTTP_STATUS: dict[str, int] = {
     "malformed_event": 400,
     "invalid_request": 400,
     "unauthenticated": 401,
+    "sign_in_needed": 401,
     "forbidden": 403,
     "unbound_business_product": 403,
     "not_found": 404,

@@ -5,8 +5,8 @@ The acknowledgement path touches `records` (with its two unique indexes on 16-by
 values (flags, business products, positions) are JSON text. Times are instants: milliseconds, UTC.
 
 The databases differ in little: what PostgreSQL needs more is `postgresql_metadata`, and its texts are `columns`'.
-What is told to others stands in `outward_tables`, what concerns people in `people_tables`; both are named from here
-like the rest.
+What is told to others stands in `outward_tables`, what concerns people in `people_tables`, who uses the console in
+`console_tables`; all are named from here like the rest.
 """
 
 from sqlalchemy import (
@@ -23,6 +23,7 @@ from sqlalchemy import (
 )
 
 from milepost.sql.columns import ONE_ROW, Number, Text, metadata, postgresql_metadata
+from milepost.sql.console_tables import audit, invitations, sessions, tries, users
 from milepost.sql.outward_tables import (
     attempts,
     breakers,
@@ -49,6 +50,7 @@ __all__ = [
     "arrivals",
     "asks",
     "attempts",
+    "audit",
     "breakers",
     "captures",
     "checkpoints",
@@ -59,6 +61,7 @@ __all__ = [
     "erased",
     "erasures",
     "failures",
+    "invitations",
     "journal_end",
     "leases",
     "messages",
@@ -75,8 +78,11 @@ __all__ = [
     "records",
     "replays",
     "search_terms",
+    "sessions",
     "shared_deliveries",
     "told",
+    "tries",
+    "users",
     "views",
     "volumes",
     "writers",

@@ -6,6 +6,7 @@ from sqlalchemy import Connection
 
 from milepost.sql.append import InsertRecords
 from milepost.sql.attempts import SqlAttempts
+from milepost.sql.audit import SqlAudit
 from milepost.sql.books import SqlBooks
 from milepost.sql.credentials import SqlCredentials
 from milepost.sql.erasures import SqlErasures
@@ -14,6 +15,7 @@ from milepost.sql.leases import SqlLeases
 from milepost.sql.ledger import SqlLedger
 from milepost.sql.notifications import SqlNotifications
 from milepost.sql.secrets import Secrets
+from milepost.sql.users import SqlUsers
 from milepost.sql.views import SqlViews
 from milepost.sql.volumes import SqlVolumes
 from milepost.sql.work import SqlWork
@@ -70,3 +72,11 @@ class SqlTransaction:
     @cached_property
     def erasures(self) -> SqlErasures:
         return SqlErasures(self.connection)
+
+    @cached_property
+    def users(self) -> SqlUsers:
+        return SqlUsers(self.connection)
+
+    @cached_property
+    def audit(self) -> SqlAudit:
+        return SqlAudit(self.connection)

@@ -14,6 +14,7 @@ on one database (PostgreSQL) only one runs a write function at a time; appends g
 - **Notifications**: what shoppers are told, and what they chose. **Books**: the accountant's rows. Histories too.
 - **Erasures**: personal data that was, or is to be, taken out.
 - **Credentials**: API keys, hashed.
+- **Users**: who signs in to the console. **Audit**: who did what, never changed.
 - **Leases**: which of several hubs does what only one may do.
 
 Every list is bounded by a `limit`. Times are passed in; nothing here reads a clock. Implementations live in
@@ -40,6 +41,7 @@ from milepost.store.journal import (
 from milepost.store.leases import Lease, Leases
 from milepost.store.ledger import CaptureKey, Ledger
 from milepost.store.notifications import Notifications
+from milepost.store.users import Audit, Users
 from milepost.store.views import FailedFold, Found, View, ViewKind, Views
 from milepost.store.volumes import Reached, VolumeKey, Volumes
 from milepost.store.work import Ask, Work
@@ -50,6 +52,7 @@ __all__ = [
     "ArrivalRow",
     "Ask",
     "Attempts",
+    "Audit",
     "Books",
     "CaptureKey",
     "Counts",
@@ -69,6 +72,7 @@ __all__ = [
     "Scope",
     "Store",
     "Transaction",
+    "Users",
     "View",
     "ViewKind",
     "Views",
@@ -105,6 +109,10 @@ class Transaction(Protocol):
     def books(self) -> Books: ...
     @property
     def erasures(self) -> Erasures: ...
+    @property
+    def users(self) -> Users: ...
+    @property
+    def audit(self) -> Audit: ...
 
 
 class Store(Protocol):

@@ -14,6 +14,7 @@ from litestar.types import Message, Scope
 
 from milepost.web import (
     attempts,
+    audit,
     authorizations,
     books,
     captures,
@@ -43,6 +44,7 @@ from milepost.web import (
     timeline,
     tracking,
     unsubscribe,
+    users,
     views,
 )
 from milepost.web.authentication import Principal, authorize
@@ -95,6 +97,8 @@ ROUTES = [
     *retention.HANDLERS,
     *erasures.HANDLERS,
     *keys.HANDLERS,
+    *users.HANDLERS,
+    *audit.HANDLERS,
     *health.HANDLERS,
 ]
 

@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Collection
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,8 +19,10 @@ from litestar.handlers import BaseRouteHandler
 from litestar.params import SkipValidation
 from msgspec import Struct
 
-from milepost.domain.errors import Forbidden, NotFound, Unauthenticated
+from milepost.domain.errors import Forbidden, NotFound, SignInNeeded, StoreUnavailable, Unauthenticated
+from milepost.domain.session import is_to_note
 from milepost.store import Scope, Transaction
+from milepost.web import sessions
 from milepost.web.context import Context
 from milepost.web.visiting import Visitor, admit
 
@@ -88,11 +91,32 @@ async def authorize(connection: ASGIConnection[Any, Any, Any, Any], handler: Bas
 
 
 async def _visitor(context: Context, connection: ASGIConnection[Any, Any, Any, Any]) -> Visitor:
-    """Who looks at the console."""
+    """Who looks at the console: whoever the session's cookie belongs to. An API key opens no page. Raises
+    `SignInNeeded` for a page, `Unauthenticated` for what a page sends."""
     if context.insecure and context.admin_key is None:
         here = _local(connection)
         return Visitor(here.id, "Nobody signed in", "admin", here.business_products, _FORM_TOKEN)
-    raise Unauthenticated("Sign in first.")
+    found = await signed_in(context, connection)
+    if found is not None:
+        return found.visitor
+    if connection.scope.get("method") == "GET":
+        query = connection.url.query
+        raise SignInNeeded(next=connection.url.path + (f"?{query}" if query else ""))
+    raise Unauthenticated("You are not signed in, or not any more. Sign in, then send it again.")
+
+
+async def signed_in(
+    context: Context, connection: ASGIConnection[Any, Any, Any, Any]
+) -> sessions.Found | None:
+    """Who is behind the request's cookie. That they were seen is noted now and then, where that can be written."""
+    token, now = sessions.token_in(context, connection), context.clock()
+    if token is None:
+        return None
+    found = await context.store.read(lambda tx: sessions.found(tx, token, now))
+    if found is not None and is_to_note(found.session, now):
+        with suppress(StoreUnavailable):
+            await context.store.write(lambda tx: tx.users.note_seen(found.session.hash, now))
+    return found
 
 
 async def _principal(context: Context, connection: ASGIConnection[Any, Any, Any, Any]) -> Principal:

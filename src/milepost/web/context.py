@@ -4,7 +4,8 @@ The hub builds one `Context` and passes it to `app.create_app`. Nothing here ope
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+import ipaddress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -113,6 +114,10 @@ class Context:
     """To be called after a write that made a notification due, so that the notifier looks now."""
     eraser: Eraser | None = None
     """To be nudged after a write that asked for an erasure; None in a program that erases nothing."""
+    public_url: str | None = None
+    """Under which address others reach this hub; with https, cookies are for https only."""
+    proxies: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network] = ()
+    """Whose `X-Forwarded-For` is believed."""
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     """Set before the server stops, so that streams end; a server waits for its open responses first."""
     heartbeat_s: float = 15.0

@@ -39,6 +39,7 @@ TAGS = {
     "Search": "One box for ids, tracking numbers, email addresses and names.",
     "Operations": "What did not go by itself.",
     "Keys": "API keys.",
+    "Users": "Who may sign in to the console, and what they did.",
     "Health": "For probes and scrapers.",
 }
 

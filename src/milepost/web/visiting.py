@@ -27,6 +27,8 @@ class Visitor(Struct, frozen=True):
     """None: all of them."""
     form_token: str = ""
     """What every form of theirs must carry (`form_token`), so that no other site can send one."""
+    session: bytes | None = None
+    """The hash of their session's token; None where nobody needs to sign in. `sessions.is_signed_in` looks again."""
 
     def may(self, permission: Permission) -> bool:
         return may(self.role, permission)
@@ -44,6 +46,10 @@ Looking = NamedDependency[SkipValidation[Visitor]]
 """The visitor as a handler's parameter `visitor`."""
 
 
+SIGNED_IN: dict[str, Any] = {"permission": None}
+"""A route's `opt`: for everybody who signed in."""
+
+
 def needs(permission: Permission) -> dict[str, Any]:
     """A route's `opt`: only for visitors who have this permission."""
     return {"permission": permission}
@@ -53,7 +59,7 @@ def admit(
     connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler, visitor: Visitor
 ) -> None:
     """Let a visitor through to a page. Raises `Forbidden`."""
-    permission: Permission = handler.opt["permission"]
-    if not visitor.may(permission):
-        raise Forbidden(f"Your role, {visitor.role}, has no access to this page.", permission=permission)
     connection.scope["visitor"] = visitor  # type: ignore[typeddict-unknown-key]
+    permission: Permission | None = handler.opt["permission"]
+    if permission is not None and not visitor.may(permission):
+        raise Forbidden(f"Your role, {visitor.role}, has no access to this page.", permission=permission)

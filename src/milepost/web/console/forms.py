@@ -7,6 +7,7 @@ from says so. So a page of another site cannot send one with a visitor's cookie.
 import hmac
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from litestar import Request, Response
 
@@ -18,15 +19,35 @@ SAME = frozenset({"same-origin", "none"})
 
 async def read_form(request: Request[Any, Any, Any], visitor: Visitor) -> Mapping[str, str]:
     """The fields of a form (the first value of each). Raises `Forbidden` for one that another site sent."""
+    fields = await _fields(request)
+    if request.headers.get("sec-fetch-site", "same-origin") not in SAME or not visitor.form_token:
+        raise Forbidden("This form did not come from a page of this console.")
+    if not hmac.compare_digest(fields.pop("form_token", "").encode(), visitor.form_token.encode()):
+        raise Forbidden("This form is too old or not yours. Go back, reload the page and send it again.")
+    return fields
+
+
+async def read_strangers_form(request: Request[Any, Any, Any], public_url: str | None) -> Mapping[str, str]:
+    """The fields of a form of somebody who has not signed in, so that it cannot carry a token: what the browser says
+    of where it comes from must be here. Raises `Forbidden`: another site could sign somebody in as somebody else."""
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    if site is not None:
+        ours = site in SAME
+    else:
+        # Every browser that does not say so much names at least the origin of a form.
+        hosts = {request.headers.get("host", ""), urlsplit(public_url or "").netloc}
+        ours = origin is None or urlsplit(origin).netloc in hosts - {""}
+    if not ours:
+        raise Forbidden("This form did not come from a page of this console.")
+    return await _fields(request)
+
+
+async def _fields(request: Request[Any, Any, Any]) -> dict[str, str]:
     form = await request.form()
     fields: dict[str, str] = {}
     for name, value in form.multi_items():
         if isinstance(value, str):
             fields.setdefault(name, value)
-    if request.headers.get("sec-fetch-site", "same-origin") not in SAME or not visitor.form_token:
-        raise Forbidden("This form did not come from a page of this console.")
-    if not hmac.compare_digest(fields.pop("form_token", "").encode(), visitor.form_token.encode()):
-        raise Forbidden("This form is too old or not yours. Go back, reload the page and send it again.")
     return fields
 
 

@@ -6,12 +6,13 @@ template marks a stored value as safe. Errors of a page's handler become a page 
 
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, NotFoundException
 
-from milepost.domain.errors import HTTP_STATUS, MilepostError
+from milepost.domain.errors import HTTP_STATUS, MilepostError, SignInNeeded
 from milepost.domain.instant import Instant
 from milepost.domain.role import Permission
 from milepost.web import problems
@@ -51,6 +52,8 @@ class Place(NamedTuple):
 
 PLACES: Final[tuple[Place, ...]] = (
     Place("/", "Search", "search", "orders"),
+    Place("/users", "Users", "users", "admin"),
+    Place("/audit", "Audit log", "scroll-text", "admin"),
 )  # fmt: skip
 """In the order in which they are shown; a visitor sees those that they may open."""
 
@@ -114,6 +117,14 @@ def _milepost_error(request: Request[Any, Any, Any], error: MilepostError) -> Re
     return _fault(request, error) if status == 500 else _error_page(request, status, error.detail)
 
 
+def _sign_in(request: Request[Any, Any, Any], error: SignInNeeded) -> Response[str]:
+    """On to the page where people sign in, and back afterwards; a part of a page takes the whole page there."""
+    there = f"/sign-in?next={quote(str(error.context['next']), safe='/')}"
+    if request.headers.get("hx-request") == "true":
+        return Response("", status_code=401, media_type=HTML, headers={"HX-Redirect": there})
+    return Response("", status_code=303, media_type=HTML, headers={"Location": there})
+
+
 def _framework_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[str]:
     return _error_page(request, error.status_code, error.detail)
 
@@ -147,6 +158,7 @@ def _error_page(request: Request[Any, Any, Any], status: int, detail: str) -> Re
 
 
 ERRORS: Final[dict[int | type[Exception], Any]] = {
+    SignInNeeded: _sign_in,
     MilepostError: _milepost_error,
     HTTPException: _framework_error,
     Exception: _fault,
