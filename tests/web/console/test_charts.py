@@ -5,7 +5,7 @@ from html import escape
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from milepost.web.console import charts
@@ -49,6 +49,7 @@ def test_a_line_goes_through_every_value_and_through_nothing_else(given: list[fl
 
 
 @given(values)
+@example([5e-324])
 def test_hits_cover_the_whole_width_once(given: list[float | None]) -> None:
     chart = charts.line("Title", [Series("Name", points(given))])
     assert chart.hits[0].x == pytest.approx(0, abs=0.01)
