@@ -116,7 +116,9 @@ def drawn() -> dict[str, object]:
             say=lambda v: f"{v:g} d",
         ),
         "dwell": charts.bars(
-            "Dwell", [Bar(name, days, "n 120", "/") for name, days in dwell], say=lambda v: f"{v:g} d"
+            "Dwell",
+            [Bar(name, days, "n = 120 · 93 % decided", "/") for name, days in dwell],
+            say=lambda v: f"{v:g} d",
         ),
         "states": charts.shares("States", [Share(name, n, tone, "/") for name, n, tone in parts]),
         "lanes": heat("On time by lane", "Carrier", ["West", "Midwest", "South"], lanes, worst="low"),

@@ -13,7 +13,6 @@ from msgspec import Struct
 
 from milepost.web.console.axes import (
     HEIGHT,
-    LABELS,
     Label,
     Say,
     Scale,
@@ -242,7 +241,7 @@ def histogram(
         )
         for each, (span, count, share, _) in zip(bins, rows, strict=True)
     ]
-    steps = [value for value in ticks(first, last, LABELS) if first <= value <= last]
+    steps = [value for value in ticks(first, last) if first <= value <= last]
     said = ", ".join(f"{marker.name} {say(marker.value)}" for marker in markers)
     return Histogram(
         title,
