@@ -146,10 +146,10 @@ def test_who_has_not_signed_in_sees_neither_navigation_nor_search() -> None:
 
 
 async def test_an_error_is_a_page_with_its_status(store: Store) -> None:
-    answer = await get(World(store))
-    assert answer.status_code == 401
+    answer = await get(World(store), "/setup/no-such-link")
+    assert answer.status_code == 404
     assert answer.headers["content-type"].startswith("text/html")
-    assert "Sign in first." in answer.text
+    assert "This link is not valid" in answer.text
     assert answer.headers["content-security-policy"] == pages.POLICY
 
 
