@@ -15,7 +15,7 @@ from milepost.domain.instant import Instant, format_instant
 from milepost.domain.record import delivery_subject, order_subject, tracker_subject
 from milepost.domain.trace import TraceEntry
 from milepost.pipeline.projector import LoadedOrder, LoadedTracker
-from milepost.store import Transaction
+from milepost.store import Transaction, View
 from milepost.web.authentication import Caller
 from milepost.web.context import Hub
 from milepost.web.documents import (
@@ -66,19 +66,24 @@ async def explain_order(
     reach, at = caller.reach(business_product_id), parse_as_of(as_of)
 
     def read(tx: Transaction) -> dict[str, Any]:
-        loaded = order_then(tx, find_view(tx, "order", order_id, reach), at, explain=True)
-        own = [(order_subject(order_id), entry) for entry in loaded.order.trace]
-        for delivery in loaded.order.deliveries:
-            own.extend((delivery_subject(delivery.id), entry) for entry in delivery.trace)
-        lines = _with_unread(own, order_subject(order_id), loaded.facts)
-        for subject, tracker in loaded.trackers.items():
-            traced = [(subject, entry) for entry in tracker.trace]
-            lines += _with_unread(traced, subject, loaded.tracker_facts[subject])
-        join_orders(tx, [loaded.order.document], at)
-        facts = [*loaded.facts, *(fact for known in loaded.tracker_facts.values() for fact in known)]
-        return _explanation(tx, loaded.order.document, lines, facts, at, why_order(loaded.order.document))
+        return order_explanation(tx, find_view(tx, "order", order_id, reach), at)
 
     return respond(await context.store.read(read))
+
+
+def order_explanation(tx: Transaction, view: View, at: Instant | None) -> dict[str, Any]:
+    """The explanation of an order's view, its deliveries and its trackers; the shape is `OrderExplanation`'s."""
+    loaded = order_then(tx, view, at, explain=True)
+    own = [(order_subject(view.id), entry) for entry in loaded.order.trace]
+    for delivery in loaded.order.deliveries:
+        own.extend((delivery_subject(delivery.id), entry) for entry in delivery.trace)
+    lines = _with_unread(own, order_subject(view.id), loaded.facts)
+    for subject, tracker in loaded.trackers.items():
+        traced = [(subject, entry) for entry in tracker.trace]
+        lines += _with_unread(traced, subject, loaded.tracker_facts[subject])
+    join_orders(tx, [loaded.order.document], at)
+    facts = [*loaded.facts, *(fact for known in loaded.tracker_facts.values() for fact in known)]
+    return _explanation(tx, loaded.order.document, lines, facts, at, why_order(loaded.order.document))
 
 
 @get(
@@ -139,14 +144,19 @@ async def explain_tracker(
 
     def read(tx: Transaction) -> dict[str, Any]:
         view = find_view(tx, "tracker", tracker_id(carrier_code, tracking_number), reach)
-        loaded: LoadedTracker = tracker_then(tx, view, at, explain=True)
-        subject = f"tracker/{view.id}"
-        lines = _with_unread([(subject, entry) for entry in loaded.tracker.trace], subject, loaded.facts)
-        document = loaded.tracker.document
-        join_trackers(tx, [document], at)
-        return _explanation(tx, document, lines, loaded.facts, at, why_tracker(document))
+        return tracker_explanation(tx, view, at)
 
     return respond(await context.store.read(read))
+
+
+def tracker_explanation(tx: Transaction, view: View, at: Instant | None) -> dict[str, Any]:
+    """The explanation of a tracker's view; the shape is `TrackerExplanation`'s."""
+    loaded: LoadedTracker = tracker_then(tx, view, at, explain=True)
+    subject = f"tracker/{view.id}"
+    lines = _with_unread([(subject, entry) for entry in loaded.tracker.trace], subject, loaded.facts)
+    document = loaded.tracker.document
+    join_trackers(tx, [document], at)
+    return _explanation(tx, document, lines, loaded.facts, at, why_tracker(document))
 
 
 def _with_unread(lines: list[About], subject: str, facts: Sequence[Fact]) -> list[About]:

@@ -123,6 +123,22 @@ def decoded(view: View) -> dict[str, Any]:
     return document
 
 
+def order_document(
+    tx: Transaction, view: View, as_of: Instant | None, then: LoadedOrder | None
+) -> dict[str, Any]:
+    """An order with what is joined to it, as it stands; with `as_of` as it stood `then` (`order_then`)."""
+    document = decoded(view) if as_of is None or then is None else then.order.document
+    join_orders(tx, [document], as_of)
+    return document
+
+
+def tracker_document(tx: Transaction, view: View, as_of: Instant | None) -> dict[str, Any]:
+    """A tracker with what is joined to it, as it stands or stood."""
+    document = decoded(view) if as_of is None else tracker_then(tx, view, as_of).tracker.document
+    join_trackers(tx, [document], as_of)
+    return document
+
+
 class Join(Protocol):
     """Adds to documents what views leave out."""
 

@@ -15,6 +15,7 @@ from litestar import Response, get
 from milepost.domain.instant import Instant
 from milepost.domain.record import Note, noted_subject, order_subject
 from milepost.domain.timeline import Entry, Noted, SortKey, sort_key, timeline
+from milepost.pipeline.projector import LoadedOrder
 from milepost.store import Transaction, View
 from milepost.web.authentication import Caller
 from milepost.web.context import Hub
@@ -59,15 +60,16 @@ async def get_timeline(
     start = None if after is None else decode_cursor("timeline", after, tuple[SortKey, int])
 
     def read(tx: Transaction) -> Page[Any]:
-        entries = _numbered(_timeline(tx, find_view(tx, "order", order_id, reach), at))
+        view = find_view(tx, "order", order_id, reach)
+        entries = _numbered(timeline_of(tx, view, order_then(tx, view, at), at))
         rest = [entry for entry in entries if start is None or entry[0] > start]
         return cut("timeline", rest[: size + 1], size, lambda entry: entry[0], lambda entry: entry[1])
 
     return respond(await context.store.read(read))
 
 
-def _timeline(tx: Transaction, view: View, as_of: Instant | None) -> list[Entry]:
-    loaded = order_then(tx, view, as_of)
+def timeline_of(tx: Transaction, view: View, loaded: LoadedOrder, as_of: Instant | None) -> list[Entry]:
+    """Every entry of an order that was folded anew (`order_then`), oldest first; with `as_of` those known by then."""
     key = (view.business_product_id, view.id)
     captures = tx.ledger.captures_of_orders([key]).get(key, [])
     told = tx.notifications.of_orders([key]).get(key, [])
