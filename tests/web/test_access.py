@@ -45,6 +45,7 @@ LISTS = {
     "/v1/trackers",
     "/v1/events",
     "/v1/search?q=order-1",
+    "/v1/customers?email=ada@example.com",
     "/v1/quarantine",
     "/v1/hydration",
     "/v1/failures",

@@ -7,6 +7,7 @@ status belongs to the present only.
 
 from collections.abc import Collection
 from typing import Annotated, Any, Protocol
+from urllib.parse import quote, urlencode
 
 import msgspec
 from litestar import Response
@@ -116,6 +117,13 @@ def _unknown_then(what: str, as_of: Instant | None) -> NotFound:
     if as_of is None:
         return NotFound(f"There is no {what}.")
     return NotFound(f"Nothing was known of {what} at {format_instant(as_of)}.")
+
+
+def path_of(*segments: str, **query: str | None) -> str:
+    """A path of this hub from its segments, which may hold any character, and a query (None: left out)."""
+    path = "/" + "/".join(quote(segment, safe="") for segment in segments)
+    given = {name: value for name, value in query.items() if value is not None}
+    return f"{path}?{urlencode(given)}" if given else path
 
 
 def decoded(view: View) -> dict[str, Any]:

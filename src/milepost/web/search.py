@@ -90,7 +90,7 @@ def search_items(
         rows = [(view, match, _impersonal(document)) for view, match, document in rows]
         rows = [row for row in rows if row[1].term in _terms(row[0], row[2])]
     rows.sort(key=lambda row: (row[1].term != term, -row[0].position, _RANKS[row[0].kind], row[0].id))
-    items = [_item(*row) for row in rows]
+    items = [item_of(*row) for row in rows]
     told = last_messages(tx, {_order_key(item) for item in items if item["orderId"] is not None})
     for item in items:
         item["lastMessage"] = told.get(_order_key(item))
@@ -112,7 +112,8 @@ def _terms(view: View, document: dict[str, Any]) -> set[str]:
     return {view.id.lower(), *(alias["aliasId"].lower() for alias in document["aliases"])}
 
 
-def _item(view: View, match: Found, document: dict[str, Any]) -> dict[str, Any]:
+def item_of(view: View, match: Found, document: dict[str, Any]) -> dict[str, Any]:
+    """How a view is listed, without `lastMessage`."""
     order_id: str | None
     if view.kind == "order":
         order_id, summary, source = view.id, _order_line(document), busiest(document)

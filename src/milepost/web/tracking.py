@@ -92,6 +92,12 @@ async def link_to(context: Context, reach: Reach, order_id: str, days: int, by: 
     return TrackingLink(token, f"/track/{token}{SUFFIX}", format_instant(expires_at))
 
 
+def page_address(context: Context, link: TrackingLink) -> str:
+    """Where the shopper's page of a link is: under the address by which shoppers reach this hub, if it is set."""
+    base = (context.shop.brand.public_url or "").rstrip("/")
+    return f"{base}/track/{link.token}"
+
+
 def _open(answer: Response[Any]) -> Response[Any]:
     """An error, readable by the page that asked."""
     answer.headers.update(OPEN)
