@@ -87,7 +87,8 @@ async def list_customer_orders(
     if shopper_page:
         for item in items:
             await _add_page(context, item, language, caller.id)
-    return Response(Page([_shown(item) for item in items], None))
+    shown: list[Any] = [_shown(item) for item in items]
+    return Response(Page(shown, None))
 
 
 def _address(email: str) -> str:

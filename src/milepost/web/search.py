@@ -64,7 +64,8 @@ async def search(
     """Exact matches first, of these and of the others the ones with the newest facts. There is one page; `next` is
     always null, a longer term finds less."""
     term, size, reach = term_of(q), page_size(limit), caller.reach(business_product_id)
-    return Response(await context.store.read(lambda tx: Page(search_items(tx, term, size, reach), None)))
+    items: list[Any] = await context.store.read(lambda tx: search_items(tx, term, size, reach))
+    return Response(Page(items, None))
 
 
 def term_of(q: str) -> str:
@@ -87,7 +88,7 @@ def search_items(
     views = tx.views.get(list(found))
     rows = [(view, found[key], decoded(view)) for key, view in views.items()]
     if not personal:
-        rows = [(view, match, _impersonal(document)) for view, match, document in rows]
+        rows = [(view, match, impersonal(document)) for view, match, document in rows]
         rows = [row for row in rows if row[1].term in _terms(row[0], row[2])]
     rows.sort(key=lambda row: (row[1].term != term, -row[0].position, _RANKS[row[0].kind], row[0].id))
     items = [item_of(*row) for row in rows]
@@ -101,7 +102,8 @@ def _order_key(item: dict[str, Any]) -> tuple[str, str]:
     return item["businessProductId"], item["orderId"]
 
 
-def _impersonal(document: dict[str, Any]) -> dict[str, Any]:
+def impersonal(document: dict[str, Any]) -> dict[str, Any]:
+    """A view without who the customer is."""
     return document | {"customer": None} if "customer" in document else document
 
 
