@@ -9,9 +9,18 @@ from typing import Any
 
 from litestar import Response, get
 
+from milepost.domain.correction import CorrectionFact, WithdrawalFact
 from milepost.domain.delivery import Delivery
-from milepost.domain.fact import AuthorizationFact, ConditionFact, EventFact, Fact, SnapshotFact
-from milepost.domain.instant import Instant, format_instant
+from milepost.domain.fact import (
+    AuthorizationFact,
+    ConditionFact,
+    EventFact,
+    Fact,
+    SettlementFact,
+    SnapshotFact,
+    said_at,
+)
+from milepost.domain.instant import Instant, format_instant, parse_instant
 from milepost.domain.record import delivery_subject, order_subject, tracker_subject
 from milepost.domain.trace import TraceEntry
 from milepost.pipeline.projector import LoadedOrder, LoadedTracker
@@ -195,7 +204,7 @@ def _explanation(
             "rule": entry.rule,
             "text": entry.text,
             "receivedAt": format_instant(fact.received_at),
-            "publishedAt": format_instant(_said_at(fact)),
+            "publishedAt": format_instant(said_at(fact)),
             "arrivals": max(len(rows), 1),
             "flags": list(dict.fromkeys((*noted, *flags.get(entry.position, ())))),
         }
@@ -203,34 +212,35 @@ def _explanation(
 
 
 def _kind(fact: Fact) -> str:
-    if isinstance(fact, EventFact):
-        return "conflict" if fact.conflict else "event"
-    if isinstance(fact, SnapshotFact):
-        return "snapshot"
-    if isinstance(fact, AuthorizationFact):
-        return "authorization"
-    return "condition" if isinstance(fact, ConditionFact) else "settlement"
+    match fact:
+        case EventFact():
+            return "conflict" if fact.conflict else "event"
+        case SnapshotFact():
+            return "snapshot"
+        case AuthorizationFact():
+            return "authorization"
+        case ConditionFact():
+            return "condition"
+        case CorrectionFact():
+            return "correction"
+        case WithdrawalFact():
+            return "withdrawal"
+    return "settlement"
 
 
 def _type(fact: Fact) -> str:
-    if isinstance(fact, EventFact):
-        return fact.type
-    if isinstance(fact, SnapshotFact):
-        return fact.query
-    if isinstance(fact, AuthorizationFact):
-        return "authorization"
-    return fact.change.code if isinstance(fact, ConditionFact) else fact.settlement.outcome
-
-
-def _said_at(fact: Fact) -> Instant:
-    """When it was published, observed or decided."""
-    if isinstance(fact, EventFact):
-        return fact.published_at
-    if isinstance(fact, SnapshotFact):
-        return fact.observed_at
-    if isinstance(fact, AuthorizationFact):
-        return fact.authorization.at
-    return fact.change.at if isinstance(fact, ConditionFact) else fact.settlement.at
+    match fact:
+        case EventFact():
+            return fact.type
+        case SnapshotFact():
+            return fact.query
+        case ConditionFact():
+            return fact.change.code
+        case SettlementFact():
+            return fact.settlement.outcome
+        case WithdrawalFact():
+            return fact.withdrawal.outcome
+    return _kind(fact)
 
 
 def why_order(order: dict[str, Any]) -> str:
@@ -261,6 +271,9 @@ def why_delivery(delivery: dict[str, Any]) -> str:
     """One sentence: why a delivery is in its state."""
     state = delivery["state"]
     said = f"The delivery is {state}"
+    told = _counting(delivery, state)
+    if told is not None:
+        return f"{said} because {told['author']} corrected it, as of {told['occurredAt']}."
     if state == "DELIVERED":
         sources = {"milestone": "a carrier's milestone", "event": "an event", "snapshot": "an answer"}
         source = sources.get(delivery["deliveredAtSource"] or "")
@@ -276,9 +289,19 @@ def why_delivery(delivery: dict[str, Any]) -> str:
     return f"{said}: nothing says that it was shipped." if state == "PENDING" else f"{said}."
 
 
+def _counting(view: dict[str, Any], state: str) -> dict[str, Any] | None:
+    """The last correction of a view that counts, and says that it is in this state."""
+    corrections: list[dict[str, Any]] = view.get("corrections", [])
+    fitting = (c for c in reversed(corrections) if c["standing"] == "counts" and c["state"] == state)
+    return next(fitting, None)
+
+
 def why_tracker(tracker: dict[str, Any]) -> str:
     """One sentence: why a tracker is in its stage."""
+    told = _counting(tracker, tracker["stage"])
     counting = [m for m in tracker["milestones"] if m["standing"] == "counts"]
+    if told is not None and tracker["stageEnteredAt"] == format_instant(parse_instant(told["occurredAt"])):
+        return f"The tracker is {tracker['stage']} because {told['author']} corrected it, as of {told['occurredAt']}."
     if not counting:
         return f"The tracker is {tracker['stage']}: no milestone of it is known yet."
     # What says something else than where the parcel is (a delay) leaves the stage alone.

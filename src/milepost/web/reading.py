@@ -183,6 +183,7 @@ def join_trackers(tx: Transaction, trackers: list[dict[str, Any]], as_of: Instan
     asks = _asks(tx, set(keys), as_of)
     for key, tracker in zip(keys, trackers, strict=True):
         tracker["hydration"] = _hydration(asks.get(key))
+        tracker.setdefault("corrections", [])
 
 
 def _asks(
@@ -205,7 +206,9 @@ def _join_deliveries(asks: dict[tuple[str, str], Ask], deliveries: list[dict[str
     for delivery in deliveries:
         product = delivery["businessProductId"]
         delivery["hydration"] = _hydration(asks.get((product, order_subject(delivery["orderId"]))))
+        delivery.setdefault("corrections", [])
         for tracker in delivery["trackers"]:
+            tracker.setdefault("corrections", [])
             subject = tracker_subject(tracker["carrierCode"], tracker["trackingNumber"])
             tracker["hydration"] = _hydration(asks.get((product, subject)))
 
