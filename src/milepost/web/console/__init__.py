@@ -5,13 +5,14 @@ style sheet, script, icons and fonts. Every other module is one kind of page: it
 forms do. A page reads through the same functions as the API beside this folder, so that both say the same.
 """
 
-from milepost.web.console import assets, front, order_actions, order_why, orders, trackers
+from milepost.web.console import assets, front, order_actions, order_corrections, order_why, orders, trackers
 
 HANDLERS = [
     *assets.HANDLERS,
     *front.HANDLERS,
     *orders.HANDLERS,
     *order_actions.HANDLERS,
+    *order_corrections.HANDLERS,
     *order_why.HANDLERS,
     *trackers.HANDLERS,
 ]

@@ -21,7 +21,7 @@ LANES: Final[Mapping[str, str]] = {
     "tracker": "Carrier",
     "payment": "Payment",
     "message": "Messages",
-    "note": "Notes",
+    "note": "Notes, corrections",
     "condition": "Conditions",
 }
 """What each lane is called, in the order of the chips."""
@@ -32,6 +32,7 @@ _BY_KIND: Final = {
     "authorization": "payment",
     "capture": "payment",
     "note": "note",
+    "correction": "note",
     "notification": "message",
 }
 _OF_LEDGERS: Final = frozenset({"capture", "notification"})

@@ -31,6 +31,7 @@ from milepost.web.visiting import Looking, needs
 
 Document = Mapping[str, Any]
 
+BY_AGENTS: Final = frozenset({"correction", "withdrawal"})
 MOST_FACTS: Final = 200
 """Of one thing, used and set aside each; the newest. The API has them all."""
 
@@ -74,7 +75,7 @@ async def why_order_page(
         back_text="Back to the order",
         records=here if visitor.may("serve") else None,
         as_of=at,
-        sections=list(_of_order(explained)),
+        sections=list(_of_order(explained if visitor.may("serve") else _unsigned(explained))),
         most=MOST_FACTS,
     )
 
@@ -104,6 +105,7 @@ async def why_tracker_page(
         return tracker_explanation(tx, view, at)
 
     explained = await context.store.read(read)
+    explained = explained if visitor.may("serve") else _unsigned(explained)
     shown = explained["view"]
     name = f"{shown['carrierCode']} {shown['trackingNumber']}"
     return page(
@@ -119,6 +121,15 @@ async def why_tracker_page(
         sections=[_reasons(name, "tracker", shown["stage"], explained["state"], explained["facts"])],
         most=MOST_FACTS,
     )
+
+
+def _unsigned(explained: Document) -> Document:
+    """Without what agents wrote, for who may not serve customers (`orders` says why)."""
+    facts = [
+        fact | {"text": "An agent told or withdrew a correction."} if fact["kind"] in BY_AGENTS else fact
+        for fact in explained["facts"]
+    ]
+    return {**explained, "facts": facts}
 
 
 def _of_order(explained: Document) -> Iterator[Reasons]:

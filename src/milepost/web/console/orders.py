@@ -3,8 +3,9 @@
 It reads what the API's order, timeline and notifications read, now or as of then, so both say the same. Forms are
 `order_actions`', why it is so is `order_why`'s.
 
-Who may not serve customers (an analyst) sees what happened to an order and not to whom: no name, no address, no note
-and no record's body, since agents and Amazon write of people in them. Everything else of the page is the same.
+Who may not serve customers (an analyst) sees what happened to an order and not to whom: no name, no address,
+nothing that agents wrote (notes, reasons of corrections) and no record's body, since people are written of in them.
+Everything else of the page is the same.
 """
 
 from collections.abc import Sequence
@@ -21,12 +22,15 @@ from milepost.store import Transaction
 from milepost.web.console.forms import see_other
 from milepost.web.console.order_actions import LANGUAGES, language_of
 from milepost.web.console.order_answers import Answer, what_was_told, what_went_wrong, when_expected, where
+from milepost.web.console.order_corrections import STATES, subjects_of
 from milepost.web.console.order_links import ASKING, Here, named_products, parcel_anchor
 from milepost.web.console.order_parcels import MOST_DELIVERIES, items_of, money_words, parcels_of
 from milepost.web.console.order_then import instants_of, slider, step_at
 from milepost.web.console.order_timeline import chosen, lanes_of
 from milepost.web.console.pages import page
 from milepost.web.context import Hub
+from milepost.web.corrections import CorrectionItem, corrections_of
+from milepost.web.corrections import item_of as correction_item
 from milepost.web.notification_documents import actions_of, item_of
 from milepost.web.notifications import may_be_known
 from milepost.web.reading import (
@@ -46,6 +50,8 @@ from milepost.web.visiting import Looking, needs
 
 MOST_MESSAGES: Final = 20
 """Notifications on the page, the newest; the timeline has them all."""
+WRITTEN_BY_AGENTS: Final = frozenset({"note", "correction"})
+"""Kinds of entries whose text somebody wrote who had a customer before them."""
 ANSWER_ICONS: Final = {
     "Where is it?": "map-pin",
     "When does it come?": "calendar-clock",
@@ -54,6 +60,8 @@ ANSWER_ICONS: Final = {
 }
 _DONE: Final = {
     "noted": "The note is kept. It stands in the timeline in a moment.",
+    "corrected": "The correction is kept. The page shows it in a moment.",
+    "withdrawn": "The correction counts no longer. The page shows it in a moment.",
     "resent": "The message is sent again in a moment. What became of it stands below.",
 }
 """What a form did."""
@@ -66,6 +74,7 @@ class _Read(Struct, frozen=True):
     known: Known
     instants: Sequence[Instant]
     entries: list[dict[str, Any]]
+    corrections: Sequence[CorrectionItem]
 
 
 @get("/orders/{order_id:str}", opt=needs("orders"), exception_handlers=ASKING, include_in_schema=False)
@@ -94,7 +103,7 @@ async def order_page(
     document, entries, personal = read.document, read.entries, visitor.may("serve")
     if not personal:
         document = impersonal(document)
-        entries = [entry for entry in entries if entry["kind"] != "note"]
+        entries = [entry for entry in entries if entry["kind"] not in WRITTEN_BY_AGENTS]
     on, told = chosen(lanes), read.known.notifications
     seen = now if at is None else at
     language = language_of(told, context.shop.locale)
@@ -125,6 +134,9 @@ async def order_page(
         language=language,
         languages=LANGUAGES,
         reply=reply(document, language, context.shop.brand, now) if personal and at is None else "",
+        corrections=read.corrections[::-1],
+        subjects=subjects_of(document),
+        correction_states=STATES,
         links_on=bool(context.tracking_secrets),
         done=_DONE.get(done or "", ""),
         found=found,
@@ -140,6 +152,7 @@ def _read(tx: Transaction, order_id: str, reach: Reach, at: Instant | None) -> _
         known,
         instants_of(now),
         known.entries(),
+        [correction_item(each) for each in corrections_of(tx, view.business_product_id, order_id)],
     )
 
 
