@@ -75,13 +75,16 @@ async def explain_order(
     reach, at = caller.reach(business_product_id), parse_as_of(as_of)
 
     def read(tx: Transaction) -> dict[str, Any]:
-        return order_explanation(tx, find_view(tx, "order", order_id, reach), at)
+        return order_explanation(tx, find_view(tx, "order", order_id, reach), at)[0]
 
     return respond(await context.store.read(read))
 
 
-def order_explanation(tx: Transaction, view: View, at: Instant | None) -> dict[str, Any]:
-    """The explanation of an order's view, its deliveries and its trackers; the shape is `OrderExplanation`'s."""
+def order_explanation(
+    tx: Transaction, view: View, at: Instant | None
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """The explanation of an order's view, its deliveries and its trackers (the shape is `OrderExplanation`'s), and a
+    sentence for each tracker's stage, by subject."""
     loaded = order_then(tx, view, at, explain=True)
     own = [(order_subject(view.id), entry) for entry in loaded.order.trace]
     for delivery in loaded.order.deliveries:
@@ -92,7 +95,9 @@ def order_explanation(tx: Transaction, view: View, at: Instant | None) -> dict[s
         lines += _with_unread(traced, subject, loaded.tracker_facts[subject])
     join_orders(tx, [loaded.order.document], at)
     facts = [*loaded.facts, *(fact for known in loaded.tracker_facts.values() for fact in known)]
-    return _explanation(tx, loaded.order.document, lines, facts, at, why_order(loaded.order.document))
+    whys = {subject: why_tracker(tracker.document) for subject, tracker in loaded.trackers.items()}
+    why = why_order(loaded.order.document)
+    return _explanation(tx, loaded.order.document, lines, facts, at, why), whys
 
 
 @get(

@@ -15,7 +15,7 @@ from milepost.store import Transaction
 from milepost.web.console.order_links import ASKING, Here, parcel_anchor
 from milepost.web.console.pages import page
 from milepost.web.context import Hub
-from milepost.web.explanations import order_explanation, tracker_explanation, why_delivery, why_tracker
+from milepost.web.explanations import order_explanation, tracker_explanation, why_delivery
 from milepost.web.reading import (
     AsOf,
     BusinessProduct,
@@ -60,10 +60,10 @@ async def why_order_page(
 ) -> Response[str]:
     reach, at = visitor.reach(business_product_id), parse_as_of(as_of or None)
 
-    def read(tx: Transaction) -> dict[str, Any]:
+    def read(tx: Transaction) -> tuple[dict[str, Any], dict[str, str]]:
         return order_explanation(tx, find_view(tx, "order", order_id, reach), at)
 
-    explained = await context.store.read(read)
+    explained, whys = await context.store.read(read)
     here = Here(order_id, business_product_id)
     return page(
         request,
@@ -75,7 +75,7 @@ async def why_order_page(
         back_text="Back to the order",
         records=here if visitor.may("serve") else None,
         as_of=at,
-        sections=list(_of_order(explained if visitor.may("serve") else _unsigned(explained))),
+        sections=list(_of_order(explained if visitor.may("serve") else _unsigned(explained), whys)),
         most=MOST_FACTS,
     )
 
@@ -123,7 +123,7 @@ async def why_tracker_page(
     )
 
 
-def _unsigned(explained: Document) -> Document:
+def _unsigned(explained: Document) -> dict[str, Any]:
     """Without what agents wrote, for who may not serve customers (`orders` says why)."""
     facts = [
         fact | {"text": "An agent told or withdrew a correction."} if fact["kind"] in BY_AGENTS else fact
@@ -132,7 +132,7 @@ def _unsigned(explained: Document) -> Document:
     return {**explained, "facts": facts}
 
 
-def _of_order(explained: Document) -> Iterator[Reasons]:
+def _of_order(explained: Document, whys: Mapping[str, str]) -> Iterator[Reasons]:
     order, facts = explained["view"], explained["facts"]
     about: dict[str, list[Document]] = {}
     for fact in facts:
@@ -151,7 +151,7 @@ def _of_order(explained: Document) -> Iterator[Reasons]:
             seen.add(subject)
             name = f"{title}: {tracker['carrierCode']} {tracker['trackingNumber']}"
             anchor = f"{parcel_anchor(place)}-tracker-{number}"
-            yield _reasons(name, anchor, tracker["stage"], why_tracker(tracker), listed)
+            yield _reasons(name, anchor, tracker["stage"], whys.get(subject, ""), listed)
 
 
 def _reasons(title: str, anchor: str, state: str, why: str, facts: Sequence[Document]) -> Reasons:
