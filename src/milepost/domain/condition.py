@@ -36,6 +36,7 @@ from msgspec import Struct
 
 from milepost.domain.authorization import AUTHORIZATION_EXPIRED, AUTHORIZATION_EXPIRING, deadlines
 from milepost.domain.business_calendar import LAST_INSTANT, BusinessCalendar
+from milepost.domain.correction import next_expiry
 from milepost.domain.errors import Misconfigured
 from milepost.domain.instant import DAY, HOUR, Instant, format_instant, parse_stamp, readable_instant
 from milepost.domain.record import ConditionChange, delivery_subject, order_subject, tracker_subject
@@ -193,7 +194,7 @@ def check_at(document: Document, kind: SubjectKind, policy: Policy) -> Instant |
     before = evaluate(document, kind, ALWAYS, policy)
     if open_conditions(document, kind) != keys_of(before.holding):
         return ALWAYS
-    return before.next_check_at
+    return min(filter(None, (before.next_check_at, next_expiry(document))), default=None)
 
 
 def keys_of(holding: Mapping[str, Evidence]) -> dict[Key, int | None]:
@@ -369,6 +370,8 @@ def end_of_promise(text: str | None, promised: str, calendar: BusinessCalendar) 
 def _delivered(delivery: Document, policy: Policy) -> Iterator[_Timed]:
     """D3: the order says delivered. A tracker that went on to a return was delivered, too."""
     trackers = delivery["trackers"]
+    if _corrected_at(delivery) is not None:
+        return
     if trackers and not any(t["deliveredAt"] or _earliest(t, {"DELIVERED"}) for t in trackers):
         hours = policy.delivered_without_tracker_hours
         yield from _contradiction(DELIVERED_WITHOUT_TRACKER, delivery["deliveredAt"], hours)
@@ -380,13 +383,28 @@ def _ahead_of_order(delivery: Document, policy: Policy) -> Iterator[_Timed]:
     An order answer that shows the state is the order's word as well as an event is.
     """
     trackers = delivery["trackers"]
-    there = [t["deliveredAt"] for t in trackers if t["stage"] == "DELIVERED"]
+    told = _corrected_at(delivery)
+    there = [
+        t["deliveredAt"] for t in trackers if t["stage"] == "DELIVERED" and _after(t["deliveredAt"], told)
+    ]
     hours = policy.tracker_without_delivered_hours
     yield from _contradiction(TRACKER_WITHOUT_DELIVERED, first_of(there), hours)
     if delivery["claimedState"] == "PENDING":
         hours = policy.moving_without_ship_event_hours
         moved = first_of(t["shippedAt"] for t in trackers)
         yield from _contradiction(MOVING_WITHOUT_SHIP_EVENT, moved, hours)
+
+
+def _corrected_at(delivery: Document) -> Instant | None:
+    """Of when an agent knows better than order and carriers (T11); None where no correction holds."""
+    corrections = delivery.get("corrections", ())
+    counting = (readable_instant(c["occurredAt"]) for c in corrections if c["standing"] == "counts")
+    return max(filter(None, counting), default=None)
+
+
+def _after(time: str | None, told: Instant | None) -> bool:
+    at = readable_instant(time)
+    return told is None or (at is not None and at > told)
 
 
 def _contradiction(kind: str, since: object, hours: int) -> Iterator[_Timed]:

@@ -16,6 +16,8 @@ no part. The rules, with the design's changes (flow 4):
 - **D4** `shippedAt`: the first scan, else the ship event's published time, else when an answer first showed it,
   and `deliveredAt` likewise; each with its source, its zone's provenance and the local date as written.
 - **D5** Trackers and line items are many-to-many: every tracker that an answer named stays.
+- **T11** An agent's correction is a claim that outranks what was claimed before the time it speaks of. It is ship
+  evidence only where there is no other, and then `inferred`.
 
 The claims are gathered in `evidence`, the delivery's trackers in `parcel`. Which deliveries an order has is
 `order`'s, scans are `tracker`'s.
@@ -27,6 +29,7 @@ from typing import Any, Literal, NamedTuple
 
 from msgspec import Struct
 
+from milepost.domain.correction import counting, explain_corrections
 from milepost.domain.evidence import CANCELLED, DELIVERED, IN_TRANSIT, PENDING, Claim, Evidence
 from milepost.domain.fact import ConditionFact
 from milepost.domain.instant import Instant, Stamp, format_instant, parse_instant
@@ -54,7 +57,7 @@ _FORWARD = frozenset(
 )
 """Milestones that mean movement towards the recipient."""
 
-Source = Literal["possession", "milestone", "event", "snapshot"]
+Source = Literal["possession", "milestone", "event", "snapshot", "correction"]
 
 
 class Delivery(Struct, frozen=True):
@@ -113,6 +116,7 @@ def fold_delivery(
         "lineItems": _line_items(evidence),
         "trackers": [tracker_document(p) for p in parcels],
         "conditions": _conditions(evidence, decision.contradiction, parcels),
+        "corrections": _corrections(evidence, decision.state),
         "capture": None,
         "position": position,
     }
@@ -128,9 +132,10 @@ def _decide(
     evidence: Evidence, parcels: Sequence[Parcel], ship_evidence: Mapping[str, Any] | None
 ) -> _Decision:
     """D1 over everything but cancellations, then D2."""
-    claimed = {claim.state for claim in evidence.claims}
+    believed, told = evidence.believed(), evidence.corrected()
+    claimed = {claim.state for claim in believed} | ({told.code} if told is not None else set())
     truth = DELIVERED if DELIVERED in claimed else IN_TRANSIT if ship_evidence is not None else PENDING
-    cancelled = evidence.first(CANCELLED)
+    cancelled = min((claim for claim in believed if claim.state == CANCELLED), default=None)
     if cancelled is None:
         return _Decision(truth, None, None)
     answers = (package for _, package in evidence.answers if package.state == CANCELLED)
@@ -194,44 +199,64 @@ def _shipped(evidence: Evidence, first: Possession | None) -> tuple[Stamp | None
         return _stamp(claim.at), "event"
     if (claim := evidence.first(IN_TRANSIT, answer=True)) is not None:
         return _stamp(claim.at), "snapshot"
-    if first is None:
-        return None, None
-    return (first.stamp, "possession") if first.stamp is not None else (_stamp(first.at), "snapshot")
+    if first is not None and not first.told:
+        return (first.stamp, "possession") if first.stamp is not None else (_stamp(first.at), "snapshot")
+    if first is not None:
+        return first.stamp, "correction"
+    earliest = next(iter(counting(evidence.corrections)), None)
+    return (None, None) if earliest is None else (earliest.occurred, "correction")
 
 
 def _delivered(evidence: Evidence, parcels: Sequence[Parcel]) -> tuple[Stamp | None, Source | None]:
-    """Of several trackers' DELIVERED the last: then the whole delivery was there."""
-    scans = [p.generation.delivered for p in parcels if p.generation and p.generation.delivered]
+    """Of several trackers' DELIVERED the last: then the whole delivery was there. A correction of the delivery stands
+    over everything that occurred before it."""
+    told = evidence.corrected()
+    scans: list[tuple[Stamp, Source]] = [
+        (generation.delivered, "correction" if generation.delivered_is_told else "milestone")
+        for parcel in parcels
+        if (generation := parcel.generation) is not None and generation.delivered is not None
+        if told is None or generation.delivered.at > told.at
+    ]
     if scans:
-        return max(scans, key=lambda s: (s.at, s.text)), "milestone"
-    if (claim := evidence.first(DELIVERED, answer=False)) is not None:
-        return _stamp(claim.at), "event"
-    claim = evidence.first(DELIVERED, answer=True)
-    return (_stamp(claim.at), "snapshot") if claim is not None else (None, None)
+        return max(scans, key=lambda scan: (scan[0].at, scan[0].text, scan[1]))
+    if told is not None and told.code == DELIVERED:
+        return told.occurred, "correction"
+    claims = [claim for claim in evidence.believed() if claim.state == DELIVERED]
+    if (at := min((c.at for c in claims if not c.answer), default=None)) is not None:
+        return _stamp(at), "event"
+    at = min((claim.at for claim in claims), default=None)
+    return (None, None) if at is None else (_stamp(at), "snapshot")
 
 
 def _ship_evidence(evidence: Evidence, first: Possession | None) -> dict[str, Any] | None:
-    """The first ship evidence (tracking.md 10). Only where there is none, DELIVERED alone: then `inferred`.
+    """The first ship evidence (tracking.md 10). Only where there is none, DELIVERED alone, and only where there is
+    not even that an agent's correction: then `inferred`.
 
     A label, INFO_RECEIVED and PENDING are none. At one time a scan comes before an event before an answer.
     """
-    candidates: list[tuple[bool, int, int, str, int, str]] = []
+    candidates: list[tuple[int, int, int, str, int, str]] = []
     for claim in evidence.claims:
         if claim.state in (IN_TRANSIT, DELIVERED):
             kind = "snapshot" if claim.kind == "snapshot" else "event"
             rank = 2 if claim.answer else 1
-            candidates.append((claim.state == DELIVERED, claim.at, rank, claim.type, claim.position, kind))
-    if first is not None:
-        candidates.append((first.inferred, first.at, 0, first.code, first.position, "milestone"))
+            inferred = int(claim.state == DELIVERED)
+            candidates.append((inferred, claim.at, rank, claim.type, claim.position, kind))
+    if first is not None and first.told:
+        candidates.append((2, first.at, 0, first.code, first.position, "correction"))
+    elif first is not None:
+        candidates.append((int(first.inferred), first.at, 0, first.code, first.position, "milestone"))
+    else:
+        words = counting(evidence.corrections)
+        candidates += [(2, told.at, 0, told.code, told.position, "correction") for told in words]
     if not candidates:
         return None
-    inferred, at, _, what, position, kind = min(candidates)
+    doubt, at, _, what, position, kind = min(candidates)
     return {
         "kind": kind,
         "type": what,
         "position": position,
         "at": written(Instant(at)),
-        "inferred": inferred,
+        "inferred": doubt > 0,
     }
 
 
@@ -253,6 +278,15 @@ def _stamp(at: Instant) -> Stamp:
     """The stamp of a time that is written in UTC: an event's or an answer's."""
     text = format_instant(at)
     return Stamp(at, text[:10], "utc", text)
+
+
+def _corrections(evidence: Evidence, state: str) -> list[dict[str, Any]]:
+    """As views show them. The last that counts holds, unless what occurred after it made another state."""
+    told = evidence.corrected()
+    for each in counting(evidence.corrections):
+        if each is not told or each.code != state:
+            each.standing = "overtaken"
+    return [each.document() for each in evidence.corrections]
 
 
 # ── Contents and conditions ────────────────────────────────────────────────────────────────────────────────
@@ -318,20 +352,25 @@ def raised(facts: Sequence[ConditionFact]) -> list[dict[str, Any]]:
 
 def _trace(evidence: Evidence, decision: _Decision, first: Possession | None) -> Iterator[TraceEntry]:
     told: dict[tuple[str, bool], Claim] = {}
+    outranked = {c for c in evidence.claims if c.state in (DELIVERED, CANCELLED)} - set(evidence.believed())
     for claim in sorted(evidence.claims):
         earlier = told.setdefault((claim.state, claim.answer), claim)
         used, rule, why = _verdict(claim, earlier, decision)
+        if claim in outranked and claim.state != decision.state:
+            used, rule, why = False, "T11", "an agent told of a later time, which outranks it"
         verb = "shows" if claim.answer else "says"
         text = f"{claim.name} of {format_instant(claim.at)} {verb} {claim.state or 'no state'}: {why}."
         yield TraceEntry(claim.position, claim.kind, claim.type, used, rule, text)
     if first is not None:
         when = first.stamp.text if first.stamp is not None else "a time it doesn't tell"
+        kind = "correction" if first.told else "snapshot"
         text = f"Carrier {first.carrier_code} had the parcel at {when}: it was shipped by then."
-        yield TraceEntry(first.position, "snapshot", first.code, True, "D4", text)
+        yield TraceEntry(first.position, kind, first.code, True, "D4", text)
     for fact in evidence.conditions:
         verb = "raised" if fact.change.raised else "cleared"
         text = f"{fact.change.code} was {verb} at {format_instant(fact.change.at)}."
         yield TraceEntry(fact.position, "condition", fact.change.code, True, "D3", text)
+    yield from explain_corrections(evidence.told, evidence.corrections)
 
 
 def _verdict(claim: Claim, earlier: Claim, decision: _Decision) -> tuple[bool, str, str]:

@@ -82,13 +82,25 @@ def states_of(delivery: Document) -> dict[State, Instant | None]:
 
 
 def is_delivered(delivery: Document) -> bool:
-    """The order says so, or every carrier of it does; and no carrier took it back (T5)."""
+    """The order says so, or every carrier of it does; and no carrier (T5) or agent (T11) took it back."""
     trackers = delivery["trackers"]
     carried = bool(trackers) and all(t["deliveredAt"] or t["stage"] == DELIVERED for t in trackers)
+    carried = carried and not _is_corrected(delivery)
     if not carried and delivery["state"] != DELIVERED:
         return False
     return not any(
         c["code"] == CONTRADICTION and c["kind"] == DELIVERED_RETRACTED for c in open_conditions(delivery)
+    )
+
+
+def _is_corrected(delivery: Document) -> bool:
+    """An agent told of a time after every carrier's delivery that it had not arrived."""
+    arrived = [parse_instant(t["deliveredAt"]) for t in delivery["trackers"] if t["deliveredAt"]]
+    return any(
+        correction["standing"] == "counts"
+        and correction["state"] != DELIVERED
+        and all(at <= parse_instant(correction["occurredAt"]) for at in arrived)
+        for correction in delivery.get("corrections", ())
     )
 
 

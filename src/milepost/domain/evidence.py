@@ -5,13 +5,14 @@ observed times, ties by content. Positions and received times decide nothing. Wh
 `delivery`'s and `order`'s.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import msgspec
 from msgspec import Struct
 
+from milepost.domain.correction import CorrectionFact, Told, WithdrawalFact, counting, told_of
 from milepost.domain.fact import ConditionFact, EventFact, Fact, OrderAnswer, PackageAnswer, SnapshotFact
 from milepost.domain.instant import Instant
 from milepost.domain.record import delivery_subject
@@ -61,6 +62,10 @@ class Evidence(Struct):
     answers: list[tuple[Answer, PackageAnswer]] = []
     """Newest first."""
     conditions: list[ConditionFact] = []
+    corrections: list[Told] = []
+    """By the time they speak of; those that have ended too."""
+    told: list[CorrectionFact | WithdrawalFact] = []
+    """The facts they are made of."""
     position: int = 0
     """The highest of its facts."""
 
@@ -84,6 +89,19 @@ class Evidence(Struct):
     def raised(self, fact: ConditionFact) -> None:
         self.position = max(self.position, fact.position)
         self.conditions.append(fact)
+
+    def corrected(self) -> Told | None:
+        """The correction that holds until something else occurs: the last of those that count (T11)."""
+        return next(reversed(counting(self.corrections)), None)
+
+    def believed(self) -> list[Claim]:
+        """The claims that no correction outranks (T11): what events said after the time it speaks of, and what
+        answers showed after it for the first time. An answer that repeats what was shown tells of nothing new."""
+        told = self.corrected()
+        if told is None:
+            return self.claims
+        before = {claim.state for claim in self.claims if claim.at <= told.at}
+        return [c for c in self.claims if c.at > told.at and not (c.answer and c.state in before)]
 
     def first(self, state: str, answer: bool | None = None) -> Claim | None:
         """The earliest claim of a state; `answer` narrows to events' own words or to answers."""
@@ -156,7 +174,23 @@ def gather(order_id: str, facts: Sequence[Fact], answers: Sequence[Answer]) -> d
     for condition in facts:
         if isinstance(condition, ConditionFact) and condition.change.subject in subjects:
             subjects[condition.change.subject].raised(condition)
+    _add_corrections(facts, subjects)
     return found
+
+
+def _add_corrections(facts: Sequence[Fact], subjects: Mapping[str, Evidence]) -> None:
+    known = [fact for fact in facts if isinstance(fact, CorrectionFact | WithdrawalFact)]
+    if not known:
+        return
+    for subject, evidence in subjects.items():
+        evidence.corrections = told_of(known, subject)
+        ids = {told.correction.id for told in evidence.corrections}
+        evidence.told = [
+            fact
+            for fact in known
+            if (fact.correction.id if isinstance(fact, CorrectionFact) else fact.withdrawal.correction) in ids
+        ]
+        evidence.position = max([evidence.position, *(fact.position for fact in evidence.told)])
 
 
 def _claim(fact: EventFact, state: str, answer: bool) -> Claim:

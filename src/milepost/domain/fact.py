@@ -17,13 +17,16 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from milepost.domain.correction import CorrectionFact, WithdrawalFact
 from milepost.domain.instant import Instant, Stamp, parse_stamp
 from milepost.domain.record import (
     Authorization,
     ConditionChange,
+    Correction,
     Record,
     Settlement,
     Snapshot,
+    Withdrawal,
     package_details,
     resource_subjects,
     tracker_identity,
@@ -142,7 +145,15 @@ class AuthorizationFact(Struct, frozen=True):
     authorization: Authorization
 
 
-Fact = EventFact | SnapshotFact | ConditionFact | SettlementFact | AuthorizationFact
+Fact = (
+    EventFact
+    | SnapshotFact
+    | ConditionFact
+    | SettlementFact
+    | AuthorizationFact
+    | CorrectionFact
+    | WithdrawalFact
+)
 
 
 def fact_of(record: Record) -> Fact:
@@ -157,10 +168,36 @@ def fact_of(record: Record) -> Fact:
     if record.kind == "authorization":
         authorization = msgspec.json.decode(record.body, type=Authorization)
         return AuthorizationFact(record.position, record.received_at, authorization)
+    if record.kind == "correction":
+        correction = msgspec.json.decode(record.body, type=Correction)
+        occurred = parse_stamp(correction.occurred_at)
+        return CorrectionFact(record.position, record.received_at, correction, occurred)
+    if record.kind == "withdrawal":
+        withdrawal = msgspec.json.decode(record.body, type=Withdrawal)
+        return WithdrawalFact(record.position, record.received_at, withdrawal)
     if record.kind != "settlement":
         raise ValueError(f"a record of kind {record.kind} is no fact")
     settlement = msgspec.json.decode(record.body, type=Settlement)
     return SettlementFact(record.position, record.received_at, settlement)
+
+
+def said_at(fact: Fact) -> Instant:
+    """When it was published, observed, told or decided."""
+    match fact:
+        case EventFact():
+            return fact.published_at
+        case SnapshotFact():
+            return fact.observed_at
+        case ConditionFact():
+            return fact.change.at
+        case SettlementFact():
+            return fact.settlement.at
+        case AuthorizationFact():
+            return fact.authorization.at
+        case CorrectionFact():
+            return fact.correction.at
+        case WithdrawalFact():
+            return fact.withdrawal.at
 
 
 def _event_fact(record: Record) -> EventFact:

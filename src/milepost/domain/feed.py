@@ -62,9 +62,10 @@ estimateRevisions integer how often the estimate changed since
 _FACTS = """
 position integer of the record in the journal; with `part` the key
 part integer which row of its record, from 0
-record code kind of the record: event, conflict, snapshot, condition, settlement, authorization
+record code kind of the record: event, conflict, snapshot, condition, settlement, authorization, correction, \
+withdrawal
 kind code what the row says: claim, answer, delivery, milestone, estimate, condition, settlement, \
-authorization; unreadable where a record could not be read
+authorization, correction, withdrawal; unreadable where a record could not be read
 code code of a claim the event's type, of a milestone its code, of a delivery its state, of an answer the query, \
 of a condition or a settlement its code
 mapped code the stage or condition that a milestone's code is taken to mean; null for one that is not known
@@ -88,7 +89,7 @@ latest date of an estimate: the last day of it
 until instant of an authorization: until when payment may be collected
 shownBy code which answer showed it: order, packageTracker, or data (an event carried it)
 eventId text of an event
-origin integer position of the record that a conflict or a settlement is about
+origin integer position of the record that a conflict, a settlement or a withdrawal is about
 road code webhook, eventbridge, replay; hydration, sweeper, api for what Milepost journals itself
 mappingVersion integer by which the row was made
 """
@@ -126,13 +127,13 @@ claimedState code what events and answers claim, carriers left aside
 shippedAt instant when it shipped
 shippedOn date the local day, as written
 shippedAtZone code how that day is known
-shippedAtSource code by what: possession, event, snapshot
+shippedAtSource code by what: possession, event, snapshot, correction
 deliveredAt instant when it was delivered
 deliveredOn date the local day, as written
 deliveredAtZone code how that day is known
-deliveredAtSource code by what: milestone, event, snapshot
+deliveredAtSource code by what: milestone, event, snapshot, correction
 shipEvidenceAt instant of the first evidence that it shipped
-shipEvidenceKind code milestone, event, snapshot
+shipEvidenceKind code milestone, event, snapshot, correction
 shipInferred boolean nothing but its delivery shows that it shipped
 {_ESTIMATE.strip()}
 trackers integer how many parcels carry it

@@ -10,6 +10,7 @@ from typing import Final
 
 from msgspec import MsgspecError
 
+from milepost.domain.correction import CorrectionFact, WithdrawalFact
 from milepost.domain.errors import Malformed
 from milepost.domain.fact import (
     AuthorizationFact,
@@ -30,7 +31,9 @@ from milepost.domain.record import Record
 MAPPED: Final[dict[str, str]] = STAGE_OF | CONDITION_OF
 """What a carrier's code is taken to mean: a stage, or a condition."""
 
-_KINDS = frozenset({"event", "conflict", "snapshot", "condition", "settlement", "authorization"})
+_KINDS = frozenset(
+    {"event", "conflict", "snapshot", "condition", "settlement", "authorization", "correction", "withdrawal"}
+)
 _BROKEN = (Malformed, ValueError, TypeError, LookupError, AttributeError, RecursionError, MsgspecError)
 """What a body that cannot be read raises; it costs its own rows and stops nothing."""
 
@@ -69,6 +72,13 @@ def _rows(record: Record, fact: Fact) -> Iterator[Row]:
         when = _NO_TIME if told.authorized_at is None else _at(told.authorized_at)
         row, names = _Writer(record, None).row, (told.order_id, None, None, None)
         yield row("authorization", "authorization", names, when, more=_more(until=told.capture_before))
+    elif isinstance(fact, CorrectionFact):
+        yield _correction(record, fact)
+    elif isinstance(fact, WithdrawalFact):
+        end, row = fact.withdrawal, _Writer(record, None).row
+        yield row(
+            "withdrawal", end.outcome, _subject(end.about), _at(end.at), more=_more(origin=record.origin)
+        )
 
 
 class _Writer:
@@ -187,6 +197,13 @@ def _condition(record: Record, fact: ConditionFact) -> Row:
     more = _more(change.raised, kind if isinstance(kind, str) else None)
     names = _subject((change.subject, *change.about))
     return _Writer(record, None).row("condition", change.code, names, _at(change.at), more=more)
+
+
+def _correction(record: Record, fact: CorrectionFact) -> Row:
+    said, occurred = fact.correction, fact.occurred
+    times = (occurred.at, occurred.local_date, occurred.zone)
+    more = _more(until=said.expires_at)
+    return _Writer(record, None).row("correction", said.state, _subject(said.about), times, more=more)
 
 
 def _subject(subjects: tuple[str, ...]) -> _Names:

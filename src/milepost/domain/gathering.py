@@ -7,8 +7,8 @@ Everything decided from it is in `milestone`, `leg` and `tracker`.
 from collections.abc import Sequence
 from itertools import pairwise
 
+from milepost.domain.correction import CorrectionFact
 from milepost.domain.fact import (
-    AuthorizationFact,
     ConditionFact,
     EventFact,
     Fact,
@@ -16,10 +16,12 @@ from milepost.domain.fact import (
     SnapshotFact,
     Source,
     TrackerAnswer,
+    said_at,
 )
 from milepost.domain.instant import Instant, parse_stamp
 from milepost.domain.leg import Binding, ReturnClaim, Window
 from milepost.domain.milestone import Answer
+from milepost.domain.record import tracker_subject
 
 MILESTONE_CHANGED = "PACKAGE_TRACKER_MILESTONE_CHANGED"
 RETURN_PACKAGE_DELIVERED = "RETURN_PACKAGE_DELIVERED"
@@ -43,7 +45,10 @@ class Gathered:
         self.event_times: dict[object, Instant] = {}
         """First receipt of each event that is new: copies under old names merge (design, flow 6)."""
         self.ship_events: list[Instant] = []
+        self.told_at: list[Instant] = []
+        """When corrections of this tracker were received."""
         self.spellings: list[str] = []
+        subject = tracker_subject(carrier_code, tracking_number)
         for fact in self.facts.values():
             if isinstance(fact, SnapshotFact):
                 self._snapshot(fact)
@@ -51,6 +56,8 @@ class Gathered:
                 self._event(fact)
             elif isinstance(fact, ConditionFact):
                 self.conditions.append(fact)
+            elif isinstance(fact, CorrectionFact) and fact.correction.subject == subject:
+                self.told_at.append(fact.received_at)
         self._sort_answers()
 
     def _snapshot(self, fact: SnapshotFact) -> None:
@@ -132,7 +139,7 @@ class Gathered:
 
     def first_heard(self) -> Instant:
         """The earliest time that any fact was published, observed or decided: since when it is known at all."""
-        return min(map(_told_at, self.facts.values()))
+        return min(map(said_at, self.facts.values()))
 
     def windows(self) -> list[Window]:
         return [
@@ -140,16 +147,6 @@ class Gathered:
             for a in self.answers
             if a.tracker.earliest is not None or a.tracker.latest is not None
         ]
-
-
-def _told_at(fact: Fact) -> Instant:
-    if isinstance(fact, EventFact):
-        return fact.published_at
-    if isinstance(fact, SnapshotFact):
-        return fact.observed_at
-    if isinstance(fact, AuthorizationFact):
-        return fact.authorization.at
-    return fact.change.at if isinstance(fact, ConditionFact) else fact.settlement.at
 
 
 def _observed(answer: Answer) -> Instant:

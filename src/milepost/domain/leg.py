@@ -1,4 +1,4 @@
-"""The tracker's state machine: one parcel's way, walked from the first scan to the last (T1-T7, T12's silence).
+"""The tracker's state machine: one parcel's way, walked from the first scan to the last (T1-T7, T11, T12's silence).
 
 A tracking number may be used again; each use is a `Leg` with a generation number. `walk` takes everything that
 happened under one number in the order it happened and says, for every scan, whether it counts and by which
@@ -13,7 +13,9 @@ Where tracking.md leaves a case open, this is decided:
 - LOST and UNDELIVERABLE after DELIVERED contradict it and don't replace it;
 - DELAYED, EXCEPTION and CUSTOMER_ACTION after an outcome are shown and raise nothing ("ride on any non-outcome
   stage");
-- a code that isn't mapped starts no new generation.
+- a code that isn't mapped starts no new generation;
+- an agent's correction (T11) sets the stage whatever it was, in the use of the number that carries its order; what
+  occurs after it goes by the same rules as after a scan. It is possession only while no scan shows any.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,6 +23,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from milepost.domain.correction import Told
 from milepost.domain.instant import DAY, HOUR, Instant, Stamp
 from milepost.domain.milestone import CONDITION_OF, STAGE_OF, UNMAPPED, Scan, SortKey
 
@@ -36,6 +39,7 @@ POSSESSION = frozenset(
 
 _OUTCOMES = frozenset(("DELIVERED", "RETURNING", "RETURNED", "UNDELIVERABLE", "LOST"))
 _BEFORE_POSSESSION = frozenset(("PENDING", "INFO_RECEIVED"))
+_AFTER_DELIVERY = frozenset(("RETURNING", "RETURNED"))
 _CLEARED_BY_MOVEMENT = (
     ("ATTEMPT_FAILED", None),
     ("CUSTOMER_ACTION", None),
@@ -61,7 +65,7 @@ class ReturnClaim(Struct, frozen=True):
     at: Instant
 
 
-Step = Scan | Binding | ReturnClaim
+Step = Scan | Binding | ReturnClaim | Told
 
 
 class Condition(Struct):
@@ -89,13 +93,15 @@ class Leg(Struct, eq=False):
     started_at: Instant | None
     """When its first scan or its order began it; None for the first."""
     stage: str = "UNKNOWN"
-    entered: Scan | None = None
-    """The scan that began the stage; None for UNKNOWN and RETURNED."""
+    entered: Scan | Told | None = None
+    """What began the stage; None for UNKNOWN, and for RETURNED by a return's event."""
     outcome_at: int = 0
     """Since when the stage has been an outcome; on the way back, the last scan."""
     returned_at: Instant | None = None
-    delivered: Scan | None = None
+    delivered: Scan | Told | None = None
     possession: Scan | None = None
+    told_possession: Told | None = None
+    """The first correction that says that the carrier had it."""
     last: Scan | None = None
     """The last positional scan."""
     first: dict[str, Scan] = {}
@@ -106,12 +112,16 @@ class Leg(Struct, eq=False):
     orders: dict[str, Binding] = {}
 
 
-def steps(scans: Iterable[Scan], others: Iterable[Binding | ReturnClaim]) -> list[Step]:
-    """Everything in the order it happened; a binding before, a claim after what happened at its instant."""
+def steps(scans: Iterable[Scan], others: Iterable[Binding | ReturnClaim | Told]) -> list[Step]:
+    """Everything in the order it happened; a binding before, a claim after what happened at its instant, and a
+    correction last of all."""
     keyed: list[tuple[SortKey, Step]] = [(scan.order(), scan) for scan in scans]
     for other in others:
         if isinstance(other, Binding):
             keyed.append(((other.at, other.at, -2, 0, (other.order_id, 0, "")), other))
+        elif isinstance(other, Told):
+            told = other.correction
+            keyed.append(((other.at, other.at, 100, told.at, (told.id, 0, "")), other))
         else:
             keyed.append(((other.at, other.at, 99, 0, ("", 0, "")), other))
     keyed.sort(key=_sort_key)
@@ -139,6 +149,9 @@ def walk(path: Iterable[Step], windows: Sequence[Window]) -> list[Leg]:
             _take(leg, step, windows)
         elif isinstance(step, Binding):
             leg.orders[step.order_id] = step
+        elif isinstance(step, Told):
+            carrying = (each for each in reversed(legs) if step.correction.order_id in each.orders)
+            _correct_stage(next(carrying, leg), step)
         else:
             _end_return(leg, step)
     return legs
@@ -154,7 +167,7 @@ def _starts_anew(leg: Leg, step: Step) -> bool:
         # No order is known for this use. One that is merely seen late is adopted; one that was created well
         # after the outcome cannot be what was delivered.
         return step.created and step.at > leg.outcome_at + DAY
-    if isinstance(step, ReturnClaim) or step.rank == UNMAPPED or _undated_among_dated(leg, step):
+    if isinstance(step, ReturnClaim | Told) or step.rank == UNMAPPED or _undated_among_dated(leg, step):
         return False
     if step.code in _BEFORE_POSSESSION:
         return True
@@ -170,6 +183,32 @@ def _end_return(leg: Leg, claim: ReturnClaim) -> None:
     if leg.stage != "RETURNED":
         leg.stage, leg.entered, leg.returned_at, leg.outcome_at = "RETURNED", None, claim.at, claim.at
         _clear_all(leg, claim.at)
+
+
+def _correct_stage(leg: Leg, told: Told) -> None:
+    """T11: what an agent knows stands over everything that occurred before it."""
+    told.standing, told.rule, told.generation = "counts", "T11", leg.generation
+    stage, before = told.code, leg.delivered
+    if before is not None and stage == "DELIVERED":
+        before.standing, before.rule = "corrected", "T11"
+    elif before is not None and stage not in _AFTER_DELIVERY:
+        before.standing, before.rule = "contradicted", "T11"
+        leg.delivered = None
+        _contradict(leg, DELIVERED_RETRACTED, before, told)
+    if stage != leg.stage or stage == "DELIVERED":
+        leg.stage, leg.entered, leg.returned_at = stage, told, None
+    _clear(leg, ("CONTRADICTION", SCAN_AFTER_DELIVERY), told)
+    if stage == "DELIVERED":
+        leg.delivered = told
+        _clear(leg, ("CONTRADICTION", DELIVERED_RETRACTED), told)
+    if stage in _OUTCOMES:
+        leg.outcome_at = told.at
+        _clear_all(leg, told.at)
+    else:
+        for key in _CLEARED_BY_MOVEMENT:
+            _clear(leg, key, told)
+    if leg.told_possession is None and stage in POSSESSION:
+        leg.told_possession = told
 
 
 def _take(leg: Leg, scan: Scan, windows: Sequence[Window]) -> None:
@@ -247,9 +286,10 @@ def _after_delivered(leg: Leg, scan: Scan, windows: Sequence[Window]) -> None:
         _contradict(leg, DELIVERED_RETRACTED, delivered, scan)
 
 
-def _correct(leg: Leg, old: Scan, new: Scan) -> None:
-    """A second DELIVERED: what the newest answer showed holds; shown by the same one, the later scan."""
-    if new.last_observed < old.last_observed:
+def _correct(leg: Leg, old: Scan | Told, new: Scan) -> None:
+    """A second DELIVERED: what the newest answer showed holds; shown by the same one, the later scan. Over an agent's
+    word stands whatever occurred after it."""
+    if isinstance(old, Scan) and new.last_observed < old.last_observed:
         new.standing = "corrected"
         return
     old.standing, old.rule = "corrected", "T5"
@@ -298,25 +338,25 @@ def _unmapped(leg: Leg, scan: Scan) -> None:
     condition.evidence["codes"] = sorted({*condition.evidence["codes"], scan.raw_code})
 
 
-def _contradict(leg: Leg, kind: str, delivered: Scan, scan: Scan) -> None:
+def _contradict(leg: Leg, kind: str, delivered: Scan | Told, step: Scan | Told) -> None:
     evidence = {
         "deliveredAt": delivered.text,
-        "code": scan.code,
-        "occurredAt": scan.text,
+        "code": step.code,
+        "occurredAt": step.text,
     }
     known = leg.conditions.get(("CONTRADICTION", kind))
     if known is None or known.cleared_at is not None:
-        leg.conditions["CONTRADICTION", kind] = Condition(Instant(scan.at), evidence=evidence)
+        leg.conditions["CONTRADICTION", kind] = Condition(Instant(step.at), evidence=evidence)
 
 
 def _set_aside(scan: Scan, rule: str) -> None:
     scan.standing, scan.rule = "setAside", rule
 
 
-def _clear(leg: Leg, key: tuple[str, str | None], scan: Scan) -> None:
+def _clear(leg: Leg, key: tuple[str, str | None], step: Scan | Told) -> None:
     condition = leg.conditions.get(key)
     if condition is not None and condition.cleared_at is None:
-        condition.cleared_at = Instant(scan.at)
+        condition.cleared_at = Instant(step.at)
 
 
 def _clear_all(leg: Leg, at: Instant) -> None:
@@ -339,9 +379,12 @@ def _estimate_met(leg: Leg, scan: Scan, windows: Sequence[Window]) -> bool:
 
 
 def mark_history(path: Sequence[Step]) -> None:
-    """T4: a scan first seen after a later movement had been seen already only fills history."""
+    """T4: a scan first seen after a later movement had been seen already only fills history. An agent's word of a
+    later time is as good as having seen it."""
     seen: dict[int, Instant] = {}
     for scan in reversed(path):
+        if isinstance(scan, Told):
+            seen[scan.generation] = min(scan.correction.at, seen.get(scan.generation, scan.correction.at))
         if not isinstance(scan, Scan):
             continue
         known = seen.get(scan.generation)

@@ -18,6 +18,7 @@ from typing import Any
 from msgspec import Struct
 
 from milepost.domain.authorization import fold_authorization
+from milepost.domain.correction import CorrectionFact, WithdrawalFact, ending
 from milepost.domain.delivery import Delivery, fold_delivery, raised
 from milepost.domain.evidence import (
     CANCELLED,
@@ -326,6 +327,13 @@ def _trace(
             settlement = fact.settlement
             text = f"Asking for position {settlement.position} ended after {settlement.tries}: {settlement.reason}."
             yield TraceEntry(fact.position, "settlement", settlement.outcome, False, "design 8", text)
+        elif isinstance(fact, CorrectionFact):
+            said = fact.correction
+            text = f"{said.author} told that {said.subject} is {said.state}; its own view says what was made of it."
+            yield TraceEntry(fact.position, "correction", said.state, True, "T11", text)
+        elif isinstance(fact, WithdrawalFact):
+            end = fact.withdrawal
+            yield TraceEntry(fact.position, "withdrawal", end.outcome, True, "T11", ending(end))
     for delivery_id, newest in superseded.items():
         when = format_instant(newest.at)
         text = f"Delivery {delivery_id} was only ever PENDING and the answer of {when} lists it no more: left out."

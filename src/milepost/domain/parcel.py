@@ -49,7 +49,7 @@ class Possession(NamedTuple):
     """A carrier had the parcel."""
 
     inferred: bool
-    """The carrier's only scan is DELIVERED."""
+    """The carrier's only scan is DELIVERED, or it has none."""
     undated: bool
     at: Instant
     """When it occurred; of an undated milestone when it was first observed."""
@@ -57,11 +57,23 @@ class Possession(NamedTuple):
     code: str
     position: int
     stamp: Stamp | None
+    told: bool = False
+    """No scan shows it: an agent told it (T11)."""
 
-    def order(self) -> tuple[bool, bool, Instant, str, str, str, int]:
-        """First things first: a scan before DELIVERED alone, dated before undated, the earlier before the later."""
+    def order(self) -> tuple[bool, bool, bool, Instant, str, str, str, int]:
+        """First things first: scans before an agent's word, one before DELIVERED alone, dated before undated, the
+        earlier before the later."""
         text = self.stamp.text if self.stamp is not None else ""
-        return self.inferred, self.undated, self.at, self.carrier_code, self.code, text, self.position
+        return (
+            self.told,
+            self.inferred,
+            self.undated,
+            self.at,
+            self.carrier_code,
+            self.code,
+            text,
+            self.position,
+        )
 
 
 def parcels_of(order_id: str, evidence: Evidence, trackers: Mapping[str, Tracker]) -> list[Parcel]:
@@ -85,6 +97,8 @@ def tracker_document(parcel: Parcel) -> dict[str, Any]:
     """The tracker's part of the delivery view; a tracker that nobody has folded yet is UNKNOWN."""
     tracker, generation = parcel.tracker, parcel.generation
     view = tracker.document if tracker is not None and parcel.current else {}
+    # Only what a carrier says is held against the order's events (D3).
+    shipped = generation.shipped if generation and not generation.shipped_is_told else None
     return {
         "carrierCode": tracker.carrier_code if tracker is not None else parcel.carrier_code,
         "trackingNumber": parcel.tracking_number,
@@ -92,7 +106,8 @@ def tracker_document(parcel: Parcel) -> dict[str, Any]:
         "stage": generation.stage if generation is not None else "UNKNOWN",
         "estimatedDelivery": view.get("estimatedDelivery"),
         "milestones": parcel.milestones(),
-        "shippedAt": written(generation.shipped.at if generation and generation.shipped else None),
+        "corrections": view.get("corrections", []),
+        "shippedAt": written(shipped.at if shipped else None),
         "deliveredAt": written(generation.delivered.at if generation and generation.delivered else None),
     }
 
@@ -105,7 +120,8 @@ def possession_of(parcel: Parcel) -> Possession | None:
     code, stamp, position = generation.shipped_code, generation.shipped, generation.shipped_position
     carrier = parcel.carrier_code.lower()
     if stamp is not None:
-        return Possession(code == DELIVERED, False, stamp.at, carrier, code, position, stamp)
+        told = generation.shipped_is_told
+        return Possession(told or code == DELIVERED, False, stamp.at, carrier, code, position, stamp, told)
     seen = [parse_instant(m["observedAt"]) for m in parcel.milestones() if m["code"] == code]
     return Possession(code == DELIVERED, True, min(seen), carrier, code, position, None) if seen else None
 

@@ -12,6 +12,8 @@ A record has a position and an identity. Its kinds:
 | intent     | what the projector decided must be told (`intent.Intent`)     | order.updated, capture.ready… |
 | note       | what somebody noted about an order (`Note`)                   | note                          |
 | authorization | until when payment may be collected (`Authorization`)      | authorization                 |
+| correction | what an agent knows of a tracker or a delivery (`Correction`) | correction                    |
+| withdrawal | a correction counts no longer (`Withdrawal`)                  | withdrawn, expired            |
 | erasure    | bodies about these were rewritten: they are folded anew       | erasure                       |
 
 A record never changes, but for an erasure, which rewrites bodies in place (`redaction`) and flags them.
@@ -36,7 +38,17 @@ from milepost.domain.instant import Instant
 from milepost.domain.resource import Resource
 
 Kind = Literal[
-    "event", "conflict", "snapshot", "condition", "settlement", "intent", "note", "authorization", "erasure"
+    "event",
+    "conflict",
+    "snapshot",
+    "condition",
+    "settlement",
+    "intent",
+    "note",
+    "authorization",
+    "correction",
+    "withdrawal",
+    "erasure",
 ]
 QueryName = Literal["order", "packageTracker"]
 
@@ -121,6 +133,39 @@ class Authorization(Struct, frozen=True, rename="camel"):
     at: Instant
     about: tuple[str, ...]
     authorized_at: Instant | None = None
+
+
+class Correction(Struct, frozen=True, rename="camel"):
+    """The body of a correction record: what an agent knows of a tracker or a delivery (T11)."""
+
+    id: str
+    subject: str
+    """delivery/{deliveryId} or tracker/{carrierCode}/{trackingNumber}."""
+    order_id: str
+    state: str
+    """A delivery's state or a tracker's stage, one of those that `correction` allows."""
+    occurred_at: str
+    """Since when it is so, as ISO 8601 as the agent wrote it: its local day and zone count."""
+    at: Instant
+    """When it was told."""
+    author: str
+    reason: str
+    about: tuple[str, ...]
+    """The subjects whose views show it: the order, and the tracker where it is one's."""
+    expires_at: Instant | None = None
+
+
+class Withdrawal(Struct, frozen=True, rename="camel"):
+    """The body of a withdrawal record: from here on a correction counts no longer, as if it had not been told."""
+
+    correction: str
+    """The correction's id."""
+    outcome: Literal["withdrawn", "expired"]
+    at: Instant
+    author: str
+    about: tuple[str, ...]
+    """As the correction's."""
+    reason: str = ""
 
 
 class Erased(Struct, frozen=True, rename="camel"):

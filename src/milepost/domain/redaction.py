@@ -23,7 +23,7 @@ from milepost.domain.errors import Malformed
 from milepost.domain.instant import parse_stamp
 from milepost.domain.intent import Intent
 from milepost.domain.notification import Notification
-from milepost.domain.record import ConditionChange, Note, Settlement, Snapshot
+from milepost.domain.record import ConditionChange, Correction, Note, Settlement, Snapshot, Withdrawal
 
 NOTHING: Final = b"{}"
 """What is left of a body of which nothing can be kept."""
@@ -261,6 +261,14 @@ def _note(body: bytes) -> bytes:
     return msgspec.json.encode(replace(msgspec.json.decode(body, type=Note), text=""))
 
 
+def _correction(body: bytes) -> bytes:
+    return msgspec.json.encode(replace(msgspec.json.decode(body, type=Correction), reason=""))
+
+
+def _withdrawal(body: bytes) -> bytes:
+    return msgspec.json.encode(replace(msgspec.json.decode(body, type=Withdrawal), reason=""))
+
+
 _REDACT: Final = {
     "event": _event,
     "conflict": _event,
@@ -270,6 +278,8 @@ _REDACT: Final = {
     "condition": _condition,
     "settlement": _settlement,
     "note": _note,
+    "correction": _correction,
+    "withdrawal": _withdrawal,
 }
 """Authorizations and erasures hold nothing personal."""
 

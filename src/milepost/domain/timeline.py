@@ -2,8 +2,9 @@
 
 Built from the order's facts, its trackers' facts and their folds. Each milestone stands once, however many
 answers showed it; each condition stands where it was raised and where it was cleared; events that no fold reads
-(returns, refunds, types nobody has documented) stand here too. Captures, authorizations, notes and notifications are
-merged in: each step of a capture's life is an entry, and what became of each notification. Bad news is said as it is.
+(returns, refunds, types nobody has documented) stand here too. Captures, authorizations, corrections, notes and
+notifications are merged in: each step of a capture's life is an entry, and what became of each notification. Bad news
+is said as it is.
 Nothing is decided here: views are `order`'s, `delivery`'s and `tracker`'s, captures and notifications are the
 ledgers'; the sentences are `wording`'s and `notification_wording`'s.
 """
@@ -14,6 +15,7 @@ from typing import Any
 from msgspec import Struct
 
 from milepost.domain.capture import Capture
+from milepost.domain.correction import CorrectionFact, WithdrawalFact, ending
 from milepost.domain.delivery import Delivery
 from milepost.domain.evidence import PENDING
 from milepost.domain.fact import (
@@ -55,8 +57,9 @@ _RANKS = {
     "settlement": 5,
     "authorization": 6,
     "capture": 7,
-    "note": 8,
-    "notification": 9,
+    "correction": 8,
+    "note": 9,
+    "notification": 10,
 }
 """The order of entries of one time."""
 
@@ -91,7 +94,7 @@ def timeline(
     `trackers` and `tracker_facts` are by `record.tracker_subject`; `deliveries` are the order's, folded. A
     tracker's events and scans about another order (a recycled number) are not this order's. Each entry is
     `{occurredAt, publishedAt, receivedAt, kind, code, deliveryId, carrierCode, trackingNumber, text, position}`,
-    kind one of event, conflict, milestone, snapshot, condition, settlement, authorization, capture, note,
+    kind one of event, conflict, milestone, snapshot, condition, settlement, authorization, capture, correction, note,
     notification. A snapshot stands only where it is the first to show a delivery or another state of it. The position
     of a capture's entry is that of its first evidence; a notification has none.
     """
@@ -118,6 +121,7 @@ def timeline(
         *_settlement_entries(by_position, facts),
         *_authorization_entries(by_position),
         *_capture_entries(captures),
+        *_correction_entries(by_position, joined),
         *_note_entries(notes),
         *_notification_entries(notifications),
     ]
@@ -360,6 +364,41 @@ def _capture_entries(captures: Iterable[Capture]) -> Iterator[Entry]:
                 occurred=format_instant(step.at),
                 delivery_id=capture.delivery_id,
             )
+
+
+def _correction_entries(facts: Sequence[Fact], joined: Joined) -> Iterator[Entry]:
+    """What agents knew better, at the time that they spoke of, and when it ceased to count."""
+    subjects: dict[str, str] = {}
+    for fact in facts:
+        if isinstance(fact, CorrectionFact):
+            subjects[fact.correction.id] = fact.correction.subject
+    for fact in facts:
+        if isinstance(fact, CorrectionFact):
+            said = fact.correction
+            until = "" if said.expires_at is None else f" until {format_instant(said.expires_at)}"
+            text = f"{said.author} corrected it to {said.state}{until}. Reason: {said.reason or 'erased'}"
+            subject, code, told_at = said.subject, said.state, said.at
+            occurred = format_instant(fact.occurred.at)
+        elif isinstance(fact, WithdrawalFact):
+            end = fact.withdrawal
+            text = f"{ending(end)} Reason: {end.reason}" if end.reason else ending(end)
+            subject, code, told_at = subjects.get(end.correction, ""), end.outcome, end.at
+            occurred = format_instant(end.at)
+        else:
+            continue
+        kind, _, rest = subject.partition("/")
+        carrier, _, number = rest.partition("/")
+        yield _entry(
+            "correction",
+            code,
+            text,
+            fact.position,
+            occurred=occurred,
+            published=format_instant(told_at),
+            received=format_instant(fact.received_at),
+            delivery_id=rest if kind == "delivery" else joined.get(subject),
+            tracker=(carrier, number) if kind == "tracker" else None,
+        )
 
 
 def _note_entries(notes: Iterable[Noted]) -> Iterator[Entry]:

@@ -6,8 +6,8 @@ and writes the view (here). Why a fact was used or set aside is told in `tracker
 
 A milestone event adds no state of its own: it says that something changed, and what changed is in an answer.
 Milestones without `occurredAt` are kept and shown; they set the stage only where no dated one does, by when
-they were first seen. A null answer and an empty list retract nothing (T8, T12). An agent's correction (T11)
-would be one more kind of `leg.Step`; there is none yet.
+they were first seen. A null answer and an empty list retract nothing (T8, T12). An agent's correction (T11) is one
+more kind of `leg.Step`, and no scan: it stands in `corrections`, never among the milestones.
 """
 
 from collections.abc import Sequence
@@ -15,11 +15,13 @@ from typing import Any
 
 from msgspec import Struct
 
+from milepost.domain.correction import Told, counting, told_of
 from milepost.domain.fact import Fact
 from milepost.domain.gathering import Gathered
 from milepost.domain.instant import DAY, Instant, Stamp
 from milepost.domain.leg import Binding, Condition, Leg, ReturnClaim, Step, Window, mark_history, steps, walk
 from milepost.domain.milestone import CONDITION_OF, REUSED_NUMBER_SUSPECTED, STAGE_OF, Scan, Scans, written
+from milepost.domain.record import tracker_subject
 from milepost.domain.trace import TraceEntry
 from milepost.domain.tracker_trace import explain_tracker
 
@@ -39,6 +41,9 @@ class Generation(Struct, frozen=True):
     shipped_position: int
     delivered: Stamp | None
     delivered_position: int
+    shipped_is_told: bool = False
+    """No scan shows that the carrier had it: a correction says so."""
+    delivered_is_told: bool = False
 
 
 class Tracker(Struct, frozen=True):
@@ -83,6 +88,8 @@ class Folded(Struct, frozen=True):
     """Every scan, oldest first; superseded ones and those set aside too."""
     legs: list[Leg]
     windows: list[Window]
+    told: list[Told]
+    """Every correction, those that have ended too."""
 
 
 def fold_tracker(
@@ -123,6 +130,7 @@ def fold_tracker(
         "failedAttempts": leg.attempts,
         "milestones": _milestones(folded),
         "conditions": _conditions(gathered, leg, bool(orders), last_fact_at),
+        "corrections": [told.document() for told in folded.told],
         "lastFactAt": None if last_fact_at is None else written(last_fact_at),
         "position": position,
     }
@@ -140,7 +148,7 @@ def fold_tracker(
         newest.delivered,
         newest.delivered_position,
         (tracking_number.lower(),),
-        explain_tracker(gathered, folded.scans, carrier) if explain else (),
+        explain_tracker(gathered, folded.scans, folded.told, carrier) if explain else (),
         generations,
     )
 
@@ -148,7 +156,8 @@ def fold_tracker(
 def _fold(gathered: Gathered) -> Folded:
     scans = Scans(gathered.answers)
     windows = gathered.windows()
-    others: list[Binding | ReturnClaim] = [*gathered.bindings(), *gathered.returns]
+    told = told_of(gathered.facts.values(), tracker_subject(gathered.carrier, gathered.number))
+    others: list[Binding | ReturnClaim | Told] = [*gathered.bindings(), *gathered.returns, *counting(told)]
     path, legs = _walk(scans.all, others, windows)
     retracted = scans.retracted()
     if retracted:
@@ -161,11 +170,11 @@ def _fold(gathered: Gathered) -> Folded:
     if len(listed) < len(scans.all):
         listed = sorted(scans.all, key=Scan.order)
     _suspect_reuse(listed, legs)
-    return Folded(scans, listed, legs, windows)
+    return Folded(scans, listed, legs, windows, told)
 
 
 def _walk(
-    scans: Sequence[Scan], others: Sequence[Binding | ReturnClaim], windows: Sequence[Window]
+    scans: Sequence[Scan], others: Sequence[Binding | ReturnClaim | Told], windows: Sequence[Window]
 ) -> tuple[list[Step], list[Leg]]:
     """Walk the scans; undated positional ones only where no dated one sets a stage."""
     undated = [scan for scan in scans if scan.occurred is None and scan.code in STAGE_OF]
@@ -193,7 +202,7 @@ def _suspect_reuse(scans: Sequence[Scan], legs: Sequence[Leg]) -> None:
 
 
 def _generation(leg: Leg) -> Generation:
-    possession, delivered = leg.possession, leg.delivered
+    possession, delivered = leg.possession or leg.told_possession, leg.delivered
     return Generation(
         leg.generation,
         tuple(sorted(leg.orders)),
@@ -203,6 +212,8 @@ def _generation(leg: Leg) -> Generation:
         0 if possession is None else possession.position,
         None if delivered is None else delivered.stamp(),
         0 if delivered is None else delivered.position,
+        isinstance(possession, Told),
+        isinstance(delivered, Told),
     )
 
 
@@ -216,8 +227,8 @@ def _spelling(gathered: Gathered, carrier_code: str) -> str:
 # ── The view ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _time(scan: Scan | None) -> str | None:
-    return None if scan is None else scan.time()
+def _time(step: Scan | Told | None) -> str | None:
+    return None if step is None else step.time()
 
 
 def _entered_at(leg: Leg) -> str | None:
@@ -324,6 +335,7 @@ def _last_fact_at(gathered: Gathered, folded: Folded) -> Instant | None:
     return max(
         (
             *(scan.first_received for scan in folded.scans.all),
+            *gathered.told_at,
             *gathered.event_times.values(),
             *gathered.joins.values(),
             *windows.values(),

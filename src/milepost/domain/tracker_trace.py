@@ -3,8 +3,9 @@
 Reads what the fold gathered and decided; decides nothing itself. Only `explain` runs it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from milepost.domain.correction import CorrectionFact, Told, WithdrawalFact, explain_corrections
 from milepost.domain.fact import ConditionFact, EventFact, SettlementFact, SnapshotFact, TrackerAnswer
 from milepost.domain.gathering import MILESTONE_CHANGED, RETURN_PACKAGE_DELIVERED, Gathered
 from milepost.domain.instant import format_instant
@@ -20,6 +21,8 @@ _WHY: dict[tuple[str, str], str] = {
     ("historyFill", "T4"): "it was seen only after a later one: it fills history and changes no stage",
     ("contradicted", "T5"): "a later scan within 72 hours says that it wasn't delivered",
     ("annotates", "T5"): "after DELIVERED it names where the parcel was handed over; the stage stays",
+    ("contradicted", "T11"): "an agent's correction says that it wasn't delivered",
+    ("corrected", "T11"): "an agent's correction gives another time for the delivery",
     ("corrected", "T5"): "the newest answer gives another time for the delivery",
     ("superseded", "T8"): "a newer answer of the same query no longer shows it",
     ("unmapped", "T10"): "Milepost doesn't know this code: it is shown and the stage stays",
@@ -35,7 +38,9 @@ _NOTES = {
 }
 
 
-def explain_tracker(gathered: Gathered, scans: Scans, carrier_code: str) -> tuple[TraceEntry, ...]:
+def explain_tracker(
+    gathered: Gathered, scans: Scans, corrections: Sequence[Told], carrier_code: str
+) -> tuple[TraceEntry, ...]:
     """Every fact by position, each with one entry or more."""
     told: set[Scan] = set()
     new_events: dict[object, int] = {}
@@ -51,6 +56,8 @@ def explain_tracker(gathered: Gathered, scans: Scans, carrier_code: str) -> tupl
             found.append(_condition(fact, newest_change))
         elif isinstance(fact, SettlementFact):
             found.append(_settlement(fact))
+        elif isinstance(fact, CorrectionFact | WithdrawalFact):
+            found += explain_corrections([fact], corrections)
     return tuple(found)
 
 

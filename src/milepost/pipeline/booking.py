@@ -169,7 +169,7 @@ def _with_records(tx: Transaction, entries: Sequence[Entry], newest: Mapping[str
 def _where(entry: Entry, newest: Mapping[str, int]) -> int | None:
     """The position of the record to look at; None where there is nothing to learn from it."""
     position: int | None = entry.evidence["position"]
-    if entry.evidence["kind"] == "milestone":
+    if entry.evidence["kind"] in ("milestone", "correction"):
         return None
     if position is None:
         return newest[entry.id]

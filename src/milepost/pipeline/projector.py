@@ -345,7 +345,7 @@ def load_tracker(
 ) -> LoadedTracker | None:
     """A tracker folded from what was received by `as_of` (all, when None); None when nothing was known."""
     subject = tracker_subject(carrier_code, tracking_number)
-    facts = _load_facts(tx, [(business_product_id, subject)], as_of)[business_product_id, subject]
+    facts = _load_facts(tx, [(business_product_id, subject)], as_of, {})[business_product_id, subject]
     if not facts:
         return None
     carrier, number = tracker_identity(subject, facts)
@@ -363,11 +363,13 @@ def load_order(
 ) -> LoadedOrder | None:
     """An order folded from what was received by `as_of` (all, when None); None when nothing was known."""
     key = (business_product_id, order_subject(order_id))
-    facts = _load_facts(tx, [key], as_of)[key]
+    # An answer of the order query is a fact of each of its trackers too: it is read once, not once for each.
+    read: dict[int, Fact | None] = {}
+    facts = _load_facts(tx, [key], as_of, read)[key]
     if not facts:
         return None
     named = trackers_of(facts)
-    loaded = _load_facts(tx, [(business_product_id, subject) for subject in named], as_of)
+    loaded = _load_facts(tx, [(business_product_id, subject) for subject in named], as_of, read)
     tracker_facts = {subject: loaded[business_product_id, subject] for subject in named}
     trackers = {
         subject: fold_tracker(business_product_id, *named[subject], tracker_facts[subject], explain)
@@ -377,16 +379,27 @@ def load_order(
     return LoadedOrder(order, facts, trackers, tracker_facts)
 
 
-def _load_facts(tx: Transaction, keys: Sequence[Key], as_of: Instant | None) -> dict[Key, list[Fact]]:
+def _load_facts(
+    tx: Transaction, keys: Sequence[Key], as_of: Instant | None, read: dict[int, Fact | None]
+) -> dict[Key, list[Fact]]:
+    """The facts of each subject. `read` holds those that were read before, by position, and is added to."""
     found = tx.journal.of_subjects(keys)
     loaded: dict[Key, list[Fact]] = {}
     for key in keys:
         loaded[key] = []
         for record in found.get(key, ()):
             if as_of is None or record.received_at <= as_of:
-                try:
-                    loaded[key].append(about(fact_of(record), key[1]))
-                except Exception as e:
-                    # Listed as a failed fold when the projector met it; a reader goes on without it.
-                    log.warning("projector.unreadable_fact", position=record.position, error=type(e).__name__)
+                if record.position not in read:
+                    read[record.position] = _readable_fact(record)
+                if (fact := read[record.position]) is not None:
+                    loaded[key].append(about(fact, key[1]))
     return loaded
+
+
+def _readable_fact(record: Record) -> Fact | None:
+    """None where it cannot be read: it is listed as a failed fold when the projector met it; a reader goes on."""
+    try:
+        return fact_of(record)
+    except Exception as e:
+        log.warning("projector.unreadable_fact", position=record.position, error=type(e).__name__)
+        return None

@@ -6,10 +6,12 @@ condition to hold on two evaluations at least `confirm_ms` apart; the first is k
 restart asks for two again. Clearing is at once. Nothing is raised twice while the projector is behind: what
 was journalled for a view counts until its document shows it. What an earlier process journalled, or another hub,
 is not remembered here, so a sweeper that begins waits until the projector has folded all that was there before it.
+
+Corrections whose `expiresAt` has come (T11) end here too, at once, each by a withdrawal record.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -25,9 +27,10 @@ from milepost.domain.condition import (
     evaluate,
     open_conditions,
 )
+from milepost.domain.correction import expired, next_expiry
 from milepost.domain.errors import StoreUnavailable
 from milepost.domain.instant import HOUR, MINUTE, Instant
-from milepost.domain.record import ConditionChange
+from milepost.domain.record import ConditionChange, Withdrawal
 from milepost.pipeline.projector import NAME as PROJECTOR
 from milepost.store import NewRecord, Store, Transaction, View, ViewKind
 
@@ -69,6 +72,8 @@ class _Look(Struct):
     view: View
     check_at: Instant | None
     changes: list[ConditionChange]
+    ends: list[Withdrawal]
+    """Corrections that have expired."""
     open: dict[Key, int | None]
     """The open conditions after the changes."""
     waiting: dict[tuple[Key, int | None], Instant]
@@ -98,6 +103,8 @@ class Sweeper:
         self._confirm_ms = confirm_ms
         self._waiting: dict[ViewKey, dict[tuple[Key, int | None], Instant]] = {}
         self._journalled: dict[ViewKey, _Journalled] = {}
+        self._ended: dict[ViewKey, tuple[int, frozenset[str]]] = {}
+        """The corrections whose end was journalled, until a view of that position or a later one shows it."""
         self._begun_at: int | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -106,6 +113,7 @@ class Sweeper:
         It begins anew each time it is run: somebody else may have swept in between."""
         self._waiting.clear()
         self._journalled.clear()
+        self._ended.clear()
         self._begun_at = None
         while not stop.is_set():
             try:
@@ -151,12 +159,15 @@ class Sweeper:
                 self._waiting.pop(key, None)
             if look.changes:
                 self._journalled[key] = _Journalled(position, look.open)
-        return sum(len(look.changes) for look, _ in committed)
+            if look.ends:
+                before = self._ended.get(key, (0, frozenset()))[1]
+                self._ended[key] = (position, before | {end.correction for end in look.ends})
+        return sum(len(look.changes) + len(look.ends) for look, _ in committed)
 
     def _look(self, view: View, now: Instant) -> _Look:
         """Evaluate one view. One whose document cannot be read stops nothing: it is looked at in an hour."""
         if view.kind not in ("delivery", "tracker", "order"):
-            return _Look(view, None, [], {}, {})
+            return _Look(view, None, [], [], {}, {})
         try:
             document = msgspec.json.decode(view.document)
             evaluation = evaluate(document, view.kind, now, self._policy)
@@ -169,7 +180,7 @@ class Sweeper:
                 id=view.id,
                 error=type(e).__name__,
             )
-            return _Look(view, Instant(now + HOUR), [], {}, {})
+            return _Look(view, Instant(now + HOUR), [], [], {}, {})
 
     def _compare(
         self, view: View, document: dict[str, Any], kind: SubjectKind, evaluation: Evaluation, now: Instant
@@ -193,8 +204,16 @@ class Sweeper:
             else:
                 waiting[key, count] = first
         again = [Instant(first + self._confirm_ms) for first in waiting.values()]
-        check_at = min(filter(None, (evaluation.next_check_at, *again)), default=None)
-        return _Look(view, check_at, found, after, waiting)
+        moments = (evaluation.next_check_at, next_expiry(document, now), *again)
+        check_at = min(filter(None, moments), default=None)
+        return _Look(view, check_at, found, self._expired(view, document, now), after, waiting)
+
+    def _expired(self, view: View, document: dict[str, Any], now: Instant) -> list[Withdrawal]:
+        """The corrections that have expired since the view was folded, but for those journalled already."""
+        position, ended = self._ended.get(_key(view), (0, frozenset()))
+        if view.position >= position:
+            self._ended.pop(_key(view), None)
+        return [end for end in expired(document, now) if end.correction not in ended]
 
     def _open(self, view: View, shown: dict[Key, int | None]) -> dict[Key, int | None]:
         """The open conditions: those that the document shows, or those journalled since it was folded."""
@@ -225,22 +244,23 @@ def _commit(tx: Transaction, looks: Sequence[_Look], now: Instant) -> list[tuple
         view = current.get(_key(look.view))
         if view is not None and (view.position, view.document) == (look.view.position, look.view.document):
             kept.append(look)
-    records = [_record(look.view, change, now) for look in kept for change in look.changes]
+    records = [record for look in kept for record in _records(look, now)]
     positions = iter(tx.journal.add(records) if records else ())
     tx.views.recheck({_key(look.view): look.check_at for look in kept})
-    return [(look, max((next(positions) for _ in look.changes), default=0)) for look in kept]
+    return [
+        (look, max((next(positions) for _ in range(len(look.changes) + len(look.ends))), default=0))
+        for look in kept
+    ]
 
 
-def _record(view: View, change: ConditionChange, now: Instant) -> NewRecord:
-    return NewRecord(
-        kind="condition",
-        business_product_id=view.business_product_id,
-        type=change.code,
-        received_at=now,
-        published_at=change.at,
-        road=ROAD,
-        body=msgspec.json.encode(change),
-    )
+def _records(look: _Look, now: Instant) -> Iterator[NewRecord]:
+    product = look.view.business_product_id
+    for change in look.changes:
+        body = msgspec.json.encode(change)
+        yield NewRecord("condition", product, change.code, now, change.at, ROAD, body)
+    for end in look.ends:
+        body = msgspec.json.encode(end)
+        yield NewRecord("withdrawal", product, end.outcome, now, end.at, ROAD, body)
 
 
 def _key(view: View) -> ViewKey:

@@ -84,7 +84,7 @@ def compose(
     deliveries = shown_deliveries(order, kind, told)
     titles = {item["id"]: item for item in order["lineItems"]}
     shown = deliveries[:MOST_PARCELS]
-    estimated = [_is_estimated(delivery, kind, notification.decided_at) for delivery in shown]
+    estimated = [is_estimated(delivery, kind, notification.decided_at) for delivery in shown]
     parcels = [
         parcel_of(delivery, titles, says, locale, beside=len(shown), estimated=still)
         for delivery, still in zip(shown, estimated, strict=True)
@@ -99,7 +99,7 @@ def compose(
         sentences=words.sentences,
         parcels=parcels,
         more=len(deliveries) - len(shown),
-        order_name=_order_name(order),
+        order_name=order_name(order),
         shop_name=shop,
         shop_url=safe_url(brand.shop_url),
         color=brand.color,
@@ -113,7 +113,7 @@ def compose(
     return Composed(kind, locale, mail.subject, text, html, mail.preheader, document)
 
 
-def _is_estimated(delivery: Document, kind: str, at: Instant) -> bool:
+def is_estimated(delivery: Document, kind: str, at: Instant) -> bool:
     """Whether the estimate of a delivery still said something when this was decided: not when its last day was over
     everywhere. Of one that missed its promise only a later estimate does."""
     estimate = delivery["estimatedDelivery"] or {}
@@ -141,7 +141,7 @@ def _preheader(parcels: Sequence[Parcel], says: NullTranslations) -> str:
     return " · ".join(filter(None, (expected, named)))
 
 
-def _order_name(order: Document) -> str:
+def order_name(order: Document) -> str:
     """What the shopper knows the order by: the shop's own number where there is one."""
     return one_line(next((alias["aliasId"] for alias in order["aliases"]), order["id"]), 64)
 

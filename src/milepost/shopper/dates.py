@@ -15,7 +15,7 @@ from msgspec import Struct
 
 _WHOLE_DAY: Final = frozenset({time(0, 0), time(23, 59)})
 """Times of day that only mean the day's beginning or end."""
-_NO_BREAK: Final = "\u00a0"
+NO_BREAK: Final = "\u00a0"
 
 
 def day_text(day: object, says: NullTranslations, locale: str) -> str:
@@ -42,8 +42,8 @@ def window_of(estimate: Mapping[str, Any] | None, says: NullTranslations, locale
     """An estimate of the views in words; None where nothing is estimated."""
     if estimate is None:
         return None
-    first = day_text(estimate["earliestDate"], says, locale).replace(" ", _NO_BREAK)
-    last = day_text(estimate["latestDate"], says, locale).replace(" ", _NO_BREAK)
+    first = day_text(estimate["earliestDate"], says, locale).replace(" ", NO_BREAK)
+    last = day_text(estimate["latestDate"], says, locale).replace(" ", NO_BREAK)
     if not first and not last:
         return None
     if not first or not last:

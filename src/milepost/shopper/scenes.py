@@ -65,6 +65,11 @@ def scene_of(
     )
 
 
+def day_told(delivery: Document, kind: str, says: NullTranslations, locale: str) -> str:
+    """The day that a message of this kind names of one delivery, in words; empty where none is known."""
+    return day_text(_day(delivery, kind), says, locale)
+
+
 def _day(delivery: Document, kind: str) -> str:
     if kind in ("delivered", "all_delivered"):
         return delivered_day(delivery)

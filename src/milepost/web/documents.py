@@ -86,6 +86,25 @@ class ConditionDocument(Document):
     evidence: dict[str, Any]
 
 
+class CorrectionDocument(Document):
+    """What an agent knew better. `standing`: counts, or overtaken, contradicted or corrected by what came after it,
+    withdrawn or expired."""
+
+    id: str
+    order_id: str
+    state: str
+    """A delivery's state, a tracker's stage."""
+    occurred_at: str
+    told_at: str
+    author: str
+    reason: str
+    """Empty once its order was erased."""
+    expires_at: str | None
+    standing: str
+    ended_at: str | None
+    position: int
+
+
 class TrackerInstants(Document):
     first_info_at: str | None
     first_possession_at: str | None
@@ -119,6 +138,7 @@ class TrackerDocument(Document):
     failed_attempts: int
     milestones: list[MilestoneDocument]
     conditions: list[ConditionDocument]
+    corrections: list[CorrectionDocument]
     last_fact_at: str | None
     position: int
     hydration: Hydration | None = None
@@ -131,6 +151,7 @@ class DeliveryTracker(Document):
     stage: str
     estimated_delivery: Estimate | None
     milestones: list[MilestoneDocument]
+    corrections: list[CorrectionDocument]
     shipped_at: str | None
     delivered_at: str | None
     hydration: Hydration | None = None
@@ -195,6 +216,7 @@ class DeliveryDocument(Document):
     line_items: list[DeliveryLineItem]
     trackers: list[DeliveryTracker]
     conditions: list[ConditionDocument]
+    corrections: list[CorrectionDocument]
     capture: CaptureSummary | None
     position: int
     hydration: Hydration | None = None

@@ -9,13 +9,22 @@ from typing import Any
 
 from litestar import Response, get
 
+from milepost.domain.correction import CorrectionFact, WithdrawalFact
 from milepost.domain.delivery import Delivery
-from milepost.domain.fact import AuthorizationFact, ConditionFact, EventFact, Fact, SnapshotFact
-from milepost.domain.instant import Instant, format_instant
+from milepost.domain.fact import (
+    AuthorizationFact,
+    ConditionFact,
+    EventFact,
+    Fact,
+    SettlementFact,
+    SnapshotFact,
+    said_at,
+)
+from milepost.domain.instant import Instant, format_instant, parse_instant
 from milepost.domain.record import delivery_subject, order_subject, tracker_subject
 from milepost.domain.trace import TraceEntry
 from milepost.pipeline.projector import LoadedOrder, LoadedTracker
-from milepost.store import Transaction
+from milepost.store import Transaction, View
 from milepost.web.authentication import Caller
 from milepost.web.context import Hub
 from milepost.web.documents import (
@@ -66,19 +75,29 @@ async def explain_order(
     reach, at = caller.reach(business_product_id), parse_as_of(as_of)
 
     def read(tx: Transaction) -> dict[str, Any]:
-        loaded = order_then(tx, find_view(tx, "order", order_id, reach), at, explain=True)
-        own = [(order_subject(order_id), entry) for entry in loaded.order.trace]
-        for delivery in loaded.order.deliveries:
-            own.extend((delivery_subject(delivery.id), entry) for entry in delivery.trace)
-        lines = _with_unread(own, order_subject(order_id), loaded.facts)
-        for subject, tracker in loaded.trackers.items():
-            traced = [(subject, entry) for entry in tracker.trace]
-            lines += _with_unread(traced, subject, loaded.tracker_facts[subject])
-        join_orders(tx, [loaded.order.document], at)
-        facts = [*loaded.facts, *(fact for known in loaded.tracker_facts.values() for fact in known)]
-        return _explanation(tx, loaded.order.document, lines, facts, at, why_order(loaded.order.document))
+        return order_explanation(tx, find_view(tx, "order", order_id, reach), at)[0]
 
     return respond(await context.store.read(read))
+
+
+def order_explanation(
+    tx: Transaction, view: View, at: Instant | None
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """The explanation of an order's view, its deliveries and its trackers (the shape is `OrderExplanation`'s), and a
+    sentence for each tracker's stage, by subject."""
+    loaded = order_then(tx, view, at, explain=True)
+    own = [(order_subject(view.id), entry) for entry in loaded.order.trace]
+    for delivery in loaded.order.deliveries:
+        own.extend((delivery_subject(delivery.id), entry) for entry in delivery.trace)
+    lines = _with_unread(own, order_subject(view.id), loaded.facts)
+    for subject, tracker in loaded.trackers.items():
+        traced = [(subject, entry) for entry in tracker.trace]
+        lines += _with_unread(traced, subject, loaded.tracker_facts[subject])
+    join_orders(tx, [loaded.order.document], at)
+    facts = [*loaded.facts, *(fact for known in loaded.tracker_facts.values() for fact in known)]
+    whys = {subject: why_tracker(tracker.document) for subject, tracker in loaded.trackers.items()}
+    why = why_order(loaded.order.document)
+    return _explanation(tx, loaded.order.document, lines, facts, at, why), whys
 
 
 @get(
@@ -139,14 +158,19 @@ async def explain_tracker(
 
     def read(tx: Transaction) -> dict[str, Any]:
         view = find_view(tx, "tracker", tracker_id(carrier_code, tracking_number), reach)
-        loaded: LoadedTracker = tracker_then(tx, view, at, explain=True)
-        subject = f"tracker/{view.id}"
-        lines = _with_unread([(subject, entry) for entry in loaded.tracker.trace], subject, loaded.facts)
-        document = loaded.tracker.document
-        join_trackers(tx, [document], at)
-        return _explanation(tx, document, lines, loaded.facts, at, why_tracker(document))
+        return tracker_explanation(tx, view, at)
 
     return respond(await context.store.read(read))
+
+
+def tracker_explanation(tx: Transaction, view: View, at: Instant | None) -> dict[str, Any]:
+    """The explanation of a tracker's view; the shape is `TrackerExplanation`'s."""
+    loaded: LoadedTracker = tracker_then(tx, view, at, explain=True)
+    subject = f"tracker/{view.id}"
+    lines = _with_unread([(subject, entry) for entry in loaded.tracker.trace], subject, loaded.facts)
+    document = loaded.tracker.document
+    join_trackers(tx, [document], at)
+    return _explanation(tx, document, lines, loaded.facts, at, why_tracker(document))
 
 
 def _with_unread(lines: list[About], subject: str, facts: Sequence[Fact]) -> list[About]:
@@ -185,7 +209,7 @@ def _explanation(
             "rule": entry.rule,
             "text": entry.text,
             "receivedAt": format_instant(fact.received_at),
-            "publishedAt": format_instant(_said_at(fact)),
+            "publishedAt": format_instant(said_at(fact)),
             "arrivals": max(len(rows), 1),
             "flags": list(dict.fromkeys((*noted, *flags.get(entry.position, ())))),
         }
@@ -193,34 +217,35 @@ def _explanation(
 
 
 def _kind(fact: Fact) -> str:
-    if isinstance(fact, EventFact):
-        return "conflict" if fact.conflict else "event"
-    if isinstance(fact, SnapshotFact):
-        return "snapshot"
-    if isinstance(fact, AuthorizationFact):
-        return "authorization"
-    return "condition" if isinstance(fact, ConditionFact) else "settlement"
+    match fact:
+        case EventFact():
+            return "conflict" if fact.conflict else "event"
+        case SnapshotFact():
+            return "snapshot"
+        case AuthorizationFact():
+            return "authorization"
+        case ConditionFact():
+            return "condition"
+        case CorrectionFact():
+            return "correction"
+        case WithdrawalFact():
+            return "withdrawal"
+    return "settlement"
 
 
 def _type(fact: Fact) -> str:
-    if isinstance(fact, EventFact):
-        return fact.type
-    if isinstance(fact, SnapshotFact):
-        return fact.query
-    if isinstance(fact, AuthorizationFact):
-        return "authorization"
-    return fact.change.code if isinstance(fact, ConditionFact) else fact.settlement.outcome
-
-
-def _said_at(fact: Fact) -> Instant:
-    """When it was published, observed or decided."""
-    if isinstance(fact, EventFact):
-        return fact.published_at
-    if isinstance(fact, SnapshotFact):
-        return fact.observed_at
-    if isinstance(fact, AuthorizationFact):
-        return fact.authorization.at
-    return fact.change.at if isinstance(fact, ConditionFact) else fact.settlement.at
+    match fact:
+        case EventFact():
+            return fact.type
+        case SnapshotFact():
+            return fact.query
+        case ConditionFact():
+            return fact.change.code
+        case SettlementFact():
+            return fact.settlement.outcome
+        case WithdrawalFact():
+            return fact.withdrawal.outcome
+    return _kind(fact)
 
 
 def why_order(order: dict[str, Any]) -> str:
@@ -251,6 +276,9 @@ def why_delivery(delivery: dict[str, Any]) -> str:
     """One sentence: why a delivery is in its state."""
     state = delivery["state"]
     said = f"The delivery is {state}"
+    told = _counting(delivery, state)
+    if told is not None:
+        return f"{said} because {told['author']} corrected it, as of {told['occurredAt']}."
     if state == "DELIVERED":
         sources = {"milestone": "a carrier's milestone", "event": "an event", "snapshot": "an answer"}
         source = sources.get(delivery["deliveredAtSource"] or "")
@@ -266,9 +294,19 @@ def why_delivery(delivery: dict[str, Any]) -> str:
     return f"{said}: nothing says that it was shipped." if state == "PENDING" else f"{said}."
 
 
+def _counting(view: dict[str, Any], state: str) -> dict[str, Any] | None:
+    """The last correction of a view that counts, and says that it is in this state."""
+    corrections: list[dict[str, Any]] = view.get("corrections", [])
+    fitting = (c for c in reversed(corrections) if c["standing"] == "counts" and c["state"] == state)
+    return next(fitting, None)
+
+
 def why_tracker(tracker: dict[str, Any]) -> str:
     """One sentence: why a tracker is in its stage."""
+    told = _counting(tracker, tracker["stage"])
     counting = [m for m in tracker["milestones"] if m["standing"] == "counts"]
+    if told is not None and tracker["stageEnteredAt"] == format_instant(parse_instant(told["occurredAt"])):
+        return f"The tracker is {tracker['stage']} because {told['author']} corrected it, as of {told['occurredAt']}."
     if not counting:
         return f"The tracker is {tracker['stage']}: no milestone of it is known yet."
     # What says something else than where the parcel is (a delay) leaves the stage alone.

@@ -18,11 +18,11 @@ from milepost.domain.record import Note, noted_subject, order_subject
 from milepost.domain.timeline import Noted
 from milepost.store import NewRecord, Transaction
 from milepost.web.authentication import OPERATE, Caller
-from milepost.web.context import Hub
+from milepost.web.context import Context, Hub
 from milepost.web.documents import Document
 from milepost.web.paging import After, Limit, Page, cut, decode_cursor, page_size
 from milepost.web.problems import BODY_HANDLERS, problems
-from milepost.web.reading import BusinessProduct, OrderId, decoded, find_view
+from milepost.web.reading import BusinessProduct, OrderId, Reach, decoded, find_view
 from milepost.web.timeline import notes_of
 
 ROAD = "api"
@@ -69,7 +69,13 @@ async def add_note(
     business_product_id: BusinessProduct = None,
 ) -> NoteItem:
     """Answers 201 once it is journalled. An order takes 500 notes, then 409 `conflict`."""
-    reach, now = caller.reach(business_product_id), context.clock()
+    return await note(context, caller.reach(business_product_id), order_id, data, caller.id)
+
+
+async def note(context: Context, reach: Reach, order_id: str, data: NoteRequest, author: str) -> NoteItem:
+    """Journal a note about an order within `reach`, by `author` where the request names nobody. Raises `Invalid`,
+    `NotFound`, `Ambiguous`, and `Conflict` when the order takes no more."""
+    now = context.clock()
     if not data.text.strip():
         raise Invalid("text: there is nothing in it", field="text")
 
@@ -82,13 +88,13 @@ async def add_note(
         key = (view.business_product_id, subject)
         if len(tx.journal.positions_of([key], MOST_NOTES).get(key, ())) >= MOST_NOTES:
             raise Conflict(f"Order {order_id!r} has {MOST_NOTES} notes; it takes no more.", most=MOST_NOTES)
-        note = Note(order_id, data.text, data.author or caller.id, now, (subject,), data.delivery_id)
-        body = msgspec.json.encode(note)
+        noted = Note(order_id, data.text, data.author or author, now, (subject,), data.delivery_id)
+        body = msgspec.json.encode(noted)
         record = NewRecord("note", view.business_product_id, "note", now, now, ROAD, body)
-        return _item(Noted(tx.journal.add([record])[0], now, note))
+        return _item(Noted(tx.journal.add([record])[0], now, noted))
 
     item = await context.store.write(write)
-    log.info("note.added", position=item.position, by=caller.id)
+    log.info("note.added", position=item.position, by=author)
     return item
 
 

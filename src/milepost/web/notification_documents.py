@@ -4,6 +4,7 @@ The ledger has an index by state and by order. What else a list is narrowed by i
 rows, so a page may be short and say where to go on.
 """
 
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from msgspec import Struct
@@ -192,6 +193,38 @@ def actions_of(notification: Notification) -> list[str]:
             continue
         found.append(action)
     return found
+
+
+class LastMessage(Document):
+    """What a shopper was told last about an order."""
+
+    id: str
+    kind: str
+    text: str
+    sent_at: str
+    channel: str | None
+
+
+def last_messages(tx: Transaction, orders: Collection[tuple[str, str]]) -> dict[tuple[str, str], LastMessage]:
+    """By (business product, order id) the newest notification that was sent; only those that have one."""
+    found = tx.notifications.of_orders(orders)
+    newest = {key: last for key, listed in found.items() if (last := last_sent(listed)) is not None}
+    return {key: last_message(notification) for key, notification in newest.items()}
+
+
+def last_sent(notifications: Iterable[Notification]) -> Notification | None:
+    """The one of these that was sent last; None where none was."""
+    return max((n for n in notifications if n.sent_at is not None), key=_sent_at, default=None)
+
+
+def _sent_at(n: Notification) -> Instant:
+    return n.sent_at or Instant(0)
+
+
+def last_message(n: Notification) -> LastMessage:
+    """A notification that was sent, as lists of orders show it."""
+    text = notification_text(n.kind, "SENT", n.channel)
+    return LastMessage(n.id, n.kind, text, format_instant(_sent_at(n)), n.channel)
 
 
 def _fields(n: Notification) -> dict[str, Any]:

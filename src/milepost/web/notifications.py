@@ -15,8 +15,8 @@ from milepost.domain.errors import Conflict, NotFound
 from milepost.domain.notification import Notification, move
 from milepost.domain.notification_worth import was_told
 from milepost.store import Transaction
-from milepost.web.authentication import OPERATE, Caller, Principal
-from milepost.web.context import Hub
+from milepost.web.authentication import OPERATE, Caller
+from milepost.web.context import Context, Hub
 from milepost.web.documents import Document
 from milepost.web.notification_documents import (
     NotificationDocument,
@@ -28,7 +28,7 @@ from milepost.web.notification_documents import (
 )
 from milepost.web.paging import After, Limit, Page, page_size
 from milepost.web.problems import BODY_HANDLERS, problems
-from milepost.web.reading import BusinessProduct, OrderId, find_view
+from milepost.web.reading import BusinessProduct, OrderId, Reach, find_view
 
 CONSENT: Final = "may arrive twice"
 """What one who sends again has to acknowledge where the first may have arrived."""
@@ -121,7 +121,8 @@ async def get_notification(
     context: Hub, caller: Caller, notification_id: NotificationId
 ) -> NotificationDocument:
     """One notification with its history, and what may be done to it now."""
-    return await context.store.read(lambda tx: document_of(_visible(tx, notification_id, caller)))
+    reach = caller.business_products
+    return await context.store.read(lambda tx: document_of(_visible(tx, notification_id, reach)))
 
 
 @post(
@@ -142,10 +143,19 @@ async def resend_notification(
     """Now, under the same id. What is or ever was SENT or UNCERTAIN, or was told by another one, may arrive twice, so
     it takes that consent; rules that protect a shopper who wants no messages hold all the same. 409 `conflict`
     without consent, and while it is under way."""
-    asked, now = data or ResendRequest(), context.clock()
+    asked = data or ResendRequest()
+    return document_of(await resend(context, caller.business_products, notification_id, asked, caller.id))
+
+
+async def resend(
+    context: Context, reach: Reach, notification_id: str, asked: ResendRequest, by: str
+) -> Notification:
+    """Make a notification within `reach` due now, because `by` asked for it. Raises `NotFound`, and `Conflict`
+    without the consent that it takes, while it is under way, and while notifications are off."""
+    now = context.clock()
 
     def write(tx: Transaction) -> Notification:
-        before = _visible(tx, notification_id, caller)
+        before = _visible(tx, notification_id, reach)
         if not context.notifying:
             raise Conflict("Notifications are off: nothing would send it. Set MILEPOST_NOTIFICATIONS=true.")
         try:
@@ -153,7 +163,7 @@ async def resend_notification(
                 before,
                 "resend",
                 now,
-                caller.id,
+                by,
                 reason=asked.reason.strip(),
                 due_at=now,
                 lease_until=None,
@@ -162,7 +172,7 @@ async def resend_notification(
             )
         except Conflict as e:
             raise _refused(before, e) from e
-        if _is_known(before) and asked.acknowledge != CONSENT:
+        if may_be_known(before) and asked.acknowledge != CONSENT:
             raise Conflict(
                 f'What it tells may be known: send {{"acknowledge": "{CONSENT}"}} if that is meant.',
                 state=before.state,
@@ -173,8 +183,8 @@ async def resend_notification(
 
     shown = await context.store.write(write)
     context.notified()
-    log.info("notification.resent", id=notification_id, by=caller.id)
-    return document_of(shown)
+    log.info("notification.resent", id=notification_id, by=by)
+    return shown
 
 
 @post(
@@ -197,7 +207,7 @@ async def suppress_notification(
     now, reason = context.clock(), "" if data is None else data.reason.strip()
 
     def write(tx: Transaction) -> Notification:
-        before = _visible(tx, notification_id, caller)
+        before = _visible(tx, notification_id, caller.business_products)
         try:
             after = move(before, "suppress", now, caller.id, reason=reason or f"suppressed by {caller.id}")
         except Conflict as e:
@@ -210,7 +220,7 @@ async def suppress_notification(
     return document_of(shown)
 
 
-def _is_known(notification: Notification) -> bool:
+def may_be_known(notification: Notification) -> bool:
     """Whether its shopper may have been told, by this one at any time or by another."""
     told_by_another = notification.state == "SUPPRESSED" and notification.rule in _TOLD_BY_ANOTHER
     return was_told(notification) or told_by_another
@@ -223,10 +233,9 @@ def _refused(notification: Notification, error: Conflict) -> Conflict:
     return Conflict(error.detail + way_out, state=notification.state, actions=left)
 
 
-def _visible(tx: Transaction, id: str, caller: Principal) -> Notification:
+def _visible(tx: Transaction, id: str, reach: Reach) -> Notification:
     """The notification of that id, for who may see it. Raises `NotFound`."""
     found = None if "\x00" in id else tx.notifications.get([id]).get(id)
-    reach = caller.business_products
     if found is None or (reach is not None and found.business_product_id not in reach):
         raise NotFound(f"There is no notification {id!r}.")
     return found

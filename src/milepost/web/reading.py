@@ -7,6 +7,7 @@ status belongs to the present only.
 
 from collections.abc import Collection
 from typing import Annotated, Any, Protocol
+from urllib.parse import quote, urlencode
 
 import msgspec
 from litestar import Response
@@ -118,8 +119,31 @@ def _unknown_then(what: str, as_of: Instant | None) -> NotFound:
     return NotFound(f"Nothing was known of {what} at {format_instant(as_of)}.")
 
 
+def path_of(*segments: str, **query: str | None) -> str:
+    """A path of this hub from its segments, which may hold any character, and a query (None: left out)."""
+    path = "/" + "/".join(quote(segment, safe="") for segment in segments)
+    given = {name: value for name, value in query.items() if value is not None}
+    return f"{path}?{urlencode(given)}" if given else path
+
+
 def decoded(view: View) -> dict[str, Any]:
     document: dict[str, Any] = msgspec.json.decode(view.document)
+    return document
+
+
+def order_document(
+    tx: Transaction, view: View, as_of: Instant | None, then: LoadedOrder | None
+) -> dict[str, Any]:
+    """An order with what is joined to it, as it stands; with `as_of` as it stood `then` (`order_then`)."""
+    document = decoded(view) if as_of is None or then is None else then.order.document
+    join_orders(tx, [document], as_of)
+    return document
+
+
+def tracker_document(tx: Transaction, view: View, as_of: Instant | None) -> dict[str, Any]:
+    """A tracker with what is joined to it, as it stands or stood."""
+    document = decoded(view) if as_of is None else tracker_then(tx, view, as_of).tracker.document
+    join_trackers(tx, [document], as_of)
     return document
 
 
@@ -159,6 +183,7 @@ def join_trackers(tx: Transaction, trackers: list[dict[str, Any]], as_of: Instan
     asks = _asks(tx, set(keys), as_of)
     for key, tracker in zip(keys, trackers, strict=True):
         tracker["hydration"] = _hydration(asks.get(key))
+        tracker.setdefault("corrections", [])
 
 
 def _asks(
@@ -181,7 +206,9 @@ def _join_deliveries(asks: dict[tuple[str, str], Ask], deliveries: list[dict[str
     for delivery in deliveries:
         product = delivery["businessProductId"]
         delivery["hydration"] = _hydration(asks.get((product, order_subject(delivery["orderId"]))))
+        delivery.setdefault("corrections", [])
         for tracker in delivery["trackers"]:
+            tracker.setdefault("corrections", [])
             subject = tracker_subject(tracker["carrierCode"], tracker["trackingNumber"])
             tracker["hydration"] = _hydration(asks.get((product, subject)))
 

@@ -11,10 +11,14 @@ from typing import Any
 
 import msgspec
 from litestar import Response, get
+from msgspec import Struct
 
+from milepost.domain.capture import Capture
 from milepost.domain.instant import Instant
+from milepost.domain.notification import Notification
 from milepost.domain.record import Note, noted_subject, order_subject
 from milepost.domain.timeline import Entry, Noted, SortKey, sort_key, timeline
+from milepost.pipeline.projector import LoadedOrder
 from milepost.store import Transaction, View
 from milepost.web.authentication import Caller
 from milepost.web.context import Hub
@@ -59,23 +63,48 @@ async def get_timeline(
     start = None if after is None else decode_cursor("timeline", after, tuple[SortKey, int])
 
     def read(tx: Transaction) -> Page[Any]:
-        entries = _numbered(_timeline(tx, find_view(tx, "order", order_id, reach), at))
+        view = find_view(tx, "order", order_id, reach)
+        entries = _numbered(known_of(tx, view, at).entries())
         rest = [entry for entry in entries if start is None or entry[0] > start]
         return cut("timeline", rest[: size + 1], size, lambda entry: entry[0], lambda entry: entry[1])
 
     return respond(await context.store.read(read))
 
 
-def _timeline(tx: Transaction, view: View, as_of: Instant | None) -> list[Entry]:
-    loaded = order_then(tx, view, as_of)
+class Known(Struct, frozen=True):
+    """What is known of an order at one time: its fold, and what the ledgers and people say of it."""
+
+    loaded: LoadedOrder
+    captures: Sequence[Capture]
+    notes: Sequence[Noted]
+    notifications: Sequence[Notification]
+
+    def received(self) -> dict[int, Instant]:
+        """When each record of the order and its trackers was received, by position."""
+        facts = [self.loaded.facts, *self.loaded.tracker_facts.values()]
+        found = {fact.position: fact.received_at for listed in facts for fact in listed}
+        return found | {noted.position: noted.received_at for noted in self.notes}
+
+    def entries(self) -> list[Entry]:
+        """The order's timeline, oldest first."""
+        return timeline(
+            self.loaded.facts,
+            self.loaded.trackers,
+            self.loaded.tracker_facts,
+            self.loaded.order.deliveries,
+            self.captures,
+            self.notes,
+            self.notifications,
+        )
+
+
+def known_of(tx: Transaction, view: View, as_of: Instant | None) -> Known:
+    """What is known of an order now, or was by `as_of`. Raises `NotFound` for a time before anything was."""
     key = (view.business_product_id, view.id)
     captures = tx.ledger.captures_of_orders([key]).get(key, [])
     told = tx.notifications.of_orders([key]).get(key, [])
-    return timeline(
-        loaded.facts,
-        loaded.trackers,
-        loaded.tracker_facts,
-        loaded.order.deliveries,
+    return Known(
+        order_then(tx, view, as_of),
         captures if as_of is None else [c for each in captures if (c := capture_then(each, as_of))],
         notes_of(tx, *key, as_of),
         told if as_of is None else [n for each in told if (n := notification_then(each, as_of))],

@@ -29,7 +29,7 @@ from milepost.web.context import Context, Hub
 from milepost.web.documents import Document
 from milepost.web.lookup import can_look_up
 from milepost.web.problems import BODY_HANDLERS, problems
-from milepost.web.reading import BusinessProduct, OrderId, decoded, find_view, respond
+from milepost.web.reading import BusinessProduct, OrderId, Reach, decoded, find_view, respond
 from milepost.web.shopper_pages import HTML, answer, asked
 from milepost.web.status import StatusDocument
 
@@ -87,18 +87,30 @@ async def make_link(
 ) -> TrackingLink:
     """Good for 90 days unless `days` says otherwise. Nothing is stored: a link ends when it expires, or when the
     secret that signed it is taken away. 409 `conflict` while no secret is set."""
-    reach, secrets = caller.reach(business_product_id), context.tracking_secrets
+    days = USUAL_DAYS if data is None else data.days
+    return await link_to(context, caller.reach(business_product_id), order_id, days, caller.id)
+
+
+async def link_to(context: Context, reach: Reach, order_id: str, days: int, by: str) -> TrackingLink:
+    """A link to an order within `reach`, good for so many days, because `by` asked for it. Raises `NotFound`,
+    `Ambiguous`, and `Conflict` while no secret is set."""
+    secrets = context.tracking_secrets
     view = await context.store.read(lambda tx: find_view(tx, "order", order_id, reach))
     if not secrets:
         raise Conflict(
             "Tracking links are switched off. Set MILEPOST_TRACKING_SECRET to 32 characters or more."
         )
-    days = USUAL_DAYS if data is None else data.days
     expires_at = Instant((context.clock() // SECOND) * SECOND + days * DAY)
     token = make_token(secrets[0], Link(view.business_product_id, order_id, expires_at))
-    log.info("tracking.link_made", by=caller.id, days=days)
+    log.info("tracking.link_made", by=by, days=days)
     page = f"/track/{token}"
     return TrackingLink(token, f"{page}{SUFFIX}", page, format_instant(expires_at))
+
+
+def page_address(context: Context, link: TrackingLink) -> str:
+    """Where the shopper's page of a link is: under the address by which shoppers reach this hub, if it is set."""
+    base = (context.shop.brand.public_url or "").rstrip("/")
+    return f"{base}{link.page}"
 
 
 def _is_json(request: Request[Any, Any, Any]) -> bool:

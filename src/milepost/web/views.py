@@ -29,11 +29,12 @@ from milepost.web.reading import (
     join_deliveries,
     join_orders,
     join_trackers,
+    order_document,
     order_then,
     parse_as_of,
     respond,
+    tracker_document,
     tracker_id,
-    tracker_then,
 )
 
 State = Annotated[
@@ -91,9 +92,7 @@ async def get_order(
 
     def read(tx: Transaction) -> dict[str, Any]:
         view = find_view(tx, "order", order_id, reach)
-        document = decoded(view) if at is None else order_then(tx, view, at).order.document
-        join_orders(tx, [document], at)
-        return document
+        return order_document(tx, view, at, None if at is None else order_then(tx, view, at))
 
     return respond(await context.store.read(read))
 
@@ -169,10 +168,9 @@ async def get_tracker(
     reach, at = caller.reach(business_product_id), parse_as_of(as_of)
 
     def read(tx: Transaction) -> dict[str, Any]:
-        view = find_view(tx, "tracker", tracker_id(carrier_code, tracking_number), reach)
-        document = decoded(view) if at is None else tracker_then(tx, view, at).tracker.document
-        join_trackers(tx, [document], at)
-        return document
+        return tracker_document(
+            tx, find_view(tx, "tracker", tracker_id(carrier_code, tracking_number), reach), at
+        )
 
     return respond(await context.store.read(read))
 

@@ -18,8 +18,10 @@ from milepost.domain.instant import Instant, parse_instant
 from milepost.domain.order import Order, fold_order
 from milepost.domain.record import (
     ConditionChange,
+    Correction,
     Record,
     Snapshot,
+    Withdrawal,
     conflict_hash,
     delivery_subject,
     identity_hashes,
@@ -156,6 +158,32 @@ def condition(code: str, raised: bool, at: str, subject: str | None = None, **ev
     subject = subject or delivery_subject(BOX)
     change = ConditionChange(subject, code, raised, _t(at), (order_subject(ORDER), subject), evidence)
     return Arrived("condition", code, _t(at), msgspec.json.encode(change), "sweeper")
+
+
+def correction(
+    state: str,
+    at: str,
+    subject: str | None = None,
+    *,
+    told: str | None = None,
+    id: str | None = None,
+    order: str = ORDER,
+    expires: str | None = None,
+) -> Arrived:
+    """An agent's word of a delivery (the first box, if no subject is given) or a tracker."""
+    subject = subject or delivery_subject(BOX)
+    name = id or f"cor_{subject}_{state}_{at}"
+    told_at, until = _t(told or at), _t(expires) if expires else None
+    about = (order_subject(order), subject)
+    said = Correction(name, subject, order, state, at, told_at, "ada", "The shopper called.", about, until)
+    return Arrived("correction", "correction", told_at, msgspec.json.encode(said), "api")
+
+
+def withdrawal(of: Arrived, at: str, outcome: Any = "withdrawn") -> Arrived:
+    """The end of a correction."""
+    said = msgspec.json.decode(of.body, type=Correction)
+    end = Withdrawal(said.id, outcome, _t(at), "ben", said.about)
+    return Arrived("withdrawal", outcome, _t(at), msgspec.json.encode(end), "api")
 
 
 def _tracker(tracker: tuple[str, str], **more: Any) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from tests.unit.domain.history import (
     Arrived,
     Folded,
     condition,
+    correction,
     event,
     fold,
     null_order_answer,
@@ -28,10 +29,13 @@ from tests.unit.domain.history import (
     package,
     scan,
     tracker_answer,
+    withdrawal,
 )
 
 from milepost.domain.canonical import canonical
+from milepost.domain.correction import DELIVERY_STATES, TRACKER_STAGES
 from milepost.domain.instant import HOUR, MINUTE, Instant, format_instant, parse_instant
+from milepost.domain.record import delivery_subject, tracker_subject
 from milepost.domain.timeline import timeline
 
 START = parse_instant("2025-01-20T08:00:00Z")
@@ -107,18 +111,9 @@ class Generated:
         self.dice = dice
         self.boxes = BOXES[: dice.randint(1, 3)]
         self.arrivals: list[Arrived] = []
+        common = [self.claim, self.order_answered, self.tracked]
         for _ in range(dice.randint(5, 14)):
-            self.arrivals += dice.choice(
-                [
-                    self.claim,
-                    self.claim,
-                    self.order_answered,
-                    self.order_answered,
-                    self.tracked,
-                    self.tracked,
-                    self.other,
-                ]
-            )()
+            self.arrivals += dice.choice([*common, *common, self.other, self.corrected])()
 
     def time(self) -> str:
         """Some minute of the first four days; few enough that ties happen."""
@@ -195,6 +190,19 @@ class Generated:
             event("RETURN_STARTED", self.time(), path="return/r-1"),
             condition("LATE", self.dice.random() < 0.6, self.time(), f"delivery/{box}"),
         ]
+
+    def corrected(self) -> list[Arrived]:
+        """An agent's word of a delivery or a tracker, which may be taken back."""
+        at = self.time()
+        if self.dice.random() < 0.5:
+            subject = tracker_subject(*self.dice.choice([UPS, USPS]))
+            told = correction(self.dice.choice(TRACKER_STAGES), at, subject, told=self.time())
+        else:
+            subject = delivery_subject(self.dice.choice(self.boxes))
+            told = correction(self.dice.choice(DELIVERY_STATES), at, subject, told=self.time())
+        if self.dice.random() < 0.3:
+            return [told, withdrawal(told, self.time(), self.dice.choice(["withdrawn", "expired"]))]
+        return [told]
 
 
 def shuffled(arrivals: list[Arrived], dice: random.Random) -> list[Arrived]:

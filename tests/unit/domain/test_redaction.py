@@ -29,7 +29,16 @@ from milepost.domain.instant import Instant
 from milepost.domain.intent import Intent
 from milepost.domain.notification import Notification
 from milepost.domain.notification import Transition as Step
-from milepost.domain.record import ConditionChange, Note, Record, Settlement, identity_hashes, subjects_of
+from milepost.domain.record import (
+    ConditionChange,
+    Correction,
+    Note,
+    Record,
+    Settlement,
+    Withdrawal,
+    identity_hashes,
+    subjects_of,
+)
 from milepost.domain.redaction import NOTHING, redact, redact_capture, redact_notification
 
 CANARY = "Canary Quackenbush 4711"
@@ -165,6 +174,16 @@ def test_fields_that_nobody_documented_go_whatever_they_are_called() -> None:
     left = redact(msgspec.json.encode(body), "event")
     assert CANARY.encode() not in left
     assert parse_event(left).bridge is not None
+
+
+def test_a_correction_keeps_what_was_told_and_when_and_not_why() -> None:
+    about = (f"order/{ORDER}", f"delivery/{BOX}")
+    told = Correction("cor_1", about[1], ORDER, "DELIVERED", "2025-01-20T10:00:00Z", AT, "ada", CANARY, about)
+    left = redact(msgspec.json.encode(told), "correction")
+    assert msgspec.json.decode(left, type=Correction) == replace(told, reason="")
+    end = Withdrawal("cor_1", "withdrawn", AT, "ben", about, CANARY)
+    left = redact(msgspec.json.encode(end), "withdrawal")
+    assert msgspec.json.decode(left, type=Withdrawal) == replace(end, reason="")
 
 
 def test_a_note_keeps_who_and_when() -> None:

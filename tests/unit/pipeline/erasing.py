@@ -26,7 +26,7 @@ from tests.unit.pipeline.retaining import Place
 from milepost.domain.condition import Policy
 from milepost.domain.erasure import Erasure
 from milepost.domain.instant import Instant
-from milepost.domain.record import Note, noted_subject, order_subject
+from milepost.domain.record import Correction, Note, noted_subject, order_subject
 from milepost.pipeline.consumer import Consumer
 from milepost.pipeline.eraser import Eraser
 from milepost.pipeline.projector import NAME as PROJECTOR
@@ -82,6 +82,17 @@ def history(order: str = ORDER, *, email: str = EMAIL, tracker: tuple[str, str] 
     body = msgspec.json.decode(answer.body)
     body["orderId"] = body["answer"]["id"] = order
     answer = msgspec.structs.replace(answer, body=msgspec.json.encode(body))
+    told = Correction(
+        f"cor_{order}",
+        f"delivery/{box}",
+        order,
+        "DELIVERED",
+        "2025-01-22T09:00:00Z",
+        Instant(0),
+        "key_1",
+        f"{NAME} of {STREET} called",
+        (order_subject(order), f"delivery/{box}"),
+    )
     note = Note(order, f"call {NAME} at {PHONE}", "key_1", Instant(0), (noted_subject(order_subject(order)),))
     return [
         event(SHIPPED, "2025-01-20T14:00:00Z", box, order=order),
@@ -95,6 +106,7 @@ def history(order: str = ORDER, *, email: str = EMAIL, tracker: tuple[str, str] 
         ),
         event(DELIVERED, "2025-01-22T10:00:00Z", box, order=order, data=data, road="eventbridge"),
         Arrived("note", "note", Instant(0), msgspec.json.encode(note)),
+        Arrived("correction", "correction", Instant(0), msgspec.json.encode(told)),
     ]
 
 

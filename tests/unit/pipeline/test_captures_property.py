@@ -22,11 +22,13 @@ from tests.unit.domain.history import (
     DELIVERED,
     SHIPPED,
     Arrived,
+    correction,
     event,
     order_answer,
     package,
     scan,
     tracker_answer,
+    withdrawal,
 )
 from tests.unit.pipeline.projecting import dump, forget, handler, keep_together, migrated, of_order
 from tests.unit.pipeline.telling import World
@@ -34,7 +36,7 @@ from tests.unit.pipeline.telling import World
 from milepost.domain.capture import ASKED, Capture, capture_id
 from milepost.domain.errors import Conflict
 from milepost.domain.instant import MINUTE, Instant, format_instant, parse_instant
-from milepost.domain.record import Record
+from milepost.domain.record import Record, delivery_subject, tracker_subject
 from milepost.pipeline.consumer import Consumer
 from milepost.pipeline.projector import NAME
 
@@ -61,6 +63,8 @@ FACT = st.one_of(
         ),
         AT,
     ),
+    st.tuples(st.just("told"), ORDER, BOX, st.sampled_from(["IN_TRANSIT", "DELIVERED"]), st.booleans(), AT),
+    st.tuples(st.just("taken_back"), WHICH, AT),
 )
 STEP = st.one_of(
     FACT,
@@ -144,7 +148,7 @@ class _History:
 
     def waits(self, step: str) -> bool:
         """Facts arrive together, before anything is done: each commit takes its time."""
-        return step in ("event", "answer", "scans", "again")
+        return step in ("event", "answer", "scans", "told", "taken_back", "again")
 
     async def arrive(self) -> None:
         await keep_together(self.world.store, self.coming, self.world.now)
@@ -167,6 +171,15 @@ class _History:
     def scans(self, box: int, codes: list[tuple[str, int]], at: int) -> None:
         scanned = [scan(code, _at(when)) for code, when in codes]
         self.come(tracker_answer(_at(at), TRACKERS[box], *scanned))
+
+    def told(self, order: str, box: int, state: str, of_tracker: bool, at: int) -> None:
+        """An agent corrects a tracker, or a delivery."""
+        subject = tracker_subject(*TRACKERS[box]) if of_tracker else delivery_subject(BOXES[box])
+        self.come(correction(state, _at(at), subject, order=order))
+
+    def taken_back(self, which: int, at: int) -> None:
+        if told := [arrived for arrived in self.came if arrived.kind == "correction"]:
+            self.come(withdrawal(told[which % len(told)], _at(at)))
 
     def again(self, which: int) -> None:
         if self.came:

@@ -21,12 +21,14 @@ from tests.unit.domain.history import (
     USPS,
     Arrived,
     condition,
+    correction,
     event,
     order_answer,
     order_object,
     package,
     scan,
     tracker_answer,
+    withdrawal,
 )
 from tests.unit.pipeline.projecting import (
     clock,
@@ -251,8 +253,13 @@ async def test_a_poison_fact_is_listed_and_the_rest_is_folded(store: Store, body
 _NUMBERS = count()
 
 
+TOLD = (
+    correction("IN_TRANSIT", "2025-03-07T10:00:00Z"),
+    correction("LOST", "2025-03-05T10:00:00Z", f"tracker/{UPS_VIEW}"),
+)
+"""What agents know better: of the first box, and for a while of its tracker."""
 TURNS = given(
-    history=st.permutations([*HISTORY, *HISTORY[:3]]),
+    history=st.permutations([*HISTORY, *HISTORY[:3], *TOLD, withdrawal(TOLD[1], "2025-03-07T12:00:00Z")]),
     steps=st.lists(st.integers(1, 5), min_size=1, max_size=4),
     size=st.integers(1, 9),
 )

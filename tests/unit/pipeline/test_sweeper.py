@@ -12,7 +12,7 @@ from milepost.domain.condition import Policy
 from milepost.domain.envelope import parse_event
 from milepost.domain.errors import StoreUnavailable
 from milepost.domain.instant import DAY, HOUR, MINUTE, Instant, format_instant, parse_instant
-from milepost.domain.record import ConditionChange, Record, Snapshot
+from milepost.domain.record import ConditionChange, Correction, Record, Snapshot, Withdrawal
 from milepost.pipeline.consumer import Consumer
 from milepost.pipeline.projector import NAME, Projector
 from milepost.pipeline.sweeper import Sweeper
@@ -448,3 +448,90 @@ async def test_it_runs_until_it_is_stopped_and_outlives_an_outage(hub: Hub) -> N
     stop.set()
     await asyncio.wait_for(running, 10)
     assert store.reads > 1
+
+
+# ── Corrections ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def told(hub: Hub, subject: str, state: str, expires: Instant) -> None:
+    """An agent's word, from now until then."""
+    about = ("order/o-1", subject)
+    said = Correction(
+        f"cor_{subject}",
+        subject,
+        "o-1",
+        state,
+        hub.iso(),
+        hub.now,
+        "ada",
+        "The shopper called.",
+        about,
+        expires,
+    )
+    body = msgspec.json.encode(said)
+    new = NewRecord("correction", "bp-1", "correction", hub.now, hub.now, "api", body)
+    await hub.store.write(lambda tx: tx.journal.add([new]))
+    await hub.project()
+
+
+async def ends(hub: Hub) -> list[tuple[str, str, Instant]]:
+    records = await hub.store.read(lambda tx: tx.journal.after(0, 500))
+    bodies = [msgspec.json.decode(r.body, type=Withdrawal) for r in records if r.kind == "withdrawal"]
+    return [(end.correction, end.outcome, end.at) for end in bodies]
+
+
+async def test_a_correction_that_expires_is_ended_once_and_counts_no_longer(hub: Hub) -> None:
+    await hub.event("PACKAGE_DELIVERY_IN_TRANSIT")
+    await hub.answer("IN_TRANSIT", ("IN_TRANSIT", hub.iso()))
+    until = Instant(hub.now + DAY)
+    for subject, state in (("delivery/d-1", "DELIVERED"), (f"tracker/{TRACKER}", "LOST")):
+        await told(hub, subject, state, until)
+    assert ((await hub.view("delivery", "d-1")).state, (await hub.view("tracker", TRACKER)).state) == (
+        "DELIVERED",
+        "LOST",
+    )
+    assert (await hub.view("delivery", "d-1")).check_at == until
+    hub.later(DAY - MINUTE)
+    assert (await hub.sweep(), await ends(hub)) == (0, [])
+    hub.later(MINUTE)
+    # The projector is behind: nothing is journalled twice meanwhile.
+    assert [await hub.sweeper.sweep(), await hub.sweeper.sweep()] == [2, 0]
+    await hub.project()
+    assert await hub.sweep() == 0
+    assert sorted(await ends(hub)) == [
+        ("cor_delivery/d-1", "expired", until),
+        (f"cor_tracker/{TRACKER}", "expired", until),
+    ]
+    assert ((await hub.view("delivery", "d-1")).state, (await hub.view("tracker", TRACKER)).state) == (
+        "IN_TRANSIT",
+        "IN_TRANSIT",
+    )
+
+
+async def test_an_expiry_is_not_journalled_again_when_something_else_folds_the_view_first(hub: Hub) -> None:
+    await hub.event("PACKAGE_DELIVERY_IN_TRANSIT")
+    await told(hub, "delivery/d-1", "DELIVERED", Instant(hub.now + HOUR))
+    assert await hub.sweep() == 0
+    hub.later(HOUR)
+    # A record before the end's is folded after the end was journalled: the view is due again, and doesn't show it.
+    body = msgspec.json.encode(
+        Snapshot(
+            "order",
+            hub.now,
+            hub.now,
+            {"id": "o-1", "packageInformation": {"details": [{"id": "d-1", "state": "IN_TRANSIT"}]}},
+            "o-1",
+        )
+    )
+    new = NewRecord("snapshot", "bp-1", "order", hub.now, hub.now, "hydration", body)
+    await hub.store.write(lambda tx: tx.journal.add([new]))
+    assert await hub.sweeper.sweep() == 1
+    one_by_one = Consumer(
+        hub.store, NAME, Projector(hub.store, POLICY, hub.clock).prepare, hub.clock, batch=1
+    )
+    await one_by_one.step()
+    assert (await hub.view("delivery", "d-1")).state == "DELIVERED"
+    assert await hub.sweeper.sweep() == 0
+    await hub.project()
+    assert len(await ends(hub)) == 1
+    assert (await hub.view("delivery", "d-1")).state == "IN_TRANSIT"

@@ -5,7 +5,19 @@ style sheet, script, icons and fonts. Every other module is one kind of page: it
 forms do. A page reads through the same functions as the API beside this folder, so that both say the same.
 """
 
-from milepost.web.console import account, assets, audit, front, signing_in, users
+from milepost.web.console import (
+    account,
+    assets,
+    audit,
+    front,
+    order_actions,
+    order_corrections,
+    order_why,
+    orders,
+    signing_in,
+    trackers,
+    users,
+)
 
 HANDLERS = [
     *assets.HANDLERS,
@@ -14,5 +26,10 @@ HANDLERS = [
     *account.HANDLERS,
     *users.HANDLERS,
     *audit.HANDLERS,
+    *orders.HANDLERS,
+    *order_actions.HANDLERS,
+    *order_corrections.HANDLERS,
+    *order_why.HANDLERS,
+    *trackers.HANDLERS,
 ]
 """Every route of the console."""
