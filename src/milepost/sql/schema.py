@@ -5,8 +5,8 @@ The acknowledgement path touches `records` (with its two unique indexes on 16-by
 values (flags, business products, positions) are JSON text. Times are instants: milliseconds, UTC.
 
 The databases differ in little: what PostgreSQL needs more is `postgresql_metadata`, and its texts are `columns`'.
-What is told to others stands in `outward_tables`, what concerns people in `people_tables`; both are named from here
-like the rest.
+What is told to others stands in `outward_tables`, what concerns people in `people_tables`, work queues in
+`queue_tables`; all are named from here like the rest.
 """
 
 from sqlalchemy import (
@@ -42,6 +42,7 @@ from milepost.sql.people_tables import (
     notifications_under_way,
     periods,
 )
+from milepost.sql.queue_tables import queue_items, queue_marks, saved_filters
 
 __all__ = [
     "Text",
@@ -70,10 +71,13 @@ __all__ = [
     "postgresql_metadata",
     "quarantine",
     "quarantine_bindings",
+    "queue_items",
+    "queue_marks",
     "record_flags",
     "record_subjects",
     "records",
     "replays",
+    "saved_filters",
     "search_terms",
     "shared_deliveries",
     "told",

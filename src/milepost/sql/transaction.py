@@ -13,6 +13,7 @@ from milepost.sql.journal import SqlJournal
 from milepost.sql.leases import SqlLeases
 from milepost.sql.ledger import SqlLedger
 from milepost.sql.notifications import SqlNotifications
+from milepost.sql.queues import SqlQueues
 from milepost.sql.secrets import Secrets
 from milepost.sql.views import SqlViews
 from milepost.sql.volumes import SqlVolumes
@@ -70,3 +71,7 @@ class SqlTransaction:
     @cached_property
     def erasures(self) -> SqlErasures:
         return SqlErasures(self.connection)
+
+    @cached_property
+    def queues(self) -> SqlQueues:
+        return SqlQueues(self.connection)

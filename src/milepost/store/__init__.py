@@ -12,6 +12,7 @@ on one database (PostgreSQL) only one runs a write function at a time; appends g
 - **Ledger**: captures, and what subscribers were last told. Histories: no rebuild touches them.
 - **Volumes**: events by the hour.
 - **Notifications**: what shoppers are told, and what they chose. **Books**: the accountant's rows. Histories too.
+- **Queues**: what somebody should look at (a view, remade by `rebuild`), and what people did about it (theirs).
 - **Erasures**: personal data that was, or is to be, taken out.
 - **Credentials**: API keys, hashed.
 - **Leases**: which of several hubs does what only one may do.
@@ -40,6 +41,7 @@ from milepost.store.journal import (
 from milepost.store.leases import Lease, Leases
 from milepost.store.ledger import CaptureKey, Ledger
 from milepost.store.notifications import Notifications
+from milepost.store.queues import ItemKey, ItemPlace, Queues, SavedFilter, WantedItems
 from milepost.store.views import FailedFold, Found, View, ViewKind, Views
 from milepost.store.volumes import Reached, VolumeKey, Volumes
 from milepost.store.work import Ask, Work
@@ -57,6 +59,8 @@ __all__ = [
     "Erasures",
     "FailedFold",
     "Found",
+    "ItemKey",
+    "ItemPlace",
     "Journal",
     "Lease",
     "Leases",
@@ -64,8 +68,10 @@ __all__ = [
     "NewRecord",
     "Notifications",
     "Quarantined",
+    "Queues",
     "Reached",
     "Receipt",
+    "SavedFilter",
     "Scope",
     "Store",
     "Transaction",
@@ -74,6 +80,7 @@ __all__ = [
     "Views",
     "VolumeKey",
     "Volumes",
+    "WantedItems",
     "Work",
 ]
 
@@ -105,6 +112,8 @@ class Transaction(Protocol):
     def books(self) -> Books: ...
     @property
     def erasures(self) -> Erasures: ...
+    @property
+    def queues(self) -> Queues: ...
 
 
 class Store(Protocol):
