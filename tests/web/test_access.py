@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 from tests.contract import accounting_contract
 from tests.web.told import tell
-from tests.web.world import ADMIN_KEY, World, one_delivery
+from tests.web.world import ADMIN_KEY, START, World, one_delivery
 
 from milepost.domain.accounting import Period
 from milepost.domain.attempt import Attempt, Destination, Message, Replay
@@ -15,8 +15,9 @@ from milepost.domain.contact import Choices, write_choices
 from milepost.domain.erasure import Erasure
 from milepost.domain.instant import Instant
 from milepost.domain.notification import notification_id
-from milepost.store import Ask, Store, Transaction
+from milepost.store import Ask, ItemKey, Store, Transaction
 from milepost.web.app import ROUTES
+from milepost.web.paging import encode_cursor
 
 PUBLIC = {"/healthz", "/readyz", "/track/{token:str}", "/unsubscribe/{token:str}"}
 CAPTURE_VERBS = ("acknowledge", "fail", "hold", "release", "void", "resend")
@@ -54,6 +55,7 @@ LISTS = {
     "/v1/accounting/entries",
     "/v1/accounting/periods",
     "/v1/missing/overdue",
+    "/v1/queues/captures-held",
 }
 SUBSCRIBERS = {
     ("GET", "/v1/subscribers/sub_1"),
@@ -86,6 +88,7 @@ OPERATE = (
         *(("POST", f"{CAPTURE}/{verb}") for verb in CAPTURE_VERBS),
         ("POST", f"{NOTIFICATION}/resend"),
         ("POST", f"{NOTIFICATION}/suppress"),
+        ("POST", "/v1/queues/late/actions"),
         ("PUT", "/v1/choices"),
         ("DELETE", "/v1/choices"),
         ("POST", "/v1/accounting/periods/2024-12/close?businessProductId=bp-1"),
@@ -109,7 +112,7 @@ ADMIN = SUBSCRIBERS_ADMIN | {
 }
 WHOLE = {"/metrics"}
 STREAM = {"/v1/stream"}
-SCOPED = {"/v1/roads", "/v1/missing"}
+SCOPED = {"/v1/roads", "/v1/missing", "/v1/queues"}
 """Numbers of what a key may see."""
 EXPORTS = {"/v1/exports", "/v1/exports/facts?format=jsonl"}
 """Rows of what a key may see."""
@@ -123,12 +126,19 @@ REST: set[tuple[str, str]] = {
 REST.add(FIND)
 EVERY = sorted(REST | OPERATE | ADMIN)
 
+ITEM = encode_cursor("item", ItemKey("bp-1", "order/order-1", "late", "order/order-1", START))
+"""Of a queue; it is not in it."""
+
 BODIES: dict[str, dict[str, Any]] = {
     "/v1/hydration/retry": {"businessProductId": "bp-1", "target": "order/order-1"},
     "/v1/keys": {"name": "new"},
     "/v1/subscribers": {"name": "new", "url": "https://oms.example/hook"},
     "/v1/subscribers/sub_1/rotate": {},
     "/v1/replays": {"subscriberId": "sub_1"},
+    "/v1/queues/late/actions": {
+        "action": "assign",
+        "ids": [ITEM],
+    },
     "/v1/orders/order-1/notes": {"text": "left at the door"},
     "/v1/orders/order-1/authorization": {"captureBefore": "2025-02-01T00:00:00Z"},
     "/v1/choices": {"recipient": "rcp_1"},
@@ -161,6 +171,7 @@ async def filled(world: World) -> World:
     """A history of bp-1, with something in quarantine and something asked."""
     await one_delivery(world)
     await world.capture()
+    await world.capture("delivery-2", state="HELD")
     await tell(world)
     hers = {("bp-1", "rcp_1"): write_choices(Choices(off=("all",)))}
     await world.store.write(lambda tx: tx.notifications.choose(hers))
@@ -248,7 +259,11 @@ async def test_a_key_of_another_business_product_sees_nothing(filled: World) -> 
     lists = {("GET", path) for path in SUBSCRIBER_LISTS}
     # An order may be told of before it is known: this one of theirs has nothing to do with ours, nor has a shopper.
     choices = {("PUT", "/v1/choices"), ("DELETE", "/v1/choices")}
-    theirs = choices | {("GET", "/v1/retention"), ("PUT", "/v1/orders/order-1/authorization")}
+    theirs = choices | {
+        ("GET", "/v1/retention"),
+        ("PUT", "/v1/orders/order-1/authorization"),
+        ("POST", "/v1/queues/late/actions"),
+    }
     for method, path in sorted((OPERATE | SUBSCRIBERS_ADMIN) - lists - theirs):
         assert await _status(filled, method, path, foreign) == (404, "not_found")
     for method, path in (("GET", "/metrics"), ("GET", "/v1/retention"), ("POST", "/v1/retention")):
