@@ -139,7 +139,7 @@ class _Seen(NamedTuple):
     carrier_code: str
     tracking_number: str
     detail: str
-    count: int
+    times: int
 
 
 def items_of_order(order: Mapping[str, Any]) -> tuple[QueueItem, ...]:
@@ -188,7 +188,7 @@ def _items_of_delivery(product: str, order_id: str, delivery: Mapping[str, Any])
             region,
             stages.get(tracker, delivery["state"]),
             first.detail,
-            max(each.count for each in conditions),
+            max(each.times for each in conditions),
         )
 
 

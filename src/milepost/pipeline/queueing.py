@@ -7,6 +7,7 @@ each as it stands is put, in writes of a bounded size. A view that is folded mea
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -45,9 +46,7 @@ class QueueFiller:
         if await self._store.read(_is_filled):
             return
         for kind in _FOLD:
-            while not (stop and stop.is_set()) and await self._store.write(
-                lambda tx, kind=kind: _page(tx, kind)
-            ):  # type: ignore[misc]
+            while not (stop and stop.is_set()) and await self._store.write(partial(_page, kind=kind)):
                 pass
         if not (stop and stop.is_set()):
             await self._store.write(lambda tx: tx.journal.set_checkpoint(_FILLED, 1))

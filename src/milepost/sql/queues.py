@@ -178,8 +178,8 @@ class SqlQueues:
         mine = or_(_f.owner == owner, _f.shared == true())
         statement = select(schema.saved_filters).where(mine).order_by(_f.name, _f.id).limit(limit)
         return [
-            SavedFilter(*row[:6], unpack_texts(row[6]), row[7])
-            for row in self._connection.execute(statement).all()
+            SavedFilter(**{**row, "business_product_ids": unpack_texts(row["business_product_ids"])})
+            for row in self._connection.execute(statement).mappings()
         ]
 
     def put_filter(self, saved: SavedFilter) -> None:

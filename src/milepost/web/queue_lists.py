@@ -130,16 +130,26 @@ def wanted_items(
 
 def summaries(tx: Transaction, reach: Reach, now: Instant) -> list[QueueSummary]:
     """Every queue, with how much of it is open."""
-    found: list[QueueSummary] = []
-    for name, guide in GUIDES.items():
-        if name in OF_CAPTURES:
-            count, oldest = _count_captures(tx, name, reach)
-        else:
-            count, oldest = tx.queues.count(name, COUNTED + 1, reach, now)
-        since = None if oldest is None else format_instant(oldest)
-        words = (name, guide.title, guide.meaning, guide.advice, list(guide.actions))
-        found.append(QueueSummary(*words, min(count, COUNTED), count > COUNTED, since))
-    return found
+    return [summary(tx, name, reach, now) for name in NAMES]
+
+
+def summary(tx: Transaction, name: QueueName, reach: Reach, now: Instant) -> QueueSummary:
+    if name in OF_CAPTURES:
+        count, oldest = _count_captures(tx, name, reach)
+    else:
+        count, oldest = tx.queues.count(name, COUNTED + 1, reach, now)
+    guide = GUIDES[name]
+    since = None if oldest is None else format_instant(oldest)
+    return QueueSummary(
+        name,
+        guide.title,
+        guide.meaning,
+        guide.advice,
+        list(guide.actions),
+        min(count, COUNTED),
+        count > COUNTED,
+        since,
+    )
 
 
 def _count_captures(tx: Transaction, name: QueueName, reach: Reach) -> tuple[int, Instant | None]:
@@ -262,13 +272,15 @@ def _check(named: ItemKey | ItemPlace) -> None:
 
 def _entry(row: Listed) -> QueueEntry:
     item = row.item
-    texts = (item.order_id, item.delivery_id, item.carrier_code, item.tracking_number)
     capture = item.subject if item.queue in OF_CAPTURES else None
     return QueueEntry(
         item_id(item),
         item.queue,
         item.business_product_id,
-        *(text or None for text in texts),
+        item.order_id or None,
+        item.delivery_id or None,
+        item.carrier_code or None,
+        item.tracking_number or None,
         capture,
         item.region or None,
         item.state or None,

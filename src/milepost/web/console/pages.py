@@ -50,6 +50,7 @@ class Place(NamedTuple):
 
 PLACES: Final[tuple[Place, ...]] = (
     Place("/", "Search", "search", "orders"),
+    Place("/queues", "Queues", "list-todo", "orders"),
 )  # fmt: skip
 """In the order in which they are shown; a visitor sees those that they may open."""
 
