@@ -33,9 +33,11 @@ def ticks(low: float, high: float, most: int = TICKS, *, whole: bool = False) ->
     a range that isn't finite or is the wrong way round."""
     if not (math.isfinite(low) and math.isfinite(high) and low <= high and most >= 3):
         raise ValueError(f"no ticks from {low} to {high}, at most {most}")
-    # So narrow a range that floats can't tell its parts apart is as good as one number.
-    if high - low <= 1e-9 * max(abs(low), abs(high), 1e-9):
-        low, high = (min(low, 0.0), max(high, 0.0)) if low or high else (0.0, 1.0)
+    # What is as good as nothing, and a range whose ends are as good as one number.
+    if max(abs(low), abs(high)) < 1e-9:
+        low, high = 0.0, 1.0
+    elif high - low <= 1e-9 * max(abs(low), abs(high)):
+        low, high = min(low, 0.0), max(high, 0.0)
     exponent = math.floor(math.log10((high - low) / (most - 1)))
     for power in range(exponent, exponent + 3):
         for step in (base * 10.0**power for base in _STEPS):
