@@ -48,7 +48,9 @@ async def _shoot(url: str) -> None:
     ids = await _ids(url)
     program, variables = chromium()
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=program, args=list(FLAGS), env={**variables})
+        browser = await playwright.chromium.launch(
+            executable_path=program, args=list(FLAGS), env={**variables}
+        )
         for name, (path, size, scheme) in SHOTS.items():
             await _picture(browser, url + path.format(**ids), IMAGES / f"{name}.png", size, scheme)
             print(f"docs/images/{name}.png")

@@ -39,6 +39,8 @@ from milepost.pipeline.lease import Fenced, LeaseHolder, Party
 from milepost.pipeline.projector import Projector
 from milepost.pipeline.publishing import NAME as PUBLISHER
 from milepost.pipeline.publishing import Publishing
+from milepost.pipeline.queueing import NAME as QUEUES
+from milepost.pipeline.queueing import QueueFiller
 from milepost.pipeline.reconciler import NAME as RECONCILER
 from milepost.pipeline.reconciler import Reconciler
 from milepost.pipeline.retention import NAME as RETENTION
@@ -387,6 +389,7 @@ class Hub:
         folding, asking, _ = self._consumers
         return (
             Part(projector.NAME, folding.run, projector.NAME),
+            Part(QUEUES, QueueFiller(self._fenced(projector.NAME)).run, projector.NAME),
             Part(hydration.NAME, asking.run, hydration.NAME),
             Part("hydration", self.hydrator.run, hydration.NAME),
             Part(SWEEPER, self.sweeper.run, SWEEPER),

@@ -97,6 +97,16 @@ class LedgerContract:
             "d-8",
         ]
         assert await page(store, 0, 100, ["bp-0"], ["READY"]) == ["d-0", "d-6"]
+        for state, most, reach, wanted in (
+            ("HELD", 9, None, 3),
+            ("HELD", 2, None, 2),
+            ("HELD", 9, ["bp-0"], 1),
+            ("VOID", 9, None, 0),
+        ):
+            count = await store.read(
+                lambda tx, args=(state, most, reach): tx.ledger.count_in_state(*args)  # type: ignore[misc]
+            )
+            assert count == wanted
 
     async def test_what_was_told_is_replaced_and_forgotten(self, store: Store) -> None:
         one, other = ("bp-1", "order/o-1"), ("bp-2", "order/o-1")

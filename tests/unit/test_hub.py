@@ -271,6 +271,7 @@ async def test_a_hub_leads_everything_it_does_and_lets_go_before_the_database_is
             "notifier",
             "projector",
             "publisher",
+            "queues",
             "reconciler",
             "replaying",
             "retention",

@@ -18,6 +18,7 @@ async def fill(world: World) -> None:
     """Into a world: a history of bp-1, with something in quarantine and something asked."""
     await one_delivery(world)
     await world.capture()
+    await world.capture("delivery-2", state="HELD")
     await tell(world)
     hers = {("bp-1", "rcp_1"): write_choices(Choices(off=("all",)))}
     await world.store.write(lambda tx: tx.notifications.choose(hers))

@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 from tests.web.filling import fill
-from tests.web.world import ADMIN_KEY, World
+from tests.web.world import ADMIN_KEY, START, World
 
 from milepost.domain.capture import capture_id
 from milepost.domain.notification import notification_id
-from milepost.store import Store
+from milepost.store import ItemKey, Store
 from milepost.web.app import ROUTES
+from milepost.web.paging import encode_cursor
 
 PUBLIC = {"/healthz", "/readyz", "/track", "/track/{token:str}", "/unsubscribe/{token:str}"}
 CAPTURE_VERBS = ("acknowledge", "fail", "hold", "release", "void", "resend")
@@ -49,6 +50,7 @@ LISTS = {
     "/v1/accounting/entries",
     "/v1/accounting/periods",
     "/v1/missing/overdue",
+    "/v1/queues/captures-held",
 }
 SUBSCRIBERS = {
     ("GET", "/v1/subscribers/sub_1"),
@@ -83,6 +85,7 @@ OPERATE = (
         *(("POST", f"{CAPTURE}/{verb}") for verb in CAPTURE_VERBS),
         ("POST", f"{NOTIFICATION}/resend"),
         ("POST", f"{NOTIFICATION}/suppress"),
+        ("POST", "/v1/queues/late/actions"),
         ("PUT", "/v1/choices"),
         ("DELETE", "/v1/choices"),
         ("POST", "/v1/accounting/periods/2024-12/close?businessProductId=bp-1"),
@@ -118,7 +121,7 @@ ADMIN = (
 )
 WHOLE = {"/metrics"}
 STREAM = {"/v1/stream"}
-SCOPED = {"/v1/roads", "/v1/missing"}
+SCOPED = {"/v1/roads", "/v1/missing", "/v1/queues"}
 """Numbers of what a key may see."""
 EXPORTS = {"/v1/exports", "/v1/exports/facts?format=jsonl"}
 """Rows of what a key may see."""
@@ -132,6 +135,9 @@ REST: set[tuple[str, str]] = {
 REST.add(FIND)
 EVERY = sorted(REST | OPERATE | ADMIN)
 
+ITEM = encode_cursor("item", ItemKey("bp-1", "order/order-1", "late", "order/order-1", START))
+"""Of a queue; it is not in it."""
+
 BODIES: dict[str, dict[str, Any]] = {
     "/v1/hydration/retry": {"businessProductId": "bp-1", "target": "order/order-1"},
     "/v1/keys": {"name": "new"},
@@ -139,6 +145,10 @@ BODIES: dict[str, dict[str, Any]] = {
     "/v1/subscribers": {"name": "new", "url": "https://oms.example/hook"},
     "/v1/subscribers/sub_1/rotate": {},
     "/v1/replays": {"subscriberId": "sub_1"},
+    "/v1/queues/late/actions": {
+        "action": "assign",
+        "ids": [ITEM],
+    },
     "/v1/orders/order-1/notes": {"text": "left at the door"},
     "/v1/orders/order-1/corrections": {
         "deliveryId": "delivery-1",
@@ -235,7 +245,11 @@ async def test_a_key_of_another_business_product_sees_nothing(filled: World) -> 
     lists = {("GET", path) for path in SUBSCRIBER_LISTS}
     # An order may be told of before it is known: this one of theirs has nothing to do with ours, nor has a shopper.
     choices = {("PUT", "/v1/choices"), ("DELETE", "/v1/choices")}
-    theirs = choices | {("GET", "/v1/retention"), ("PUT", "/v1/orders/order-1/authorization")}
+    theirs = choices | {
+        ("GET", "/v1/retention"),
+        ("PUT", "/v1/orders/order-1/authorization"),
+        ("POST", "/v1/queues/late/actions"),
+    }
     for method, path in sorted((OPERATE | SUBSCRIBERS_ADMIN) - lists - theirs):
         assert await _status(filled, method, path, foreign) == (404, "not_found")
     for method, path in (("GET", "/metrics"), ("GET", "/v1/retention"), ("POST", "/v1/retention")):

@@ -1,5 +1,7 @@
 """Quarantine, hydration and failed folds: seen, and set going again."""
 
+from collections.abc import Mapping
+
 import msgspec
 from tests.web.world import World, event
 
@@ -60,6 +62,10 @@ class Hydrator:
 
     def __init__(self, store: Store) -> None:
         self.store = store
+
+    async def ask(self, wanted: Mapping[tuple[str, str], str]) -> int:
+        """Nobody asks that of this one."""
+        raise AssertionError(wanted)
 
     async def retry(self, business_product_id: str, target: str) -> None:
         ask = Ask(business_product_id, target, 0, Instant(1_000), 0, (1,))

@@ -6,8 +6,8 @@ budget and a limit of concurrent queries, asks outside any transaction, and writ
 the ask in one. The rules (who is asked, what answers what, when again) are `domain.hydration`'s.
 
 Everything that must survive is in the store: a hub killed in the middle of a query asks again. While the API
-is down its asks wait; nothing else does. Of several hubs one does both halves; `retry` comes to any of them, so
-the worker looks now and then whether an ask has come due that it was not told of. Clients are in `buywithprime`.
+is down its asks wait; nothing else does. Of several hubs one does both halves; `retry` and `ask` come to any of them,
+so the worker looks now and then whether an ask has come due that it was not told of. Clients are in `buywithprime`.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from milepost.domain.errors import LeaseLost, NotFound, StoreUnavailable
 from milepost.domain.event import BY_NAME
 from milepost.domain.fact import EventFact, fact_of
-from milepost.domain.hydration import Want, is_known_already, wants
+from milepost.domain.hydration import VISIBLE, Want, is_known_already, wants
 from milepost.domain.instant import HOUR, SECOND, Instant
 from milepost.domain.record import Record
 from milepost.pipeline.budget import Budget
@@ -49,7 +49,8 @@ log = structlog.get_logger()
 
 class Hydrator:
     """See the module. `clients` are by business product; the one under "" serves those without one of their own.
-    `retry` writes to `anybodys`: it is not the leading hub's alone. The budget and the pauses are this process's."""
+    `retry` and `ask` write to `anybodys`: they are not the leading hub's alone. The budget and the pauses are this
+    process's."""
 
     def __init__(
         self,
@@ -136,6 +137,28 @@ class Hydrator:
 
         await self._anybodys.write(reopen)
         self.nudge()
+
+    async def ask(self, wanted: Mapping[Key, str]) -> int:
+        """Ask about these orders and trackers (business product, subject) now, whether or not anything about them
+        was asked before; the values are trackers' carrier codes as written. Returns about how many: not about what
+        was erased."""
+        now = self._clock()
+
+        def put(tx: Transaction) -> int:
+            keys = wanted.keys() - erased_among(tx, wanted.keys())
+            known = tx.work.get(keys)
+            asks = [
+                replace(known[key], state="open", tries=0, unchanged=0, due_at=now)
+                if key in known
+                else Ask(*key, VISIBLE, now, 0, (), carrier_code=wanted[key])
+                for key in sorted(keys)
+            ]
+            tx.work.put(asks)
+            return len(asks)
+
+        count = await self._anybodys.write(put)
+        self.nudge()
+        return count
 
     # ── The worker ─────────────────────────────────────────────────────────────────────────────────────────
 

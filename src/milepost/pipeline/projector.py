@@ -23,6 +23,7 @@ from milepost.domain.delivery import Delivery
 from milepost.domain.fact import Fact, about, fact_of
 from milepost.domain.instant import Instant
 from milepost.domain.order import Order, fold_order
+from milepost.domain.queue import QueueItem, items_of_order, items_of_tracker
 from milepost.domain.record import Record, beside_facts, order_subject, subjects_of, tracker_subject
 from milepost.domain.tracker import Tracker, fold_tracker
 from milepost.pipeline.consumer import Effects
@@ -121,6 +122,7 @@ class _Batch:
         self._fresh: dict[Key, list[Record]] = {}
         self._loaded: dict[Key, list[Fact]] = {}
         self._views: list[View] = []
+        self._queued: dict[Key, tuple[QueueItem, ...]] = {}
         self._telling = telling
         self._gone: set[tuple[str, str, str]] = set()
         """(business product, delivery id, order id): deliveries that an order names and no longer shows."""
@@ -160,13 +162,14 @@ class _Batch:
             touched_orders |= self._heirs()
         flags = self._flags()
         views, gone, shared = self._one_owner_a_delivery()
-        failures, telling = self._failures, self._telling
+        failures, telling, queued = self._failures, self._telling, self._queued
         telling.settle()
 
         def effects(tx: Transaction) -> None:
             tx.views.index(index)
             tx.views.remove(gone)
             tx.views.put(views)
+            tx.queues.put(queued)
             tx.views.share(shared)
             tx.views.flag(flags)
             tx.views.fail(failures)
@@ -209,6 +212,7 @@ class _Batch:
             tracker = fold_tracker(key[0], carrier, number, facts)
             trackers[key] = tracker
             self._add_view("tracker", key[0], key[1].removeprefix("tracker/"), tracker, tracker.stage)
+            self._queued[key] = items_of_tracker(tracker.document)
             self._telling.tracker(key, tracker.document)
         except Exception as e:
             self._fail(first_position(facts), key[0], key[1], e)
@@ -246,6 +250,7 @@ class _Batch:
                 self._add_view("delivery", bp, delivery.id, delivery, delivery.state, order_id)
             left = deliveries_of(facts) - {delivery.id for delivery in order.deliveries}
             self._gone |= {(bp, delivery_id, order_id) for delivery_id in left}
+            self._queued[key] = items_of_order(order.document)
             self._telling.order(key, order.document)
         except Exception as e:
             self._fail(first_position(facts), bp, subject, e)

@@ -161,8 +161,8 @@ def rewrite(tx: Transaction, records: Collection[Record]) -> None:
 
 
 def redact_ledgers(tx: Transaction, product: str, order: str, trackers: Sequence[str]) -> None:
-    """Captures, notifications and blocks lose what people wrote, failures what they quote; nothing more is asked
-    about the order and its trackers."""
+    """Captures, notifications and blocks lose what people wrote, failures what they quote; what was done in queues is
+    forgotten, and nothing more is asked about the order and its trackers."""
     key = (product, order)
     subjects = [(product, order_subject(order)), *((product, tracker) for tracker in trackers)]
     tx.ledger.put_captures(list(map(redact_capture, tx.ledger.captures_of_orders([key]).get(key, ()))))
@@ -171,6 +171,7 @@ def redact_ledgers(tx: Transaction, product: str, order: str, trackers: Sequence
     blocked = {recipient: redact_choices(read_choices([kept])) for recipient, kept in chosen.items()}
     tx.notifications.choose({recipient: write_choices(choices) for recipient, choices in blocked.items()})
     tx.notifications.put(list(map(redact_notification, notifications)))
+    tx.queues.forget(subjects)
     # What a batch could not tell is listed at the batch's end, which may be another order's record.
     tx.erasures.blank_failures(subjects)
     tx.work.done(subjects)

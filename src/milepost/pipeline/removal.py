@@ -87,6 +87,7 @@ def _remove(tx: Transaction, gone: Sequence[Found]) -> None:
     tx.views.unindex(records)
     tx.views.remove([key for found in gone for key in found.view_keys])
     tx.views.unshare([order for found in gone for order in found.named("order/")])
+    tx.queues.forget([key for found in gone for key in found.keys])
     # What was told of them goes; captures stay, so that what comes later makes no second one.
     told = {key: b"" for found in gone for key in found.keys}
     followed = {(bp, f"{name}/{subject}"): b"" for bp, subject in told for name in FOLLOWERS}

@@ -65,6 +65,13 @@ class SqlLedger:
     def count_captures(self) -> dict[str, int]:
         return dict(self._connection.execute(select(_c.state, func.count()).group_by(_c.state)).all())
 
+    def count_in_state(
+        self, state: CaptureState, most: int, business_products: Collection[str] | None
+    ) -> int:
+        some = select(_c.number).where(_c.state == state, visible(_c.business_product_id, business_products))
+        counted = select(func.count()).select_from(some.limit(most).subquery())
+        return self._connection.execute(counted).scalar_one()
+
     def told(self, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], bytes]:
         found: dict[tuple[str, str], bytes] = {}
         for product, subjects in grouped(sorted(keys)):

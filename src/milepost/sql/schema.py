@@ -6,7 +6,7 @@ values (flags, business products, positions) are JSON text. Times are instants: 
 
 The databases differ in little: what PostgreSQL needs more is `postgresql_metadata`, and its texts are `columns`'.
 What is told to others stands in `outward_tables`, what concerns people in `people_tables`, who uses the console in
-`console_tables`; all are named from here like the rest.
+`console_tables`, work queues in `queue_tables`; all are named from here like the rest.
 """
 
 from sqlalchemy import (
@@ -43,6 +43,7 @@ from milepost.sql.people_tables import (
     notifications_under_way,
     periods,
 )
+from milepost.sql.queue_tables import queue_items, queue_marks, saved_filters
 
 __all__ = [
     "Text",
@@ -73,10 +74,13 @@ __all__ = [
     "postgresql_metadata",
     "quarantine",
     "quarantine_bindings",
+    "queue_items",
+    "queue_marks",
     "record_flags",
     "record_subjects",
     "records",
     "replays",
+    "saved_filters",
     "search_terms",
     "sessions",
     "shared_deliveries",

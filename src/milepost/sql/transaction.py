@@ -14,6 +14,7 @@ from milepost.sql.journal import SqlJournal
 from milepost.sql.leases import SqlLeases
 from milepost.sql.ledger import SqlLedger
 from milepost.sql.notifications import SqlNotifications
+from milepost.sql.queues import SqlQueues
 from milepost.sql.secrets import Secrets
 from milepost.sql.users import SqlUsers
 from milepost.sql.views import SqlViews
@@ -80,3 +81,7 @@ class SqlTransaction:
     @cached_property
     def audit(self) -> SqlAudit:
         return SqlAudit(self.connection)
+
+    @cached_property
+    def queues(self) -> SqlQueues:
+        return SqlQueues(self.connection)

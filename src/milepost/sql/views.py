@@ -1,8 +1,8 @@
 """Views, the indexes that reading needs, flags and failed folds, on one connection.
 
 Everything here but the sandbox's own documents is remade from the journal by a rebuild: `clear` forgets it, `dump`
-writes it out for comparing. Folding is the domain's, deciding what to fold the projector's. Those of the sandbox's
-documents that hold secrets are sealed (`sealed_rows`).
+writes it out for comparing; what is in work queues (`queues`) goes with its views. Folding is the domain's, deciding
+what to fold the projector's. Those of the sandbox's documents that hold secrets are sealed (`sealed_rows`).
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, Select, bindparam, delete, select, tuple
 
 from milepost.domain.errors import Misconfigured
 from milepost.domain.instant import Instant
-from milepost.sql import schema, statements
+from milepost.sql import queues, schema, statements
 from milepost.sql.sealed_rows import SEALED_VIEWS, view_place
 from milepost.sql.secrets import Altered, Secrets
 from milepost.sql.statements import chunks, extent, grouped, insert_new, pack, unpack_texts, upsert, visible
@@ -162,6 +162,8 @@ class SqlViews:
         self._forget_terms(self._terms(keys))
         for values in _by_product(keys):
             self._connection.execute(_DELETE, values)
+        owned = [key for key in keys if key[0] in ("order", "tracker")]
+        queues.forget_items(self._connection, [(product, f"{kind}/{name}") for kind, product, name in owned])
 
     def get(self, keys: Collection[Key]) -> dict[Key, View]:
         found: dict[Key, View] = {}
@@ -307,6 +309,7 @@ class SqlViews:
         """Forget every view of the journal, index, flag and this consumer's failures."""
         self._connection.execute(delete(schema.views).where(_v.kind.in_(_FOLDED)))
         self._connection.execute(delete(schema.search_terms).where(_t.kind.in_(_FOLDED)))
+        self._connection.execute(delete(schema.queue_items))
         self._connection.execute(delete(schema.record_subjects))
         self._connection.execute(delete(schema.record_flags))
         self._connection.execute(delete(schema.shared_deliveries))
@@ -318,6 +321,7 @@ class SqlViews:
         selected: tuple[tuple[str, Select[*tuple[object, ...]]], ...] = (
             ("view", select(*_COMPARED).where(_v.kind.in_(_FOLDED))),
             ("term", select(_t.term, _t.kind, _t.business_product_id, _t.id).where(_t.kind.in_(_FOLDED))),
+            ("queue", select(*queues.COMPARED)),
             ("subject", select(schema.record_subjects)),
             ("flag", select(schema.record_flags)),
             (

@@ -12,6 +12,7 @@ on one database (PostgreSQL) only one runs a write function at a time; appends g
 - **Ledger**: captures, and what subscribers were last told. Histories: no rebuild touches them.
 - **Volumes**: events by the hour.
 - **Notifications**: what shoppers are told, and what they chose. **Books**: the accountant's rows. Histories too.
+- **Queues**: what somebody should look at (a view, remade by `rebuild`), and what people did about it (theirs).
 - **Erasures**: personal data that was, or is to be, taken out.
 - **Credentials**: API keys, hashed.
 - **Users**: who signs in to the console. **Audit**: who did what, never changed.
@@ -41,6 +42,7 @@ from milepost.store.journal import (
 from milepost.store.leases import Lease, Leases
 from milepost.store.ledger import CaptureKey, Ledger
 from milepost.store.notifications import Notifications
+from milepost.store.queues import ItemKey, ItemPlace, Queues, SavedFilter, WantedItems
 from milepost.store.users import Audit, Users
 from milepost.store.views import FailedFold, Found, View, ViewKind, Views
 from milepost.store.volumes import Reached, VolumeKey, Volumes
@@ -60,6 +62,8 @@ __all__ = [
     "Erasures",
     "FailedFold",
     "Found",
+    "ItemKey",
+    "ItemPlace",
     "Journal",
     "Lease",
     "Leases",
@@ -67,8 +71,10 @@ __all__ = [
     "NewRecord",
     "Notifications",
     "Quarantined",
+    "Queues",
     "Reached",
     "Receipt",
+    "SavedFilter",
     "Scope",
     "Store",
     "Transaction",
@@ -78,6 +84,7 @@ __all__ = [
     "Views",
     "VolumeKey",
     "Volumes",
+    "WantedItems",
     "Work",
 ]
 
@@ -113,6 +120,8 @@ class Transaction(Protocol):
     def users(self) -> Users: ...
     @property
     def audit(self) -> Audit: ...
+    @property
+    def queues(self) -> Queues: ...
 
 
 class Store(Protocol):

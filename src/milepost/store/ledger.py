@@ -42,6 +42,12 @@ class Ledger(Protocol):
         """How many, by state."""
         ...
 
+    def count_in_state(
+        self, state: CaptureState, most: int, business_products: Collection[str] | None
+    ) -> int:
+        """How many are in one state; `most` at most."""
+        ...
+
     def told(self, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], bytes]:
         """What was last told, by (business product, subject); JSON that `domain.telling` understands."""
         ...

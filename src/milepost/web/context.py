@@ -40,6 +40,10 @@ class Hydrator(Protocol):
         """Ask again now, whether the ask is open or was given up."""
         ...
 
+    async def ask(self, wanted: Mapping[tuple[str, str], str]) -> int:
+        """Ask about these (business product, subject) now, asked before or not; the values are carrier codes."""
+        ...
+
 
 def _no_counters() -> Mapping[str, int]:
     return {}

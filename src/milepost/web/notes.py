@@ -13,10 +13,10 @@ from litestar.params import JSONBody
 from msgspec import Meta
 
 from milepost.domain.errors import Conflict, Invalid
-from milepost.domain.instant import format_instant
+from milepost.domain.instant import Instant, format_instant
 from milepost.domain.record import Note, noted_subject, order_subject
 from milepost.domain.timeline import Noted
-from milepost.store import NewRecord, Transaction
+from milepost.store import NewRecord, Transaction, View
 from milepost.web.authentication import OPERATE, Caller
 from milepost.web.context import Context, Hub
 from milepost.web.documents import Document
@@ -80,22 +80,26 @@ async def note(context: Context, reach: Reach, order_id: str, data: NoteRequest,
         raise Invalid("text: there is nothing in it", field="text")
 
     def write(tx: Transaction) -> NoteItem:
-        view = find_view(tx, "order", order_id, reach)
-        subject = noted_subject(order_subject(order_id))
-        deliveries = {delivery["id"] for delivery in decoded(view)["deliveries"]}
-        if data.delivery_id is not None and data.delivery_id not in deliveries:
-            raise Invalid(f"Order {order_id!r} has no delivery {data.delivery_id!r}.", field="deliveryId")
-        key = (view.business_product_id, subject)
-        if len(tx.journal.positions_of([key], MOST_NOTES).get(key, ())) >= MOST_NOTES:
-            raise Conflict(f"Order {order_id!r} has {MOST_NOTES} notes; it takes no more.", most=MOST_NOTES)
-        noted = Note(order_id, data.text, data.author or author, now, (subject,), data.delivery_id)
-        body = msgspec.json.encode(noted)
-        record = NewRecord("note", view.business_product_id, "note", now, now, ROAD, body)
-        return _item(Noted(tx.journal.add([record])[0], now, noted))
+        return put_note(tx, find_view(tx, "order", order_id, reach), data, author, now)
 
     item = await context.store.write(write)
     log.info("note.added", position=item.position, by=author)
     return item
+
+
+def put_note(tx: Transaction, order: View, data: NoteRequest, author: str, now: Instant) -> NoteItem:
+    """Journal a note about the order of this view; `author` when the note names none. Raises `Invalid` for a delivery
+    that the order has not, `Conflict` where there are too many."""
+    subject = noted_subject(order_subject(order.id))
+    deliveries = {delivery["id"] for delivery in decoded(order)["deliveries"]}
+    if data.delivery_id is not None and data.delivery_id not in deliveries:
+        raise Invalid(f"Order {order.id!r} has no delivery {data.delivery_id!r}.", field="deliveryId")
+    key = (order.business_product_id, subject)
+    if len(tx.journal.positions_of([key], MOST_NOTES).get(key, ())) >= MOST_NOTES:
+        raise Conflict(f"Order {order.id!r} has {MOST_NOTES} notes; it takes no more.", most=MOST_NOTES)
+    note = Note(order.id, data.text, data.author or author, now, (subject,), data.delivery_id)
+    record = NewRecord("note", order.business_product_id, "note", now, now, ROAD, msgspec.json.encode(note))
+    return _item(Noted(tx.journal.add([record])[0], now, note))
 
 
 @get(

@@ -37,6 +37,7 @@ TAGS = {
     "Events": "What came in, as it came in.",
     "Subscribers": "Systems that are told, and what is sent to them.",
     "Search": "One box for ids, tracking numbers, email addresses and names.",
+    "Queues": "What somebody should look at, and what is done about it.",
     "Operations": "What did not go by itself.",
     "Keys": "API keys.",
     "Users": "Who may sign in to the console, and what they did.",

@@ -27,6 +27,7 @@ from milepost.domain.condition import Policy
 from milepost.domain.envelope import parse_event
 from milepost.domain.erasure import ERASED, TASK_COMPLETED, TASK_FAILED, task_erasure_id
 from milepost.domain.instant import DAY, Instant
+from milepost.domain.queue import Mark
 from milepost.pipeline.consumer import Consumer
 from milepost.pipeline.erased import erased_among
 from milepost.pipeline.hydrator import NAME as HYDRATOR
@@ -35,7 +36,7 @@ from milepost.pipeline.projector import NAME as PROJECTOR
 from milepost.pipeline.projector import Projector
 from milepost.pipeline.settling import Settled, keep
 from milepost.pipeline.telling import Followed
-from milepost.store import Arrival, Transaction
+from milepost.store import Arrival, ItemKey, Transaction
 
 POINTS = (
     "erasure-marked",
@@ -121,12 +122,15 @@ async def test_no_byte_of_the_files_holds_what_was_erased(place: Erasing) -> Non
             event(DELIVERED, f"2025-01-22T11:00:{n:02}Z", f"{ORDER}-8f1c-box-1", id=f"again-{n}")
         )
         await place.settle(answered=False)
+    handled = ItemKey(BP, f"order/{ORDER}", "late", f"order/{ORDER}", place.now)
+    await place.store.write(lambda tx: tx.queues.mark({handled: Mark("Ann", reason=f"wrote to {EMAIL}")}))
     assert {word for _, word in place.bytes_with(*CANARIES)} == set(CANARIES)
     await place.ask()
     await place.erase()
     assert place.bytes_with(*CANARIES) == []
     found = await place.store.read(lambda tx: tx.views.search(EMAIL.lower(), 10, None))
     assert found == []
+    assert await place.store.read(lambda tx: tx.queues.marks([handled])) == {}
 
 
 @pytest.mark.parametrize("point", POINTS)

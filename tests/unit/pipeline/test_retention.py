@@ -32,10 +32,11 @@ from milepost.domain.attempt import Destination, Message, Replay
 from milepost.domain.condition import Policy
 from milepost.domain.errors import Conflict, Misconfigured
 from milepost.domain.instant import HOUR
+from milepost.domain.queue import Mark, QueueItem
 from milepost.domain.record import Note, noted_subject
 from milepost.pipeline import ageing, retention
 from milepost.pipeline.retention import Retention, Tally
-from milepost.store import Ask, FailedFold, Transaction
+from milepost.store import Ask, FailedFold, ItemKey, Transaction
 
 OTHER = "322-86T6-8X4JBH"
 NOTHING = Tally()
@@ -113,7 +114,13 @@ async def test_a_closed_order_goes_with_everything_of_it(place: Place) -> None:
     for target in (f"order/{ORDER}", f"tracker/ups/{UPS[1]}"):
         await place.give_up(target)
 
+    subject = f"order/{ORDER}/delivery/{BOX}"
+    item = QueueItem("late", BP, subject, place.now, ORDER, BOX)
+    mark = {ItemKey(BP, f"order/{ORDER}", "late", subject, place.now): Mark("Ann", reason="called twice")}
+
     def message(tx: Transaction) -> None:
+        tx.queues.put({(BP, f"order/{ORDER}"): [item]})
+        tx.queues.mark(mark)
         tx.attempts.put_destination(Destination("dst", "webhook", b"{}"))
         tx.attempts.enqueue([Message("m-of-order", "dst", 1, "failed", 9, place.now)])
 
@@ -129,6 +136,8 @@ async def test_a_closed_order_goes_with_everything_of_it(place: Place) -> None:
         "messages",
         "arrivals",
         "told",
+        "queue_items",
+        "queue_marks",
     }
     place.later(DAYS)
     await unrelated(place)

@@ -19,8 +19,10 @@ from milepost.sql.attempts import SqlAttempts
 from milepost.sql.books import SqlBooks
 from milepost.sql.ledger import SqlLedger
 from milepost.sql.notifications import SqlNotifications
+from milepost.sql.queues import SqlQueues
 from milepost.sql.secrets import Secrets
 from milepost.sql.views import SqlViews
+from milepost.store import ItemPlace, WantedItems
 
 SUBSCRIBER = Destination("d", "webhook", b"{}")
 NOW = Instant(1)
@@ -126,3 +128,13 @@ def test_a_page_of_an_export_is_read_in_order_not_sorted_out_of_all(
     found = plans.sorts(read)
     # What is looked at when nothing is left, once an export, may be.
     assert len(found) <= (name in VIEWS and reach is not None and len(reach) > 1), found
+
+
+@pytest.mark.parametrize("reach", [None, ["bp-1"], ["bp-1", "bp-2"]])
+def test_a_page_of_a_queue_and_its_count_are_read_in_order(plans: Plans, reach: Reach) -> None:
+    place = ItemPlace(NOW, "bp-1", "order/o")
+    for after in (None, place):
+        assert (
+            plans.sorts(lambda c, at=after: SqlQueues(c).page(WantedItems("late"), at, 9, reach, NOW)) == []
+        )  # type: ignore[misc]
+    assert plans.sorts(lambda c: SqlQueues(c).count("late", 9, reach, NOW)) == []

@@ -14,6 +14,8 @@ from milepost.web.console import (
     order_corrections,
     order_why,
     orders,
+    queue_filters,
+    queues,
     signing_in,
     trackers,
     users,
@@ -31,5 +33,7 @@ HANDLERS = [
     *order_corrections.HANDLERS,
     *order_why.HANDLERS,
     *trackers.HANDLERS,
+    *queues.HANDLERS,
+    *queue_filters.HANDLERS,
 ]
 """Every route of the console."""

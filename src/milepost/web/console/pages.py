@@ -52,6 +52,7 @@ class Place(NamedTuple):
 
 PLACES: Final[tuple[Place, ...]] = (
     Place("/", "Search", "search", "orders"),
+    Place("/queues", "Queues", "list-todo", "orders"),
     Place("/users", "Users", "users", "admin"),
     Place("/audit", "Audit log", "scroll-text", "admin"),
 )  # fmt: skip
