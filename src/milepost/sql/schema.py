@@ -175,6 +175,8 @@ quarantine = Table(
     Column("business_product_ids", Text, nullable=False),
     Column("released_at", BigInteger),
     Column("position", BigInteger),
+    Column("dismissed_at", BigInteger),
+    Column("handled_by", Text),
     sqlite_autoincrement=True,
 )
 

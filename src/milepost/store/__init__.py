@@ -35,6 +35,7 @@ from milepost.store.journal import (
     Journal,
     NewRecord,
     Quarantined,
+    QuarantineState,
     Receipt,
 )
 from milepost.store.leases import Lease, Leases
@@ -63,6 +64,7 @@ __all__ = [
     "Ledger",
     "NewRecord",
     "Notifications",
+    "QuarantineState",
     "Quarantined",
     "Reached",
     "Receipt",

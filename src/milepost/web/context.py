@@ -24,8 +24,17 @@ from milepost.store import Receipt, Store
 class Ingest(Protocol):
     """The part of the acknowledgement path that an operator may call."""
 
-    async def release(self, id: int, now: Instant, business_product_ids: tuple[str, ...] = ()) -> Receipt:
-        """Ingest a quarantined body again for a caller bound to these business products (empty: to all).
+    async def release(
+        self,
+        id: int,
+        now: Instant,
+        business_product_ids: tuple[str, ...] = (),
+        *,
+        body: bytes | None = None,
+        by: str = "",
+    ) -> Receipt:
+        """Ingest a quarantined body again, or `body` in its place, for a caller bound to these business products
+        (empty: to all).
 
         Raises `NotFound`, `Malformed` while it still can't be read, `UnboundBusinessProduct`."""
         ...
