@@ -88,6 +88,8 @@ class Context:
     version: str
     hydrator: Hydrator | None = None
     """None when no Buy with Prime API is configured."""
+    hydration_budget: Callable[[], tuple[int, int]] | None = None
+    """(queries asked of the API within the last minute, how many may be), of this process."""
     retention: Retention | None = None
     """Over the plain store; None in a program that removes nothing."""
     policy: Policy = field(default_factory=Policy)

@@ -5,7 +5,27 @@ style sheet, script, icons and fonts. Every other module is one kind of page: it
 forms do. A page reads through the same functions as the API beside this folder, so that both say the same.
 """
 
-from milepost.web.console import assets, front
+from milepost.web.console import (
+    assets,
+    attempts,
+    events,
+    front,
+    health,
+    live,
+    quarantine,
+    replays,
+    subscribers,
+)
 
-HANDLERS = [*assets.HANDLERS, *front.HANDLERS]
+HANDLERS = [
+    *assets.HANDLERS,
+    *front.HANDLERS,
+    *events.HANDLERS,
+    *live.HANDLERS,
+    *quarantine.HANDLERS,
+    *subscribers.HANDLERS,
+    *replays.HANDLERS,
+    *attempts.HANDLERS,
+    *health.HANDLERS,
+]
 """Every route of the console."""

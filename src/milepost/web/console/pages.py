@@ -50,6 +50,10 @@ class Place(NamedTuple):
 
 PLACES: Final[tuple[Place, ...]] = (
     Place("/", "Search", "search", "orders"),
+    Place("/events", "Events", "inbox", "operate"),
+    Place("/quarantine", "Quarantine", "shield-alert", "operate"),
+    Place("/subscribers", "Subscribers", "webhook", "operate"),
+    Place("/health", "Health", "heart-pulse", "operate"),
 )  # fmt: skip
 """In the order in which they are shown; a visitor sees those that they may open."""
 
