@@ -19,7 +19,7 @@ from milepost.web.events import EventItem, event_items
 from milepost.web.reading import Reach
 
 PAGE = 50
-WINDOW = 20_000
+WINDOW = 50_000
 JUDGED = 200
 MOST_OF_ONE = 2_000
 """Records of one order or tracker that are listed."""
@@ -135,10 +135,12 @@ def _collect(
             if _has_outcome(wanted.outcome, item):
                 kept.append(item)
         judged += len(records)
+        if len(kept) == PAGE:
+            return kept, _or_end(tx, reach, wanted, span, where, newest_first)
         if judged >= JUDGED:
             return kept, where
         where = end if len(records) < PAGE else where
-    return kept, end if len(kept) < PAGE else _or_end(tx, reach, wanted, span, where, newest_first)
+    return kept, end
 
 
 def _or_end(
