@@ -21,7 +21,7 @@ from milepost.pipeline.history import CONSUMER as PUBLISHER
 from milepost.pipeline.hydrator import NAME as HYDRATOR
 from milepost.pipeline.projector import NAME as PROJECTOR
 from milepost.pipeline.volume import today
-from milepost.store import Ask, Counts, FailedFold, Lease, Transaction
+from milepost.store import Ask, Counts, FailedFold, Transaction
 from milepost.web.authentication import Principal
 from milepost.web.console.acting import acting, said
 from milepost.web.console.forms import read_form, see_other
@@ -49,7 +49,8 @@ class Everything(Struct):
 
     counts: Counts
     asks: dict[str, int]
-    leases: list[Lease]
+    leases: dict[str, list[str]]
+    """Who has which, now."""
     positions: list[tuple[str, int, int]]
     """Consumer, its position, how many positions it is behind."""
 
@@ -122,7 +123,7 @@ def _read(tx: Transaction, reach: Reach, now: Instant) -> Read:
     products = tx.journal.business_products() if reach is None else sorted(reach)
     asks = tx.work.page(None, OPEN, reach, "open")
     return Read(
-        _everything(tx) if reach is None else None,
+        _everything(tx, now) if reach is None else None,
         today(tx, now, products),
         dict(sorted(Counter(ask.priority for ask in asks).items())),
         tx.work.page(None, LISTED, reach, "gaveUp"),
@@ -130,10 +131,14 @@ def _read(tx: Transaction, reach: Reach, now: Instant) -> Read:
     )
 
 
-def _everything(tx: Transaction) -> Everything:
+def _everything(tx: Transaction, now: Instant) -> Everything:
+    leases: dict[str, list[str]] = {}
+    for lease in tx.leases.all():
+        if lease.until > now:
+            leases.setdefault(lease.label or lease.owner, []).append(lease.name)
     last = tx.journal.last_position()
     positions = [(name, at := tx.journal.checkpoint(name), max(0, last - at)) for name in CONSUMERS]
-    return Everything(tx.journal.counts(PROJECTOR), tx.work.count(), list(tx.leases.all()), positions)
+    return Everything(tx.journal.counts(PROJECTOR), tx.work.count(), leases, positions)
 
 
 async def _looked(
