@@ -338,6 +338,7 @@ class Hub:
             ingest=self.ingest,
             version=__version__,
             hydrator=self.hydrator,
+            hydration_budget=self.hydrator.budget,
             # Whoever asks may ask any hub, also one that has no lease: what may go is looked at where it is removed.
             retention=self._retaining(self.store, policy),
             policy=policy,

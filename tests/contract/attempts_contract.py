@@ -126,6 +126,10 @@ class AttemptsContract:
         assert await store.write(lambda tx: tx.attempts.record(tried)) == [True] * 3
         assert await store.read(lambda tx: tx.attempts.last_attempt("dst-1")) == tried[1][0]
         assert await store.read(lambda tx: tx.attempts.last_attempt("dst-2")) == tried[2][0]
+        recent = await store.read(lambda tx: tx.attempts.recent_attempts("dst-1", 9))
+        assert recent == [tried[1][0], tried[0][0]]
+        assert await store.read(lambda tx: tx.attempts.recent_attempts("dst-1", 1)) == recent[:1]
+        assert await store.read(lambda tx: tx.attempts.recent_attempts("dst-3", 9)) == []
         assert await store.read(lambda tx: tx.attempts.count("dst-1")) == {"pending": 1, "delivered": 1}
         assert await store.read(lambda tx: tx.attempts.count("dst-2")) == {"pending": 1, "failed": 1}
         assert await store.read(lambda tx: tx.attempts.count("dst-3")) == {}

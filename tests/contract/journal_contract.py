@@ -2,6 +2,7 @@
 
 import asyncio
 from random import Random
+from typing import Any
 
 import pytest
 from tests.contract.harness import MILESTONE, ORDER, T0, Harness, arrival, counts
@@ -270,6 +271,69 @@ class JournalContract:
         assert len(await store.read(lambda tx: tx.journal.quarantined(0, 10, None, True))) == 2
         with pytest.raises(NotFound):
             await store.write(lambda tx: tx.journal.append_released(99, given, at))
+
+    async def test_who_released_or_dismissed_is_kept(self, store: Store) -> None:
+        given, at = arrival(at=T0 + 9), Instant(T0 + 10)
+
+        def put(tx: Transaction) -> list[int]:
+            codes = ("malformed_event", "malformed_event", "unbound_business_product")
+            return [tx.journal.quarantine(b"{", code, "no", T0, "webhook", ("bp-1",)) for code in codes]
+
+        first, second, third = await store.write(put)
+        assert await store.write(lambda tx: tx.journal.dismiss(first, at, "usr_1"))
+        assert not await store.write(lambda tx: tx.journal.dismiss(first, at, "usr_2"))
+        assert not await store.write(lambda tx: tx.journal.dismiss(99, at, "usr_2"))
+        await store.write(lambda tx: tx.journal.append_released(second, given, at, "usr_3"))
+        assert not await store.write(lambda tx: tx.journal.dismiss(second, at, "usr_2"))
+
+        async def listed(before: int | None, limit: int, *who: str, **fields: Any) -> list[int]:
+            rows = await store.read(
+                lambda tx: tx.journal.newest_quarantined(before, limit, who or None, **fields)
+            )
+            return [row.id for row in rows]
+
+        assert await listed(None, 9) == [third, second, first]
+        assert await listed(third, 1) == [second]
+        assert await listed(None, 9, state="waiting") == [third]
+        assert await listed(None, 9, state="released") == [second]
+        assert await listed(None, 9, state="dismissed") == [first]
+        assert await listed(None, 9, code="malformed_event") == [second, first]
+        assert await listed(None, 9, "bp-2") == []
+        entries = await store.read(lambda tx: [tx.journal.quarantine_entry(n) for n in (first, second)])
+        assert [(e.dismissed_at, e.handled_by) for e in entries if e is not None] == [
+            (at, "usr_1"),
+            (None, "usr_3"),
+        ]
+        released = await store.read(lambda tx: tx.journal.quarantined_at(1))
+        assert released is not None
+        assert released.id == second
+        assert await store.read(lambda tx: tx.journal.quarantined_at(2)) is None
+        assert (await counts(store)).quarantined == 2
+        # One that was dismissed can be let in after all.
+        receipt = await store.write(lambda tx: tx.journal.append_released(first, given, at, "usr_4"))
+        assert receipt == Receipt("duplicate", 1)
+        assert await listed(None, 9, state="dismissed") == []
+
+    async def test_what_was_received_is_read_from_either_end(self, store: Store) -> None:
+        kinds = ("PACKAGE_DELIVERED", "REFUND_REQUESTED", "PACKAGE_DELIVERED", "PACKAGE_DELIVERED")
+        for number, kind in enumerate(kinds):
+            road = "eventbridge" if number == 2 else "webhook"
+            await store.append([arrival(f"k-{number}", f"e-{number}", descriptor=kind, road=road)])
+        await store.append([arrival("k-0", "e-0", descriptor=kinds[0], data={"another": True})])
+        await store.write(lambda tx: tx.journal.add([snapshot()]))
+
+        async def read(low: int, high: int, limit: int, who: Any = None, **fields: Any) -> list[int]:
+            rows = await store.read(lambda tx: tx.journal.received(low, high, limit, who, **fields))
+            return [row.position for row in rows]
+
+        # The conflicting copy stands at 5; the snapshot at 6 is nothing that was received.
+        assert await read(0, 99, 9) == [5, 4, 3, 2, 1]
+        assert await read(0, 99, 2, newest_first=False) == [1, 2]
+        assert await read(1, 4, 9) == [3, 2]
+        assert await read(0, 99, 9, type="REFUND_REQUESTED") == [2]
+        assert await read(0, 99, 9, road="eventbridge") == [3]
+        assert await read(0, 99, 9, ["bp-2"]) == []
+        assert await read(0, 99, 1, ["bp-1"]) == [5]
 
     async def test_checkpoints(self, store: Store) -> None:
         assert await store.read(lambda tx: tx.journal.checkpoint("projector")) == 0

@@ -14,6 +14,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from tests.e2e.outcomes_agree import check_outcomes
 from tests.e2e.running import SENDER, Client, hub_config
 
 from milepost.domain.instant import MINUTE, SECOND, Instant, parse_instant
@@ -254,6 +255,10 @@ async def check(tmp_path: Path, name: str, options: list[str]) -> None:
             found = await differences(both, world, library()[world.scenario])
             wrong.extend(f"{here}: {difference}" for difference in found)
         assert not wrong, "\n".join(wrong)
+        if name == "none":
+            orders = {world.id: world.scenario for world in await both.sandbox.keeper.everything()}
+            wrong = await check_outcomes(both.client, orders)
+            assert not wrong, "\n".join(wrong)
         states = await both.sandbox.store.read(lambda tx: tx.attempts.count())
         assert set(states) == {"delivered"}, f"seed {SEED}, fault {name}: {states}"
 

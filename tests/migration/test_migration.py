@@ -1,5 +1,6 @@
 """Migrations: what they make is what `schema` says, what was there stays, and what is not ours is refused."""
 
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -36,12 +37,12 @@ def sql(path: Path, *statements: str) -> None:
 
 
 def objects(path: Path) -> dict[str, str]:
-    """Every table and index by name, as SQLite would write it."""
+    """Every table and index by name, as SQLite would write it; a column that was added has its own white space."""
     with closing(sqlite3.connect(path)) as connection:
         rows = connection.execute(
             "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE '%alembic%'"
         ).fetchall()
-    return {name: " ".join(text.replace("\n", " ").replace("\t", " ").split()) for name, text in rows}
+    return {name: re.sub(r" ?([(),]) ?", r"\1", " ".join(text.split())) for name, text in rows}
 
 
 def test_the_steps_make_the_schema(url: str, path: Path, tmp_path: Path) -> None:

@@ -7,10 +7,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.web.test_roads import over_eventbridge
 from tests.web.world import HOUR, MINUTE, World, event, milestone, order, tracker
 
-from milepost.cli.doctor import missing_findings
 from milepost.domain.instant import Instant, format_instant
 from milepost.pipeline import sampling
 from milepost.pipeline.volume import count
+from milepost.web.findings import missing_findings
 from milepost.web.paging import encode_cursor
 
 SHIPPED, DELIVERED = "PACKAGE_DELIVERY_IN_TRANSIT", "PACKAGE_DELIVERED"

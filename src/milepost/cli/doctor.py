@@ -9,7 +9,7 @@ import os
 import platform
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import httpx
 import typer
@@ -19,10 +19,9 @@ from rich.text import Text
 from milepost.cli.client import DEFAULT_URL, console, print_json
 from milepost.domain.errors import MilepostError
 from milepost.domain.finding import Finding
-from milepost.store import Counts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Sequence
 
     from milepost.config import Config
     from milepost.sql import Holder, Server, Standing
@@ -116,6 +115,7 @@ def _authentication(config: "Config") -> Finding:
 async def _database(config: "Config") -> list[Finding]:
     from milepost import sql
     from milepost.pipeline.projector import NAME
+    from milepost.web.findings import books_findings
 
     try:
         seen = await asyncio.to_thread(
@@ -145,7 +145,7 @@ async def _database(config: "Config") -> list[Finding]:
         findings.append(_secrets(seen.secrets, seen.open_key_file))
     if seen.counts is not None:
         findings.append(_leases(seen.leases))
-        findings.extend(_books(seen.counts, seen.asks))
+        findings.extend(books_findings(seen.counts, seen.asks))
     return findings
 
 
@@ -216,35 +216,6 @@ def _leases(leases: "Sequence[Lease]") -> Finding:
     return Finding("leases", True, found or "nobody holds one")
 
 
-def _books(counts: Counts, asks: dict[str, int]) -> list[Finding]:
-    given_up = asks.get("gaveUp", 0)
-    return [
-        Finding(
-            "journal",
-            True,
-            f"{counts.records} records of {counts.arrivals} arrivals, {counts.pending} pending",
-        ),
-        Finding(
-            "quarantine",
-            counts.quarantined == 0,
-            f"{counts.quarantined} bodies could not be read" if counts.quarantined else "empty",
-            "milepost quarantine list",
-        ),
-        Finding(
-            "folds",
-            counts.failed_folds == 0,
-            f"{counts.failed_folds} failed" if counts.failed_folds else "none failed",
-            "GET /v1/failures lists them; after a fix, milepost rebuild",
-        ),
-        Finding(
-            "hydration",
-            given_up == 0,
-            f"{asks.get('open', 0)} open, {given_up} given up",
-            "POST /v1/hydration/retry asks again",
-        ),
-    ]
-
-
 async def _api(config: "Config") -> list[Finding]:
     from milepost.buywithprime.client import BuyWithPrimeClient
     from milepost.hub import now
@@ -292,22 +263,6 @@ def _missing(url: str, config: "Config | None") -> list[Finding]:
         return [Finding("missing events", False, f"not told ({e or type(e).__name__})", "see the hub's log")]
     if response.status_code != 200:
         return []
+    from milepost.web.findings import missing_findings
+
     return list(missing_findings(response.json()))
-
-
-def missing_findings(answer: "Mapping[str, Any]") -> "Iterator[Finding]":
-    """What `/v1/missing` means: silence and a missing scope are wrong, a loss is told."""
-    mend = "look at the subscription with Buy with Prime; milepost missing shows what is asked meanwhile"
-    silent = [f"{one['type']} by {one['road']} since {one['since']}" for one in answer["silent"]]
-    yield Finding("silent subscriptions", not silent, "; ".join(silent) or "none", mend)
-    lacking = [f"{one['businessProductId']} gets no {one['missing']}" for one in answer["scopes"]]
-    permissions = {one["permission"] for one in answer["scopes"]}
-    mend = f"subscribe to it; credentials need {', '.join(sorted(permissions))}"
-    yield Finding("subscriptions", not lacking, "; ".join(lacking) or "none is missed", mend)
-    lost = [
-        f"{one['lost']} of {one['expected']} {one['type']} by {one['road']}"
-        for one in answer["losses"]
-        if one["lost"]
-    ]
-    found = "; ".join(lost) or ("none lost" if answer["losses"] else "nothing to measure yet")
-    yield Finding("losses", True, found)

@@ -181,6 +181,29 @@ def scopes(spans: Spans, scanned: Mapping[str, int]) -> list[Scope]:
     ]
 
 
+class HourVolume(Struct, frozen=True):
+    """What came in one hour, and what usually comes in that hour of the week (None: not known yet)."""
+
+    hour: int
+    events: int
+    usual: float | None
+
+
+def by_hour(counts: Counts, watched: Mapping[int, float], until: int, hours: int) -> list[HourVolume]:
+    """The last `hours` hours before `until`, oldest first, all live roads and types together. `counts` are those of
+    these hours of the week, as far as they are kept."""
+    totals: dict[int, int] = {}
+    for (_, kind, road, hour), events in counts.items():
+        if road in LIVE and kind != WATCHED:
+            totals[hour] = totals.get(hour, 0) + events
+    found = []
+    for hour in range(until - hours, until):
+        before = [h for h in range(hour - WEEK, hour - KEPT_HOURS - 1, -WEEK) if h in watched]
+        usual = _usual(totals, watched, before) if len(before) >= _LEAST_WEEKS else None
+        found.append(HourVolume(hour, totals.get(hour, 0), usual))
+    return found
+
+
 def kept_from(now: Instant) -> int:
     """The oldest hour that counts are kept of."""
     return hour_of(now) - KEPT_HOURS

@@ -19,6 +19,10 @@ class Budget:
             self._spent.popleft()
         return self._per_minute - len(self._spent)
 
+    def use(self, now: Instant) -> tuple[int, int]:
+        """(queries asked within the last minute, how many may be)."""
+        return self._per_minute - self.room(now), self._per_minute
+
     def spend(self, now: Instant, queries: int) -> None:
         """Count queries that are asked now."""
         self._spent.extend([now] * queries)

@@ -81,6 +81,10 @@ class Hydrator:
         query), `answered`, settled as `noNewMilestone` or `gaveUp`."""
         return {f"hydration.{name}": count for name, count in sorted(self._inquirer.counts.items())}
 
+    def budget(self) -> tuple[int, int]:
+        """(queries that this process asked within the last minute, how many it may)."""
+        return self._budget.use(self._clock())
+
     @property
     def last_error(self) -> LastError | None:
         """The newest failure of a query since this process started, for `doctor` and metrics."""

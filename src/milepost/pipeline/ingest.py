@@ -136,8 +136,19 @@ class Ingest:
         Raises `StoreUnavailable`."""
         await self._store.write(lambda transaction: None)
 
-    async def release(self, id: int, now: Instant, business_product_ids: tuple[str, ...] = ()) -> Receipt:
+    async def release(
+        self,
+        id: int,
+        now: Instant,
+        business_product_ids: tuple[str, ...] = (),
+        *,
+        body: bytes | None = None,
+        by: str = "",
+    ) -> Receipt:
         """Ingest a quarantined body again, after a fix; again on a released one gives its receipt, nothing more.
+
+        With `body` that is ingested in its place, as somebody mended it: the original stays in quarantine beside the
+        record, with who did it (`by`).
 
         `business_product_ids` are those the caller may act for; empty means all. A caller bound to some may
         release only what came from senders bound to nothing beyond, and only events of those: a credential of
@@ -149,11 +160,12 @@ class Ingest:
             entry = transaction.journal.quarantine_entry(id)
             if entry is None or not _visible(entry, business_product_ids):
                 raise NotFound(f"there is no quarantined body {id}", id=id)
-            event = parse_event(entry.body)
+            given = entry.body if body is None else body
+            event = parse_event(given)
             if business_product_ids and event.business_product_id not in business_product_ids:
                 raise _unbound(event.business_product_id)
-            arrival = Arrival(event, entry.body, entry.received_at, event.road)
-            return transaction.journal.append_released(id, arrival, now)
+            arrival = Arrival(event, given, entry.received_at, event.road)
+            return transaction.journal.append_released(id, arrival, now, by)
 
         return await self._store.write(again)
 

@@ -349,13 +349,20 @@ def load_tracker(
     explain: bool = False,
 ) -> LoadedTracker | None:
     """A tracker folded from what was received by `as_of` (all, when None); None when nothing was known."""
-    subject = tracker_subject(carrier_code, tracking_number)
-    facts = _load_facts(tx, [(business_product_id, subject)], as_of, {})[business_product_id, subject]
-    if not facts:
-        return None
-    carrier, number = tracker_identity(subject, facts)
-    tracker = fold_tracker(business_product_id, carrier, number, facts, explain)
-    return LoadedTracker(tracker, facts)
+    key = (business_product_id, tracker_subject(carrier_code, tracking_number))
+    return load_trackers(tx, [key], as_of=as_of, explain=explain).get(key)
+
+
+def load_trackers(
+    tx: Transaction, keys: Collection[Key], *, as_of: Instant | None = None, explain: bool = False
+) -> dict[Key, LoadedTracker]:
+    """`load_tracker` of several in as many reads as one takes; those of which anything was known."""
+    found: dict[Key, LoadedTracker] = {}
+    for key, facts in _load_facts(tx, list(keys), as_of, {}).items():
+        if facts:
+            tracker = fold_tracker(key[0], *tracker_identity(key[1], facts), facts, explain)
+            found[key] = LoadedTracker(tracker, facts)
+    return found
 
 
 def load_order(
@@ -368,20 +375,30 @@ def load_order(
 ) -> LoadedOrder | None:
     """An order folded from what was received by `as_of` (all, when None); None when nothing was known."""
     key = (business_product_id, order_subject(order_id))
+    return load_orders(tx, [key], as_of=as_of, explain=explain).get(key)
+
+
+def load_orders(
+    tx: Transaction, keys: Collection[Key], *, as_of: Instant | None = None, explain: bool = False
+) -> dict[Key, LoadedOrder]:
+    """`load_order` of several in as many reads as one takes; those of which anything was known."""
     # An answer of the order query is a fact of each of its trackers too: it is read once, not once for each.
     read: dict[int, Fact | None] = {}
-    facts = _load_facts(tx, [key], as_of, read)[key]
-    if not facts:
-        return None
-    named = trackers_of(facts)
-    loaded = _load_facts(tx, [(business_product_id, subject) for subject in named], as_of, read)
-    tracker_facts = {subject: loaded[business_product_id, subject] for subject in named}
-    trackers = {
-        subject: fold_tracker(business_product_id, *named[subject], tracker_facts[subject], explain)
-        for subject in named
-    }
-    order = fold_order(business_product_id, order_id, facts, trackers, explain)
-    return LoadedOrder(order, facts, trackers, tracker_facts)
+    facts = {key: known for key, known in _load_facts(tx, list(keys), as_of, read).items() if known}
+    named = {key: trackers_of(known) for key, known in facts.items()}
+    every = [(key[0], subject) for key in named for subject in named[key]]
+    about_trackers = _load_facts(tx, every, as_of, read)
+    found: dict[Key, LoadedOrder] = {}
+    for key, known in facts.items():
+        bp, subject = key
+        tracker_facts = {tracker: about_trackers[bp, tracker] for tracker in named[key]}
+        trackers = {
+            tracker: fold_tracker(bp, *named[key][tracker], tracker_facts[tracker], explain)
+            for tracker in named[key]
+        }
+        order = fold_order(bp, subject.removeprefix("order/"), known, trackers, explain)
+        found[key] = LoadedOrder(order, known, trackers, tracker_facts)
+    return found
 
 
 def _load_facts(

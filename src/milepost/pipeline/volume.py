@@ -12,8 +12,11 @@ from milepost.domain.instant import Instant
 from milepost.domain.volume import (
     IN_USE_HOURS,
     WATCHED,
+    WEEK,
+    HourVolume,
     Silence,
     Spans,
+    by_hour,
     counted_until,
     hour_of,
     hours_to_know,
@@ -74,6 +77,15 @@ def listen(tx: Transaction, now: Instant, reach: Collection[str] | None) -> Sile
         counts.update(tx.volumes.between(first, last, [product], of_week))
     known = {key: span for key, span in spans.items() if key[0] in wanted}
     return Silent(silences(counts, known, watched, until), len(watched))
+
+
+def today(tx: Transaction, now: Instant, products: Collection[str], hours: int = 24) -> list[HourVolume]:
+    """The last hours of these business products beside what is usual in them, up to this hour (which goes on)."""
+    first, last = kept_from(now), hour_of(now)
+    watched = watched_hours(tx.volumes.between(first, last, [""], None))
+    of_week = {hour % WEEK for hour in range(last + 1 - hours, last + 1)}
+    counts = tx.volumes.between(first, last, products, of_week)
+    return by_hour(counts, watched, last + 1, hours)
 
 
 def lately(tx: Transaction, now: Instant, reach: Collection[str] | None) -> Spans:

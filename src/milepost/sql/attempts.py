@@ -70,6 +70,10 @@ _BREAKERS = select(schema.breakers)
 _ATTEMPTS = select(*(_a[name] for name in Attempt.__struct_fields__))
 
 
+def _newest(attempt: Attempt) -> tuple[int, int, str]:
+    return attempt.started_at, attempt.number, attempt.message_id
+
+
 class SqlAttempts(SqlSequences, SqlReplays):
     """`milepost.store.Attempts` in one transaction."""
 
@@ -253,6 +257,9 @@ class SqlAttempts(SqlSequences, SqlReplays):
         return [Attempt(*row) for row in self._connection.execute(ordered).all()]
 
     def last_attempt(self, destination_id: str) -> Attempt | None:
+        return next(iter(self.recent_attempts(destination_id, 1)), None)
+
+    def recent_attempts(self, destination_id: str, limit: int) -> list[Attempt]:
         # One that was tried of late is among the newest of all; of one that was not, its newest messages are.
         newest = (_a.started_at.desc(), _a.number.desc(), _a.message_id.desc())
         recent = select(schema.attempts).order_by(*newest).limit(RECENT).subquery()
@@ -270,10 +277,13 @@ class SqlAttempts(SqlSequences, SqlReplays):
             .order_by(r.started_at.desc(), r.number.desc(), r.message_id.desc()),
             _ATTEMPTS.where(_a.message_id.in_(late)).order_by(*newest),
         )
+        found: dict[tuple[str, int], Attempt] = {}
         for way in ways:
-            if (row := self._connection.execute(way.limit(1)).one_or_none()) is not None:
-                return Attempt(*row)
-        return None
+            rows = [Attempt(*row) for row in self._connection.execute(way.limit(limit)).all()]
+            found.update({(attempt.message_id, attempt.number): attempt for attempt in rows})
+            if len(rows) == limit:
+                break
+        return sorted(found.values(), key=_newest, reverse=True)[:limit]
 
     def delivered(self, ids: Collection[str]) -> set[str]:
         return {row.id for row in self._known(ids).values() if row.state == "delivered"}

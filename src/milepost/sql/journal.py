@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from itertools import chain
 
-from sqlalchemy import Connection, Row, bindparam, delete, exists, func, select, text, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, exists, func, select, text, update
 
 from milepost.domain.errors import NotFound
 from milepost.domain.instant import Instant
@@ -17,7 +17,7 @@ from milepost.sql import append as appending
 from milepost.sql import roads, schema
 from milepost.sql.append import RECORD_COLUMNS, InsertRecords, record_of, records_at
 from milepost.sql.statements import chunks, grouped, pack, unpack_texts, upsert, visible
-from milepost.store import Arrival, ArrivalRow, Counts, NewRecord, Quarantined, Receipt
+from milepost.store import Arrival, ArrivalRow, Counts, NewRecord, Quarantined, QuarantineState, Receipt
 
 _records, _arrivals, _quarantine = schema.records.c, schema.arrivals.c, schema.quarantine.c
 _bindings, _subjects = schema.quarantine_bindings.c, schema.record_subjects.c
@@ -77,6 +77,13 @@ _REMOVE = (
     delete(schema.arrivals).where(_arrivals.position.in_(bindparam("positions", expanding=True))),
 )
 _REMOVE_RECORDS = delete(schema.records).where(_records.position.in_(bindparam("positions", expanding=True)))
+
+
+_IN_STATE: dict[QuarantineState, tuple[ColumnElement[bool], ...]] = {
+    "waiting": (_quarantine.released_at.is_(None), _quarantine.dismissed_at.is_(None)),
+    "released": (_quarantine.released_at.is_not(None),),
+    "dismissed": (_quarantine.released_at.is_(None), _quarantine.dismissed_at.is_not(None)),
+}
 
 
 class SqlJournal:
@@ -146,6 +153,31 @@ class SqlJournal:
         )
         if type is not None:
             statement = statement.where(_records.type == type)
+        return [record_of(row) for row in self._connection.execute(statement).all()]
+
+    def received(
+        self,
+        low: int,
+        high: int,
+        limit: int,
+        business_products: Collection[str] | None,
+        *,
+        type: str | None = None,
+        road: str | None = None,
+        newest_first: bool = True,
+    ) -> list[Record]:
+        conditions = [
+            _records.position > low,
+            _records.position < high,
+            _records.kind.in_(("event", "conflict")),
+            visible(_records.business_product_id, business_products),
+        ]
+        if type is not None:
+            conditions.append(_records.type == type)
+        if road is not None:
+            conditions.append(_records.road == road)
+        order = _records.position.desc() if newest_first else _records.position
+        statement = select(*RECORD_COLUMNS).where(*conditions).order_by(order).limit(limit)
         return [record_of(row) for row in self._connection.execute(statement).all()]
 
     def records(self, positions: Collection[int]) -> dict[int, Record]:
@@ -253,23 +285,46 @@ class SqlJournal:
     ) -> list[Quarantined]:
         """Entries with id above `after`, lowest first. With business products given: only those whose sender
         was bound to nothing beyond them, since an unread body could be about any it was bound to."""
-        statement = select(schema.quarantine).where(_quarantine.id > after)
-        if business_products is not None:
-            bound = exists().where(_bindings.quarantine_id == _quarantine.id)
-            statement = statement.where(
-                bound, ~bound.where(_bindings.business_product_id.not_in(sorted(business_products)))
-            )
+        statement = select(schema.quarantine).where(_quarantine.id > after, *_within(business_products))
         if released is not None:
             unset = _quarantine.released_at.is_(None)
             statement = statement.where(~unset if released else unset)
         rows = self._connection.execute(statement.order_by(_quarantine.id).limit(limit)).all()
         return [_quarantined(row) for row in rows]
 
+    def newest_quarantined(
+        self,
+        before: int | None,
+        limit: int,
+        business_products: Collection[str] | None,
+        *,
+        state: QuarantineState | None = None,
+        code: str | None = None,
+    ) -> list[Quarantined]:
+        statement = select(schema.quarantine).where(*_within(business_products))
+        if before is not None:
+            statement = statement.where(_quarantine.id < before)
+        if state is not None:
+            statement = statement.where(*_IN_STATE[state])
+        if code is not None:
+            statement = statement.where(_quarantine.code == code)
+        rows = self._connection.execute(statement.order_by(_quarantine.id.desc()).limit(limit)).all()
+        return [_quarantined(row) for row in rows]
+
     def quarantine_entry(self, id: int) -> Quarantined | None:
         row = self._connection.execute(select(schema.quarantine).where(_quarantine.id == id)).one_or_none()
         return None if row is None else _quarantined(row)
 
-    def append_released(self, id: int, arrival: Arrival, at: Instant) -> Receipt:
+    def quarantined_at(self, position: int) -> Quarantined | None:
+        statement = select(schema.quarantine).where(_quarantine.position == position).limit(1)
+        row = self._connection.execute(statement).one_or_none()
+        return None if row is None else _quarantined(row)
+
+    def dismiss(self, id: int, at: Instant, by: str) -> bool:
+        statement = update(schema.quarantine).where(_quarantine.id == id, *_IN_STATE["waiting"])
+        return self._connection.execute(statement.values(dismissed_at=at, handled_by=by)).rowcount > 0
+
+    def append_released(self, id: int, arrival: Arrival, at: Instant, by: str = "") -> Receipt:
         """Ingest a quarantined body that can be read now, and move its count. Raises `NotFound`."""
         entry = self.quarantine_entry(id)
         if entry is None:
@@ -282,7 +337,7 @@ class SqlJournal:
         self._connection.execute(
             update(schema.quarantine)
             .where(_quarantine.id == id)
-            .values(released_at=at, position=receipt.position)
+            .values(released_at=at, position=receipt.position, handled_by=by or None)
         )
         self._counted.update(appended.counted)
         self._counted["quarantined"] -= 1
@@ -355,4 +410,14 @@ def _quarantined(row: Row[*tuple[object, ...]]) -> Quarantined:
         unpack_texts(row.business_product_ids),
         row.released_at,
         row.position,
+        row.dismissed_at,
+        row.handled_by or "",
     )
+
+
+def _within(business_products: Collection[str] | None) -> list[ColumnElement[bool]]:
+    """Entries whose sender was bound to nothing beyond these: an unread body could be about any it was bound to."""
+    if business_products is None:
+        return []
+    bound = exists().where(_bindings.quarantine_id == _quarantine.id)
+    return [bound, ~bound.where(_bindings.business_product_id.not_in(sorted(business_products)))]

@@ -35,3 +35,7 @@ class SqlReplays:
             statement = statement.where(_RUNNING if state == "running" else _r.state == state)
         rows = self._connection.execute(statement.order_by(_r.id).limit(limit)).all()
         return [Replay(*row) for row in rows]
+
+    def newest_replays(self, destination_id: str, limit: int) -> list[Replay]:
+        statement = _REPLAYS.where(_r.destination_id == destination_id).order_by(_r.id.desc()).limit(limit)
+        return [Replay(*row) for row in self._connection.execute(statement).all()]

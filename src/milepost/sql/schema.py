@@ -185,6 +185,8 @@ quarantine = Table(
     Column("business_product_ids", Text, nullable=False),
     Column("released_at", BigInteger),
     Column("position", BigInteger),
+    Column("dismissed_at", BigInteger),
+    Column("handled_by", Text),
     sqlite_autoincrement=True,
 )
 

@@ -37,6 +37,7 @@ from milepost.store.journal import (
     Journal,
     NewRecord,
     Quarantined,
+    QuarantineState,
     Receipt,
 )
 from milepost.store.leases import Lease, Leases
@@ -70,6 +71,7 @@ __all__ = [
     "Ledger",
     "NewRecord",
     "Notifications",
+    "QuarantineState",
     "Quarantined",
     "Queues",
     "Reached",

@@ -147,6 +147,11 @@ class Attempts(Protocol):
         """The newest attempt of whatever message to a destination."""
         ...
 
+    def recent_attempts(self, destination_id: str, limit: int) -> list[Attempt]:
+        """The newest attempts of whatever messages to a destination, newest first: those among the newest of all, or
+        of its newest messages."""
+        ...
+
     def delivered(self, ids: Collection[str]) -> set[str]:
         """Those of these messages that are delivered."""
         ...
@@ -169,6 +174,10 @@ class Attempts(Protocol):
         self, after: str, limit: int, *, destination_id: str | None = None, state: ReplayState | None = None
     ) -> list[Replay]:
         """Replays by id, which is by age."""
+        ...
+
+    def newest_replays(self, destination_id: str, limit: int) -> list[Replay]:
+        """The newest replays to a destination, newest first."""
         ...
 
     def drop_replay(self, replay: Replay, reason: str) -> int:

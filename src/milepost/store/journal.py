@@ -68,6 +68,14 @@ class Quarantined(Struct, frozen=True):
     released_at: Instant | None = None
     position: int | None = None
     """Where its record is, once it was ingested again."""
+    dismissed_at: Instant | None = None
+    """When somebody said that nothing is to be done about it."""
+    handled_by: str = ""
+    """Who released or dismissed it."""
+
+
+QuarantineState = Literal["waiting", "released", "dismissed"]
+"""Of a quarantined body; one that was dismissed and then released is released."""
 
 
 class Counts(Struct, frozen=True):
@@ -105,6 +113,21 @@ class Journal(Protocol):
         self, after: int, limit: int, business_products: Collection[str] | None, type: str | None
     ) -> list[Record]:
         """Event records above `after`, lowest first; `None` business products means all, `type` is canonical."""
+        ...
+
+    def received(
+        self,
+        low: int,
+        high: int,
+        limit: int,
+        business_products: Collection[str] | None,
+        *,
+        type: str | None = None,
+        road: str | None = None,
+        newest_first: bool = True,
+    ) -> list[Record]:
+        """Events and conflicting copies between two positions (both not included), `type` canonical, `road` the one
+        of the first arrival. Every record between the positions may be looked at: keep them near each other."""
         ...
 
     def records(self, positions: Collection[int]) -> dict[int, Record]: ...
@@ -161,9 +184,30 @@ class Journal(Protocol):
         """Entries with id above `after`, lowest first; `released` None means both."""
         ...
 
+    def newest_quarantined(
+        self,
+        before: int | None,
+        limit: int,
+        business_products: Collection[str] | None,
+        *,
+        state: QuarantineState | None = None,
+        code: str | None = None,
+    ) -> list[Quarantined]:
+        """Entries with id below `before`, highest first; visible as in `quarantined`."""
+        ...
+
     def quarantine_entry(self, id: int) -> Quarantined | None: ...
 
-    def append_released(self, id: int, arrival: Arrival, at: Instant) -> Receipt:
+    def quarantined_at(self, position: int) -> Quarantined | None:
+        """The entry that was released to this record."""
+        ...
+
+    def dismiss(self, id: int, at: Instant, by: str) -> bool:
+        """Note that nothing is to be done about an entry; it stays and stays counted. False when it was released or
+        dismissed already, or is not there."""
+        ...
+
+    def append_released(self, id: int, arrival: Arrival, at: Instant, by: str = "") -> Receipt:
         """Ingest a quarantined body that can be read now, and move its count. Again on an entry already
         released: the same receipt's position, status duplicate, and nothing counted."""
         ...

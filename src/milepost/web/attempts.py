@@ -117,7 +117,7 @@ async def list_messages(
             rows = tx.attempts.messages(
                 where, size + 1, position=position, destination_id=subscriber_id, state=in_state
             )
-            kept.extend(_visible(tx, caller, rows))
+            kept.extend(visible_messages(tx, caller, rows))
             looked, more = looked + len(rows), len(rows) > size
             where = (rows[-1].position, rows[-1].id) if rows else where
         records = tx.journal.records({m.position for m in kept[:size]})
@@ -242,7 +242,7 @@ def _in_time(
     where, looked, more = start, 0, True
     while more and len(kept) <= size and looked < LOOKED_THROUGH:
         rows = tx.attempts.attempts(where, size + 1, message_id)
-        kept.extend(a for a in _visible_attempts(tx, caller, rows, subscriber_id) if fits(a))
+        kept.extend(a for a in visible_attempts(tx, caller, rows, subscriber_id) if fits(a))
         looked, more = looked + len(rows), len(rows) > size
         where = _at(rows[-1]) if rows else where
     if len(kept) <= size and more:
@@ -260,7 +260,7 @@ def _of_subscriber(
     kept: list[tuple[int, Attempt]] = []
     looked, asked, more = 0, 0, True
     while True:
-        visible = {message.id for message in _visible(tx, caller, rows)}
+        visible = {message.id for message in visible_messages(tx, caller, rows)}
         for message in rows:
             behind = (where[2], where[3], message.id) if message.id == where[1] else (0, 0, "")
             if message.tries and message.id in visible:
@@ -297,7 +297,7 @@ def _at(attempt: Attempt) -> tuple[int, int, str]:
     return attempt.started_at, attempt.number, attempt.message_id
 
 
-def _visible(tx: Transaction, caller: Principal, messages: Iterable[Message]) -> list[Message]:
+def visible_messages(tx: Transaction, caller: Principal, messages: Iterable[Message]) -> list[Message]:
     """Of the caller's subscribers, and about its business products: a subscriber may have got more before it was
     limited to them."""
     rows = list(messages)
@@ -314,21 +314,22 @@ def _visible(tx: Transaction, caller: Principal, messages: Iterable[Message]) ->
     ]
 
 
-def _visible_attempts(
-    tx: Transaction, caller: Principal, attempts: list[Attempt], subscriber_id: str | None
+def visible_attempts(
+    tx: Transaction, caller: Principal, attempts: list[Attempt], subscriber_id: str | None = None
 ) -> list[Attempt]:
+    """Those about the caller's business products; with `subscriber_id` only that one's."""
     if caller.business_products is None and subscriber_id is None:
         return attempts
     messages = [m for a in attempts if (m := tx.attempts.message(a.message_id)) is not None]
     own = [m for m in messages if subscriber_id in (None, m.destination_id)]
-    seen = {m.id for m in _visible(tx, caller, own)}
+    seen = {m.id for m in visible_messages(tx, caller, own)}
     return [a for a in attempts if a.message_id in seen]
 
 
 def _message(tx: Transaction, caller: Principal, id: str) -> tuple[Message, Destination | None]:
     """A message and its subscriber, if it is still there. Raises `NotFound`."""
     found = None if "\x00" in id else tx.attempts.message(id)
-    if found is None or not _visible(tx, caller, [found]):
+    if found is None or not visible_messages(tx, caller, [found]):
         raise NotFound(f"There is no message {id!r}.")
     return found, tx.attempts.destination(found.destination_id)
 

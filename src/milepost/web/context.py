@@ -26,8 +26,17 @@ from milepost.web.allowance import Lookups
 class Ingest(Protocol):
     """The part of the acknowledgement path that an operator may call."""
 
-    async def release(self, id: int, now: Instant, business_product_ids: tuple[str, ...] = ()) -> Receipt:
-        """Ingest a quarantined body again for a caller bound to these business products (empty: to all).
+    async def release(
+        self,
+        id: int,
+        now: Instant,
+        business_product_ids: tuple[str, ...] = (),
+        *,
+        body: bytes | None = None,
+        by: str = "",
+    ) -> Receipt:
+        """Ingest a quarantined body again, or `body` in its place, for a caller bound to these business products
+        (empty: to all).
 
         Raises `NotFound`, `Malformed` while it still can't be read, `UnboundBusinessProduct`."""
         ...
@@ -87,6 +96,8 @@ class Context:
     version: str
     hydrator: Hydrator | None = None
     """None when no Buy with Prime API is configured."""
+    hydration_budget: Callable[[], tuple[int, int]] | None = None
+    """(queries asked of the API within the last minute, how many may be), of this process."""
     retention: Retention | None = None
     """Over the plain store; None in a program that removes nothing."""
     policy: Policy = field(default_factory=Policy)

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import msgspec
 from litestar import get
 from litestar.params import PathParameter, QueryParameter
+from msgspec import UNSET, UnsetType
 
 from milepost.domain.errors import Ambiguous, Invalid, NotFound
 from milepost.domain.event import canonical_type
@@ -20,12 +21,16 @@ from milepost.store import ArrivalRow, Transaction
 from milepost.web.authentication import Caller
 from milepost.web.context import Hub
 from milepost.web.documents import Document
+from milepost.web.outcomes import OutcomeDocument, outcome_document, outcomes_of
 from milepost.web.paging import Limit, Page, cut, decode_cursor, page_size
 from milepost.web.problems import problems
 from milepost.web.reading import BusinessProduct, Reach
 
 TAIL = 20_000
 """Records behind the projector's checkpoint that are looked through for an event at most."""
+
+MOST_OUTCOMES = 100
+"""Events on a page of a list that says what became of each."""
 
 _CHUNK = 1_000
 
@@ -53,6 +58,8 @@ class EventItem(Document):
     roads: list[str]
     """The roads it came by, in the order it first came by each: webhook, eventbridge, or replay of an archive."""
     flags: list[str]
+    outcome: OutcomeDocument | UnsetType = UNSET
+    """What became of it; in lists only where it is asked for."""
 
 
 class ArrivalItem(Document):
@@ -80,7 +87,7 @@ class ConflictItem(Document):
     body: msgspec.Raw
 
 
-class EventDocument(EventItem):
+class EventDocument(EventItem, kw_only=True):
     """An event with everything that is known of it."""
 
     idempotency_key: str
@@ -93,14 +100,21 @@ class EventDocument(EventItem):
     """As received."""
 
 
-def event_items(tx: Transaction, records: Sequence[Record]) -> list[EventItem]:
-    """Events with their arrival counts and flags joined."""
+def event_items(
+    tx: Transaction, records: Sequence[Record], *, with_outcomes: bool = False
+) -> list[EventItem]:
+    """Events with their arrival counts and flags joined, and what became of each if that is wanted."""
     positions = [record.position for record in records]
     arrivals, flags = tx.journal.arrivals(positions), tx.views.flags(positions)
-    return [
+    items = [
         EventItem(**_fields(record, arrivals.get(record.position, ()), flags.get(record.position, ())))
         for record in records
     ]
+    if with_outcomes:
+        found = outcomes_of(tx, records)
+        for item in items:
+            item.outcome = outcome_document(found[item.position])
+    return items
 
 
 def _fields(record: Record, arrivals: Sequence[ArrivalRow], flags: Sequence[str]) -> dict[str, Any]:
@@ -129,17 +143,26 @@ async def list_events(
         str | None,
         QueryParameter(name="type", description="Only this event type, by any of its names.", max_length=256),
     ] = None,
+    outcomes: Annotated[
+        bool,
+        QueryParameter(
+            name="outcomes",
+            description="Say what became of each; a page has 100 events at most then.",
+            required=False,
+        ),
+    ] = False,
     after: EventsAfter = None,
     limit: Limit = 100,
 ) -> Page[EventItem]:
     """Every event kept, oldest first. On the last page `next` is null; to follow on, pass the last item's
     `position` as `after`, or read `/v1/stream`."""
     size, start, reach = page_size(limit), _start(after), caller.reach(business_product_id)
+    size = min(size, MOST_OUTCOMES) if outcomes else size
     wanted = None if type is None else canonical_type(type)
 
     def read(tx: Transaction) -> Page[EventItem]:
         records = tx.journal.events(start, size + 1, reach, wanted)
-        items = {item.position: item for item in event_items(tx, records[:size])}
+        items = {item.position: item for item in event_items(tx, records[:size], with_outcomes=outcomes)}
         return cut("event", records, size, lambda r: r.position, lambda r: items[r.position])
 
     return await context.store.read(read)
@@ -177,7 +200,7 @@ async def get_event(
 
     def read(tx: Transaction) -> EventDocument:
         found = _records(tx, event_id, reach)
-        return _document(tx, _the_one(found, event_id, position), found)
+        return event_document(tx, _the_one(found, event_id, position), found)
 
     return await context.store.read(read)
 
@@ -231,7 +254,20 @@ def _unindexed(tx: Transaction, event_id: str) -> list[Record]:
     return found
 
 
-def _document(tx: Transaction, record: Record, found: list[Record]) -> EventDocument:
+def at_position(tx: Transaction, position: int, reach: Reach) -> EventDocument:
+    """The event, or the conflicting copy of one, that stands there. Raises `NotFound`."""
+    record = tx.journal.records([position]).get(position) if 0 < position < 1 << 53 else None
+    is_mine = record is not None and (reach is None or record.business_product_id in reach)
+    if record is None or not is_mine or record.kind not in ("event", "conflict"):
+        raise NotFound(f"There is no event at position {position}.")
+    event_id = record.event().event_id
+    return event_document(
+        tx, record, _records(tx, event_id, {record.business_product_id}) if event_id else []
+    )
+
+
+def event_document(tx: Transaction, record: Record, found: list[Record]) -> EventDocument:
+    """An event with everything that is known of it; `found` are all records of its eventId."""
     rows = tx.journal.arrivals([record.position]).get(record.position, [])
     flags = tx.views.flags([record.position]).get(record.position, ())
     event = record.event()
@@ -244,6 +280,7 @@ def _document(tx: Transaction, record: Record, found: list[Record]) -> EventDocu
         arrival_log=[_arrival(row, record) for row in rows],
         conflicts=_conflicts(tx, record, found),
         body=msgspec.Raw(record.body),
+        outcome=outcome_document(outcomes_of(tx, [record])[record.position]),
     )
 
 

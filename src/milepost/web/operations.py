@@ -1,58 +1,22 @@
-"""`/v1/quarantine`, `/v1/hydration`, `/v1/failures`: what did not go by itself, and setting it going again."""
+"""`/v1/hydration`, `/v1/failures`: what did not go by itself, and setting it going again."""
 
-import base64
-from typing import Annotated, Any
+from typing import Annotated
 
 import structlog
 from litestar import get, post
-from litestar.params import JSONBody, PathParameter, QueryParameter
+from litestar.params import JSONBody, QueryParameter
 
 from milepost.domain.errors import Conflict, Invalid, NotFound
 from milepost.domain.instant import format_instant
-from milepost.store import Ask, FailedFold, Quarantined, Transaction
-from milepost.web.authentication import OPERATE, Caller, Principal
+from milepost.store import Ask, FailedFold, Transaction
+from milepost.web.authentication import OPERATE, Caller
 from milepost.web.context import Hub
 from milepost.web.documents import Document
 from milepost.web.paging import After, Limit, Page, cut, decode_cursor, page_size
 from milepost.web.problems import BODY_HANDLERS, problems
 from milepost.web.reading import BusinessProduct
 
-EntryId = Annotated[int, PathParameter(description="The entry's id.")]
-
 log = structlog.get_logger()
-
-
-class QuarantineItem(Document):
-    """What came in and could not be read, or was not allowed in."""
-
-    id: int
-    received_at: str
-    road: str
-    code: str
-    reason: str
-    """Why, for people."""
-    size: int
-    """Bytes of the body."""
-    business_product_ids: list[str]
-    """Those that the sender's credential was bound to; empty when it was bound to all."""
-    released_at: str | None
-    position: int | None
-    """Where its record is, once it was released."""
-
-
-class QuarantineEntry(QuarantineItem):
-    """A quarantined body as received: as text, or in base64 when it isn't UTF-8."""
-
-    body: str | None
-    body_base64: str | None
-
-
-class ReleaseReceipt(Document):
-    """What became of a released body."""
-
-    status: str
-    """accepted or duplicate."""
-    position: int
 
 
 class HydrationItem(Document):
@@ -87,85 +51,6 @@ class FailureItem(Document):
     subject: str
     error: str
     at: str
-
-
-@get("/v1/quarantine", summary="List what could not be read", tags=["Operations"], responses=problems())
-async def list_quarantine(
-    context: Hub,
-    caller: Caller,
-    released: Annotated[
-        bool | None,
-        QueryParameter(name="released", description="Only released ones, or only those that are not."),
-    ] = None,
-    after: After = None,
-    limit: Limit = 100,
-) -> Page[QuarantineItem]:
-    """Bodies in quarantine, oldest first. A key that is bound to business products sees what came from senders
-    bound to nothing beyond them, since a body that can't be read may be about any of a sender's."""
-    size, start = page_size(limit), 0 if after is None else decode_cursor("quarantine", after, int)
-    reach = caller.business_products
-    rows = await context.store.read(lambda tx: tx.journal.quarantined(start, size + 1, reach, released))
-    return cut("quarantine", rows, size, lambda row: row.id, lambda row: QuarantineItem(**_entry(row)))
-
-
-@get(
-    "/v1/quarantine/{entry_id:int}",
-    summary="Show a quarantined body",
-    tags=["Operations"],
-    responses=problems(404),
-)
-async def get_quarantined(context: Hub, caller: Caller, entry_id: EntryId) -> QuarantineEntry:
-    """One entry with its body as received."""
-    row = await context.store.read(lambda tx: _visible(tx, entry_id, caller))
-    try:
-        text, encoded = row.body.decode(), None
-    except UnicodeDecodeError:
-        text, encoded = None, base64.b64encode(row.body).decode()
-    return QuarantineEntry(**_entry(row), body=text, body_base64=encoded)
-
-
-@post(
-    "/v1/quarantine/{entry_id:int}/release",
-    summary="Ingest a quarantined body again",
-    tags=["Operations"],
-    opt=OPERATE,
-    status_code=200,
-    responses=problems(403, 404),
-)
-async def release_quarantined(context: Hub, caller: Caller, entry_id: EntryId) -> ReleaseReceipt:
-    """After a fix: reads the body anew and journals it. Again on a released one gives the same position and
-    counts nothing. Answers 400 `malformed_event` while the body still can't be read; it stays in quarantine."""
-    products = tuple(sorted(caller.business_products or ()))
-    await context.store.read(lambda tx: _visible(tx, entry_id, caller))
-    receipt = await context.ingest.release(entry_id, context.clock(), products)
-    log.info(
-        "quarantine.released", id=entry_id, by=caller.id, status=receipt.status, position=receipt.position
-    )
-    return ReleaseReceipt(receipt.status, receipt.position)
-
-
-def _visible(tx: Transaction, id: int, caller: Principal) -> Quarantined:
-    row = tx.journal.quarantine_entry(id) if 0 < id < 2**63 else None
-    reach = caller.business_products
-    bound = row is not None and bool(row.business_product_ids) and reach is not None
-    seen = reach is None or (bound and row is not None and reach.issuperset(row.business_product_ids))
-    if row is None or not seen:
-        raise NotFound(f"There is no quarantined body {id}.")
-    return row
-
-
-def _entry(row: Quarantined) -> dict[str, Any]:
-    return {
-        "id": row.id,
-        "received_at": format_instant(row.received_at),
-        "road": row.road,
-        "code": row.code,
-        "reason": row.reason,
-        "size": len(row.body),
-        "business_product_ids": list(row.business_product_ids),
-        "released_at": None if row.released_at is None else format_instant(row.released_at),
-        "position": row.position,
-    }
 
 
 @get(
@@ -255,9 +140,6 @@ def _failure(row: FailedFold) -> FailureItem:
 
 
 HANDLERS = [
-    list_quarantine,
-    get_quarantined,
-    release_quarantined,
     list_hydration,
     retry_hydration,
     list_failures,

@@ -34,6 +34,8 @@ from milepost.web.subscribers import is_within, managed, types_of
 MOST_RUNNING = 5
 """Replays of one subscriber that are under way at a time."""
 LOOKED_THROUGH = 2_000
+NEWEST = 10
+"""Of a subscriber's replays, those that its page shows."""
 
 ReplayId = Annotated[str, PathParameter(description="The replay's id.", max_length=128)]
 OfSubscriber = Annotated[
@@ -213,6 +215,12 @@ async def cancel_replay(context: Hub, caller: Caller, replay_id: ReplayId) -> Ca
     context.published()
     log.info("replay.cancelled", id=replay_id, dropped=cancelled.dropped, by=caller.id)
     return cancelled
+
+
+def newest_replays(tx: Transaction, caller: Principal, subscriber_id: str) -> list[ReplayItem]:
+    """The newest replays and backfills to a subscriber, newest first, as far as the caller may see them."""
+    rows = tx.attempts.newest_replays(subscriber_id, NEWEST)
+    return [_item(tx, replay) for replay in _visible(tx, caller, rows)]
 
 
 def _planned(tx: Transaction, caller: Principal, wanted: NewReplay, id: str, now: Instant) -> Replay:

@@ -107,7 +107,7 @@ class _Follower:
                     continue
                 pause = FIRST_LOOK_S if batch.messages else min(pause * 2, context.heartbeat_s)
                 wait_s = pause if batch.behind else context.heartbeat_s
-                last = await self._until_closing(context.store.changed(position, wait_s))
+                last = await until_closing(context, context.store.changed(position, wait_s))
                 if last is not None and last <= position and wait_s == context.heartbeat_s:
                     yield b": nothing new\n\n"
         except StoreUnavailable as e:
@@ -165,16 +165,17 @@ class _Follower:
             for v in views.values()
         ]
 
-    async def _until_closing(self, waited: Awaitable[T]) -> T | None:
-        """What `waited` gives, or None when the hub closes first."""
-        waiting = asyncio.ensure_future(waited)
-        closing = asyncio.ensure_future(self._context.closing.wait())
-        try:
-            await asyncio.wait({waiting, closing}, return_when=asyncio.FIRST_COMPLETED)
-            return waiting.result() if waiting.done() else None
-        finally:
-            for task in (waiting, closing):
-                task.cancel()
+
+async def until_closing(context: Context, waited: Awaitable[T]) -> T | None:
+    """What `waited` gives, or None when the hub closes first."""
+    waiting = asyncio.ensure_future(waited)
+    closing = asyncio.ensure_future(context.closing.wait())
+    try:
+        await asyncio.wait({waiting, closing}, return_when=asyncio.FIRST_COMPLETED)
+        return waiting.result() if waiting.done() else None
+    finally:
+        for task in (waiting, closing):
+            task.cancel()
 
 
 def encode(event: str, data: Struct, id: int | None = None) -> bytes:
@@ -218,7 +219,8 @@ class _Open:
             self.count -= 1
 
 
-_OPEN = _Open()
+OPEN = _Open()
+"""Of all kinds: the console's are among them."""
 
 
 @get(
@@ -254,11 +256,11 @@ async def follow(
     start = _position(last_event_id, "Last-Event-ID")
     if start is None:
         start = _position(after, "after")
-    if _OPEN.count >= MOST:
+    if OPEN.count >= MOST:
         raise Overloaded(f"{MOST} streams are open; close one.")
     wanted = None if type is None else canonical_type(type)
     follower = _Follower(context, caller, caller.reach(business_product_id), wanted)
-    return Stream(_OPEN.counted(follower.messages(start)), media_type="text/event-stream")
+    return Stream(OPEN.counted(follower.messages(start)), media_type="text/event-stream")
 
 
 HANDLERS = [follow]

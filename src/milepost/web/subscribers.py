@@ -73,18 +73,7 @@ async def list_subscribers(
     size, start = page_size(limit), "" if after is None else decode_cursor("subscriber", after, str)
     reach, now = caller.reach(business_product_id), context.clock()
 
-    def read(tx: Transaction) -> list[Destination]:
-        found: list[Destination] = []
-        last = start
-        while len(found) <= size:
-            page = tx.attempts.destinations(last, size + 1)
-            found.extend(d for d in page if is_within(d, reach))
-            if len(page) <= size:
-                break
-            last = page[-1].id
-        return found
-
-    rows = await context.store.read(read)
+    rows = await context.store.read(lambda tx: subscribers_after(tx, reach, start, size + 1))
     return cut("subscriber", rows, size, lambda d: d.id, lambda d: SubscriberItem(**fields_of(d, now)))
 
 
@@ -211,6 +200,19 @@ async def remove_subscriber(context: Hub, caller: Caller, subscriber_id: Subscri
 
 
 # ── Whose ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def subscribers_after(tx: Transaction, reach: Reach, after: str, limit: int) -> list[Destination]:
+    """The subscribers behind an id that are limited to these business products, oldest first, `limit` at most."""
+    found: list[Destination] = []
+    last = after
+    while len(found) < limit:
+        page = tx.attempts.destinations(last, limit)
+        found.extend(d for d in page if is_within(d, reach))
+        if len(page) < limit:
+            break
+        last = page[-1].id
+    return found[:limit]
 
 
 def is_within(destination: Destination, reach: Reach) -> bool:

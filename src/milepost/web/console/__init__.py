@@ -6,17 +6,28 @@ forms do. A page reads through the same functions as the API beside this folder,
 """
 
 from milepost.web.console import (
+    <<<<<<< HEAD
     account,
+    =======
     assets,
+    >>>>>>> integrator,
+    assets,
+    attempts,
     audit,
+    events,
     front,
+    health,
+    live,
     order_actions,
     order_corrections,
     order_why,
     orders,
+    quarantine,
     queue_filters,
     queues,
+    replays,
     signing_in,
+    subscribers,
     trackers,
     users,
 )
@@ -35,5 +46,12 @@ HANDLERS = [
     *trackers.HANDLERS,
     *queues.HANDLERS,
     *queue_filters.HANDLERS,
+    *events.HANDLERS,
+    *live.HANDLERS,
+    *quarantine.HANDLERS,
+    *subscribers.HANDLERS,
+    *replays.HANDLERS,
+    *attempts.HANDLERS,
+    *health.HANDLERS,
 ]
 """Every route of the console."""

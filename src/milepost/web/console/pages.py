@@ -53,6 +53,10 @@ class Place(NamedTuple):
 PLACES: Final[tuple[Place, ...]] = (
     Place("/", "Search", "search", "orders"),
     Place("/queues", "Queues", "list-todo", "orders"),
+    Place("/events", "Events", "inbox", "operate"),
+    Place("/quarantine", "Quarantine", "shield-alert", "operate"),
+    Place("/subscribers", "Subscribers", "webhook", "operate"),
+    Place("/health", "Health", "heart-pulse", "operate"),
     Place("/users", "Users", "users", "admin"),
     Place("/audit", "Audit log", "scroll-text", "admin"),
 )  # fmt: skip
