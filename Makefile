@@ -7,6 +7,7 @@ PYTHON ?= $(shell for p in /usr/bin/python3 python3 python3.13 python3.12 python
 	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
+CONSOLE := src/milepost/web/console
 N ?= 200
 SEED ?=
 
@@ -15,13 +16,13 @@ SEED ?=
 help: ## Show what each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | while IFS=$$'\t' read -r target text; do printf '  %-8s %s\n' "$$target" "$$text"; done
 
-run: $(VENV)/.run ## Install, start hub and sandbox, play a seeded scenario, stay up
+run: $(VENV)/.run $(VENV)/.assets ## Install, start hub and sandbox, play a seeded scenario, stay up
 	@$(BIN)/milepost demo
 
-test: $(VENV)/.dev ## Run every check and every test (under ten minutes)
+test: $(VENV)/.dev $(VENV)/.assets ## Run every check and every test (under ten minutes)
 	@tests/run
 
-proof: $(VENV)/.dev ## The long proof: kills, fuzzing, soak (under twenty minutes)
+proof: $(VENV)/.dev $(VENV)/.assets ## The long proof: kills, fuzzing, soak (under twenty minutes)
 	@tests/run --proof
 
 crash: $(VENV)/.dev ## Kill the hub N times under load: make crash N=1000
@@ -40,7 +41,7 @@ lock: $(VENV)/.dev ## Pin requirements/*.in anew, by hash
 	@for name in build run dev bench; do $(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header --custom-compile-command "make lock" requirements/$$name.in -o requirements/$$name.txt; done
 
 clean: ## Remove what was built and what the demo kept (databases of your own stay)
-	@rm -rf $(VENV) run dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) run dist frontend/node_modules $(CONSOLE)/static/built .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(VENV)/.python: requirements/build.txt
 	@test -n "$(PYTHON)" || { echo "Milepost needs Python 3.11 or newer with venv (Debian: apt-get install python3-venv), or make run PYTHON=…" >&2; exit 1; }
@@ -53,6 +54,16 @@ $(VENV)/.run: $(VENV)/.python requirements/run.txt pyproject.toml
 	@echo "Installing what Milepost runs on …"
 	@UV_PYTHON_DOWNLOADS=never $(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python --require-hashes -r requirements/run.txt
 	@UV_PYTHON_DOWNLOADS=never $(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+# The console's htmx, icons and font, from npm by the hashes of the lock, which names no registry.
+$(VENV)/.npm: $(VENV)/.python frontend/package-lock.json
+	@echo "Fetching what the console's pages load …"
+	@cd frontend && ../$(BIN)/npm ci --ignore-scripts --no-audit --no-fund --loglevel error >/dev/null
+	@touch $@
+
+$(VENV)/.assets: $(VENV)/.npm frontend/build.py $(wildcard $(CONSOLE)/*.py $(CONSOLE)/templates/*.html) | $(VENV)/.run
+	@$(BIN)/python frontend/build.py
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run requirements/dev.txt

@@ -48,8 +48,21 @@ class Place(NamedTuple):
     permission: Permission
 
 
-PLACES: Final[tuple[Place, ...]] = ()
+PLACES: Final[tuple[Place, ...]] = (
+    Place("/", "Search", "search", "orders"),
+)  # fmt: skip
 """In the order in which they are shown; a visitor sees those that they may open."""
+
+GROUPS: Final[Mapping[Permission, str]] = {
+    "orders": "Service",
+    "serve": "Service",
+    "insights": "Understand",
+    "operate": "Operate",
+    "admin": "Administer",
+}
+"""The heading of the navigation under which places of a permission stand."""
+THEMES: Final = frozenset({"light", "dark"})
+"""What the cookie `theme` may say; anything else is as the system is set."""
 
 environment: Final = Environment(
     loader=PackageLoader("milepost.web.console"),
@@ -72,16 +85,27 @@ def page(
     **content: Any,
 ) -> Response[str]:
     """A page. `visitor` is None only where nobody has signed in yet; `now` is the hub's clock."""
-    here = request.url.path
+    theme = request.cookies.get("theme", "")
     text = environment.get_template(template).render(
         visitor=visitor,
         now=now,
-        here=here,
-        places=[] if visitor is None else [p for p in PLACES if visitor.may(p.permission)],
-        is_fragment=request.headers.get("hx-request") == "true",
+        here=request.url.path,
+        searched=request.query_params.get("q", "")[:200],
+        places=_places(visitor),
+        theme=theme if theme in THEMES else "",
+        is_fragment=request.headers.get("hx-request-type") == "partial",
         **content,
     )
     return Response(text, status_code=status, media_type=HTML, headers=dict(HEADERS))
+
+
+def _places(visitor: Visitor | None) -> dict[str, list[Place]]:
+    """What a visitor may open, under the headings of the navigation."""
+    found: dict[str, list[Place]] = {}
+    for place in PLACES:
+        if visitor is not None and visitor.may(place.permission):
+            found.setdefault(GROUPS[place.permission], []).append(place)
+    return found
 
 
 def _milepost_error(request: Request[Any, Any, Any], error: MilepostError) -> Response[str]:
