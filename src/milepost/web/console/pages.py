@@ -50,6 +50,7 @@ class Place(NamedTuple):
 
 PLACES: Final[tuple[Place, ...]] = (
     Place("/", "Search", "search", "orders"),
+    Place("/insights", "Insights", "chart-line", "insights"),
 )  # fmt: skip
 """In the order in which they are shown; a visitor sees those that they may open."""
 
