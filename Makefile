@@ -59,7 +59,7 @@ $(VENV)/.run: $(VENV)/.python requirements/run.txt pyproject.toml
 # The console's htmx, icons and font, from npm by the hashes of the lock, which names no registry.
 $(VENV)/.npm: $(VENV)/.python frontend/package-lock.json
 	@echo "Fetching what the console's pages load …"
-	@cd frontend && ../$(BIN)/npm ci --ignore-scripts --no-audit --no-fund --loglevel error >/dev/null
+	@cd frontend && ../$(BIN)/npm ci --ignore-scripts --no-audit --no-fund --loglevel error --cache ../.cache/npm >/dev/null
 	@touch $@
 
 $(VENV)/.assets: $(VENV)/.npm frontend/build.py $(wildcard $(CONSOLE)/*.py $(CONSOLE)/templates/*.html) | $(VENV)/.run

@@ -60,6 +60,11 @@ def _parsed(path: Path) -> nodes.Template:
 
 
 def _in_template(tree: nodes.Template, signatures: dict[str, list[str]]) -> Iterator[str]:
+    for macro in tree.find_all(nodes.Macro):
+        # Defaults are of the last parameters.
+        for argument, default in zip(reversed(macro.args), reversed(macro.defaults), strict=False):
+            if argument.name == "icon_name":
+                yield from _words(default)
     for call in tree.find_all(nodes.Call):
         name = call.node.attr if isinstance(call.node, nodes.Getattr) else getattr(call.node, "name", "")
         parameter = PARAMETERS.get(name, "icon_name")

