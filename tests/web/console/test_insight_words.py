@@ -88,14 +88,14 @@ def test_how_much_is_open_is_said_until_nearly_all_is_decided() -> None:
     ("since", "until", "text"),
     [
         (None, None, "of all time"),
-        (date(2026, 11, 1), None, "since 1 Nov 2026"),
-        (None, date(2026, 11, 1), "until 1 Nov 2026"),
-        (date(2026, 10, 28), date(2026, 11, 26), "from 28 Oct to 26 Nov 2026"),
-        (date(2025, 12, 28), date(2026, 1, 3), "from 28 Dec 2025 to 3 Jan 2026"),
+        (date(2026, 11, 1), None, "shipped since 1 Nov 2026"),
+        (None, date(2026, 11, 1), "shipped until 1 Nov 2026"),
+        (date(2026, 10, 28), date(2026, 11, 26), "shipped from 28 Oct to 26 Nov 2026"),
+        (date(2025, 12, 28), date(2026, 1, 3), "shipped from 28 Dec 2025 to 3 Jan 2026"),
     ],
 )
 def test_a_period_in_words(since: date | None, until: date | None, text: str) -> None:
-    assert words.dated(since, until) == text
+    assert words.dated("shipped", since, until) == text
 
 
 @pytest.mark.parametrize(

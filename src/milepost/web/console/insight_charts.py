@@ -6,7 +6,7 @@ Charts are `charts`', results `pipeline.insight_results`'. Whatever is drawn sta
 from collections.abc import Callable, Sequence
 
 from milepost.pipeline.insight_results import AgeingGrid, Cell, Counts, Distribution, LaneMatrix, Share, Trend
-from milepost.web.console import charts
+from milepost.web.console import charts, heat_map
 from milepost.web.console.insight_words import resting, settled, spanned, told, valued
 from milepost.web.console.wording import spoken
 
@@ -71,12 +71,12 @@ def parted(title: str, found: Share, rows_of: Opening) -> charts.Bars:
     return charts.bars(title, bars)
 
 
-def lanes(found: LaneMatrix, rows_of: Opening) -> charts.Heat:
+def lanes(found: LaneMatrix, rows_of: Opening) -> heat_map.Heat:
     """On time from each origin to each destination."""
     known = {(lane.origin, lane.destination): lane for lane in found.lanes}
-    rows: list[tuple[str, Sequence[charts.Cell | None]]] = []
+    rows: list[tuple[str, Sequence[heat_map.Cell | None]]] = []
     for origin in found.origins:
-        cells: list[charts.Cell | None] = []
+        cells: list[heat_map.Cell | None] = []
         for destination in found.destinations:
             lane = known.get((origin, destination))
             if lane is None:
@@ -86,12 +86,12 @@ def lanes(found: LaneMatrix, rows_of: Opening) -> charts.Heat:
             half = "" if lane.transit_p50 is None else f", half within {valued(lane.transit_p50, 'days')}"
             note = f"{lane.parcels:,} parcels{half}"
             value = None if figure.suppressed else figure.value
-            cells.append(charts.Cell(value, told(figure), note, rows_of(figure.all_rows or figure.rows)))
+            cells.append(heat_map.Cell(value, told(figure), note, rows_of(figure.all_rows or figure.rows)))
         rows.append((origin, cells))
-    return charts.heat("On time by lane", "From", found.destinations, rows, worst="low")
+    return heat_map.heat("On time by lane", "From", found.destinations, rows, worst="low")
 
 
-def ages(title: str, found: AgeingGrid, cells: Sequence[Cell], rows_of: Opening) -> charts.Heat:
+def ages(title: str, found: AgeingGrid, cells: Sequence[Cell], rows_of: Opening) -> heat_map.Heat:
     """Open parcels by stage and age."""
     width = len(found.buckets)
     rows = [
@@ -101,7 +101,7 @@ def ages(title: str, found: AgeingGrid, cells: Sequence[Cell], rows_of: Opening)
         )
         for number, stage in enumerate(found.stages)
     ]
-    return charts.ageing(title, "Stage", found.buckets, rows)
+    return heat_map.ageing(title, "Stage", found.buckets, rows)
 
 
 def _percent(value: float) -> str:

@@ -1,17 +1,16 @@
 """How Insights says a number: its value in its unit, over how many it was computed, how it moved, what is open."""
 
-from collections.abc import Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Final
 
-from milepost.pipeline.insight_results import FEWEST, Distribution, Figure, Lane, LaneMatrix, Point, Unit
+from milepost.domain.instant import Instant
+from milepost.pipeline.insight_results import FEWEST, Distribution, Figure, Point, Unit
 
 SETTLED: Final = 0.98
 """From this share of its parcels on, a period counts as decided."""
 _WORSE_WHEN_MORE: Final = frozenset(
     {"exceptions", "never_scanned", "false_delivered", "neverScanned", "falseDelivered"}
 )
-_HEATS: Final = 6
 
 
 def valued(value: float | None, unit: Unit) -> str:
@@ -114,10 +113,22 @@ def _day(day: date) -> str:
     return f"{day.day} {day:%b}"
 
 
-def dated(since: date | None, until: date | None) -> str:
-    """A period in words."""
+def on_day(day: date | Instant | None) -> str:
+    """A local day, or the day (UTC) of an instant: `3 Nov 2026`."""
+    if day is None:
+        return "–"
+    known = day if isinstance(day, date) else datetime.fromtimestamp(day / 1000, UTC).date()
+    return f"{_day(known)} {known.year}"
+
+
+def dated(basis: str, since: date | None, until: date | None) -> str:
+    """Which parcels a period holds, in words: `shipped from 1 to 30 Nov 2026`."""
     if since is None and until is None:
         return "of all time"
+    return f"{basis} {_between(since, until)}"
+
+
+def _between(since: date | None, until: date | None) -> str:
     if since is None or until is None:
         only = since or until
         assert only is not None
@@ -126,34 +137,11 @@ def dated(since: date | None, until: date | None) -> str:
     return f"from {first} to {_day(until)} {until.year}"
 
 
-def heat(share: float | None) -> int:
-    """How deep a share is coloured, 0 (none) to 6: a fixed scale from 70 % down, so that pages can be compared."""
-    if share is None:
-        return 0
-    return max(1, min(_HEATS, 1 + int(max(0.0, share - 0.7) / 0.3 * _HEATS)))
-
-
-def crowd(count: int, most: int) -> int:
-    """How deep a count is coloured beside the highest one, 0 to 6."""
-    return 0 if not count else max(1, round(_HEATS * count / most))
-
-
-def by_ends(matrix: LaneMatrix) -> dict[tuple[str, str], Lane]:
-    """The lanes by origin and destination."""
-    return {(lane.origin, lane.destination): lane for lane in matrix.lanes}
-
-
-def most(counts: Sequence[int]) -> int:
-    return max(counts, default=0)
-
-
 FILTERS: Final = {
     "valued": valued,
     "told": told,
     "resting": resting,
-    "settled": settled,
     "undecided": undecided,
-    "spanned": spanned,
-    "heat": heat,
+    "on_day": on_day,
 }
 """By the names that templates use."""

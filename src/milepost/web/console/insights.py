@@ -13,6 +13,7 @@ from litestar.params import QueryParameter
 from litestar.response import Stream
 
 from milepost.pipeline.insight_results import Loading, Overview
+from milepost.web.console import insight_charts as drawn
 from milepost.web.console import insight_words as words
 from milepost.web.console.insight_asking import (
     BASES,
@@ -55,11 +56,12 @@ async def show_insights(context: Hub, request: Request[Any, Any, Any], visitor: 
         earlier=earlier if isinstance(earlier, Overview) else None,
         told=told,
         asked=asked,
-        span=words.dated(asked.filter.since, asked.filter.until),
+        span=_span(asked),
         choices=_choices(found, asked, visitor),
         periods=[(asked.over(name), text, None, name == asked.period) for name, text, _ in PRESETS],
         rows_of=_opening(asked),
         words=words,
+        drawn=drawn,
     )
 
 
@@ -81,8 +83,7 @@ async def show_rows(
         back=asked.address(PAGE),
         whole=asked.address(CSV, which=which),
         following=asked.address(ROWS, which=which, after=found.next) if found.next else "",
-        span=words.dated(asked.filter.since, asked.filter.until),
-        basis=BASES[asked.filter.basis].lower(),
+        span=_span(asked),
         words=words,
     )
 
@@ -104,6 +105,10 @@ async def download_rows(
 def _loading(request: Request[Any, Any, Any], visitor: Visitor, found: Loading, now: Any) -> Response[str]:
     again = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     return page(request, visitor, "insights_loading.html", now=now, found=found, again=again)
+
+
+def _span(asked: Asked) -> str:
+    return words.dated(asked.filter.basis, asked.filter.since, asked.filter.until)
 
 
 def _opening(asked: Asked) -> Callable[[str | None], str]:
