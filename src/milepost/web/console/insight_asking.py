@@ -4,9 +4,9 @@ Everything that a page shows is said in its address, so that it can be sent to s
 asked under the very filter that the number was. Dates are local days; without any the page is about the last thirty.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import Final, get_args
+from typing import Final, TypeVar, get_args
 from urllib.parse import urlencode
 
 from msgspec import Struct
@@ -16,6 +16,8 @@ from milepost.domain.errors import Invalid
 from milepost.domain.instant import Instant
 from milepost.pipeline.insight_results import Basis, Days, Filter
 from milepost.web.visiting import Visitor
+
+T = TypeVar("T")
 
 PAGE: Final = "/insights"
 ROWS: Final = "/insights/rows"
@@ -78,11 +80,8 @@ def asked_by(visitor: Visitor, query: Mapping[str, str], now: Instant) -> Asked:
     Raises `Invalid` for what is no date, no basis or no period, `NotFound` for a business product of others."""
     product = _text(query, "businessProductId")
     reach = visitor.reach(product or None)
-    basis, days = query.get("basis") or "shipped", query.get("days") or "calendar"
-    if basis not in get_args(Basis):
-        raise Invalid("basis is ordered, shipped or delivered", field="basis")
-    if days not in get_args(Days):
-        raise Invalid("days is calendar or business", field="days")
+    basis: Basis = _one_of(query, "basis", get_args(Basis), "shipped")
+    days: Days = _one_of(query, "days", get_args(Days), "calendar")
     since, until = _date(query, "from"), _date(query, "to")
     period = query.get("period") or ""
     if since is not None or until is not None:
@@ -114,6 +113,14 @@ def _preset(period: str, now: Instant) -> tuple[date | None, date | None]:
         return None, None
     today = datetime.fromtimestamp(now / 1000, UTC).date()
     return today - timedelta(days - 1), today
+
+
+def _one_of(query: Mapping[str, str], name: str, known: Sequence[T], usual: T) -> T:
+    value = query.get(name) or usual
+    for each in known:
+        if each == value:
+            return each
+    raise Invalid(f"{name} is one of " + ", ".join(map(str, known)), field=name)
 
 
 def _text(query: Mapping[str, str], name: str) -> str:

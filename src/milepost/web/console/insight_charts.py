@@ -30,6 +30,27 @@ def trend(found: Trend, rows_of: Opening) -> charts.LineChart:
     return charts.line(title, [charts.Series("On time", points)], say=_percent, low=None, high=1.0)
 
 
+def is_even(found: Distribution) -> bool:
+    """Whether its bins are of one width, so that they can be drawn along an axis."""
+    widths = {round(b.high - b.low, 6) for b in found.bins if b.high is not None}
+    return len(widths) == 1
+
+
+def spread(found: Distribution, rows_of: Opening) -> charts.Bars:
+    """How many took how long, where bins widen: a bar each."""
+    bars = [
+        charts.Bar(
+            f"{valued(b.low, found.unit)} and more"
+            if b.high is None
+            else f"{valued(b.low, found.unit)} to {valued(b.high, found.unit)}",
+            float(b.count),
+            href=rows_of(b.rows if b.count else None),
+        )
+        for b in found.bins
+    ]
+    return charts.bars(found.title, bars)
+
+
 def lengths(found: Distribution, rows_of: Opening) -> charts.Histogram:
     """How many took how long, with the percentiles where there are enough."""
     bins = found.bins

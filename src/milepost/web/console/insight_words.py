@@ -8,9 +8,7 @@ from milepost.pipeline.insight_results import FEWEST, Distribution, Figure, Poin
 
 SETTLED: Final = 0.98
 """From this share of its parcels on, a period counts as decided."""
-_WORSE_WHEN_MORE: Final = frozenset(
-    {"exceptions", "never_scanned", "false_delivered", "neverScanned", "falseDelivered"}
-)
+_WORSE_WHEN_MORE: Final = frozenset({"exceptions", "never-scanned", "false-delivered"})
 
 
 def valued(value: float | None, unit: Unit) -> str:
