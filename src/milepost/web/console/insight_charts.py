@@ -5,10 +5,23 @@ Charts are `charts`', results `pipeline.insight_results`'. Whatever is drawn sta
 
 from collections.abc import Callable, Sequence
 
-from milepost.pipeline.insight_results import AgeingGrid, Cell, Counts, Distribution, LaneMatrix, Share, Trend
+from milepost.pipeline.insight_results import (
+    AgeingGrid,
+    Bin,
+    Cell,
+    Counts,
+    Distribution,
+    Figure,
+    LaneMatrix,
+    Share,
+    Trend,
+)
 from milepost.web.console import charts, heat_map
 from milepost.web.console.insight_words import resting, settled, spanned, told, valued
 from milepost.web.console.wording import spoken
+
+_FEWEST_BINS = 4
+"""With fewer of one width there is nothing to see along an axis."""
 
 Opening = Callable[[str | None], str]
 """The address of the rows of a number; empty where it has none."""
@@ -30,42 +43,56 @@ def trend(found: Trend, rows_of: Opening) -> charts.LineChart:
     return charts.line(title, [charts.Series("On time", points)], say=_percent, low=None, high=1.0)
 
 
-def is_even(found: Distribution) -> bool:
-    """Whether its bins are of one width, so that they can be drawn along an axis."""
-    widths = {round(b.high - b.low, 6) for b in found.bins if b.high is not None}
-    return len(widths) == 1
+def drawable(found: Distribution) -> int:
+    """How many of its bins, from the first, are of one width and so can be drawn along an axis; 0 if too few are."""
+    if not found.bins or found.bins[0].high is None:
+        return 0
+    width = found.bins[0].high - found.bins[0].low
+    even = 0
+    for each in found.bins:
+        if each.high is None or abs(each.high - each.low - width) > 1e-6:
+            break
+        even += 1
+    return even if even >= _FEWEST_BINS else 0
+
+
+def tail(found: Distribution) -> Sequence[Bin]:
+    """The bins that aren't drawn along the axis and hold something."""
+    return [each for each in found.bins[drawable(found) :] if each.count]
+
+
+def ends(found: Distribution, each: Bin) -> str:
+    """A bin in words: `2–3 days`, `21 days and more`."""
+    if found.unit == "milliseconds":
+        low = valued(each.low, found.unit)
+        return f"{low} and more" if each.high is None else f"{low} to {valued(each.high, found.unit)}"
+    if each.high is None:
+        return f"{each.low:g} {found.unit} and more"
+    return f"{each.low:g}–{each.high:g} {found.unit}"
 
 
 def spread(found: Distribution, rows_of: Opening) -> charts.Bars:
     """How many took how long, where bins widen: a bar each."""
     bars = [
-        charts.Bar(
-            f"{valued(b.low, found.unit)} and more"
-            if b.high is None
-            else f"{valued(b.low, found.unit)} to {valued(b.high, found.unit)}",
-            float(b.count),
-            href=rows_of(b.rows if b.count else None),
-        )
-        for b in found.bins
+        charts.Bar(ends(found, each), float(each.count), href=rows_of(each.rows if each.count else None))
+        for each in found.bins
     ]
     return charts.bars(found.title, bars)
 
 
 def lengths(found: Distribution, rows_of: Opening) -> charts.Histogram:
-    """How many took how long, with the percentiles where there are enough."""
-    bins = found.bins
-    # What takes any longer is drawn as wide as the bin before it.
-    last = bins[-1].low + (
-        bins[-2].high - bins[-2].low if len(bins) > 1 and bins[-2].high is not None else 1.0
-    )
+    """How many took how long, with the percentiles where there are enough; what took longer than is drawn is one bar
+    at the end."""
+    even = found.bins[: drawable(found)]
+    width = even[0].high - even[0].low  # type: ignore[operator]
+    longest = even[-1].low + width
+    drawn = [charts.Bin(b.low, b.low + width, b.count, rows_of(b.rows if b.count else None)) for b in even]
+    if longer := sum(each.count for each in found.bins[len(even) :]):
+        drawn.append(charts.Bin(longest, longest + width, longer))
 
     def say(value: float) -> str:
-        return "longer" if bins[-1].high is None and value == last else valued(value, found.unit)
+        return "longer" if value > longest + 1e-6 and longer else valued(value, found.unit)
 
-    drawn = [
-        charts.Bin(b.low, last if b.high is None else b.high, b.count, rows_of(b.rows if b.count else None))
-        for b in bins
-    ]
     markers = [
         charts.Marker(name, value)
         for name, value in (("p50", found.p50), ("p90", found.p90), ("p95", found.p95))
@@ -77,7 +104,7 @@ def lengths(found: Distribution, rows_of: Opening) -> charts.Histogram:
 def counted(title: str, found: Counts, rows_of: Opening) -> charts.Bars:
     """Parcels by where they stand."""
     bars = [
-        charts.Bar(part.title, part.value or 0.0, _of(part.value, found.cohort), rows_of(part.rows))
+        charts.Bar(_titled(part), part.value or 0.0, _of(part.value, found.cohort), rows_of(part.rows))
         for part in found.parts
     ]
     return charts.bars(title, bars, most=float(found.cohort))
@@ -121,12 +148,18 @@ def ages(title: str, found: AgeingGrid, cells: Sequence[Cell], rows_of: Opening)
             [(cell.count, rows_of(cell.rows)) for cell in cells[number * width : (number + 1) * width]],
         )
         for number, stage in enumerate(found.stages)
+        if any(cell.count for cell in cells[number * width : (number + 1) * width])
     ]
     return heat_map.ageing(title, "Stage", found.buckets, rows)
 
 
 def _percent(value: float) -> str:
     return valued(value, "share")
+
+
+def _titled(part: Figure) -> str:
+    """Parts that are a stage are titled by its code."""
+    return spoken(part.title) if part.title.isupper() else part.title
 
 
 def _of(part: float | None, whole: int) -> str:

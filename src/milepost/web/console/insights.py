@@ -12,6 +12,7 @@ from litestar import Request, Response, get
 from litestar.params import QueryParameter
 from litestar.response import Stream
 
+from milepost.domain.instant import Instant
 from milepost.pipeline.insight_results import Loading, Overview
 from milepost.web.console import insight_charts as drawn
 from milepost.web.console import insight_words as words
@@ -32,6 +33,17 @@ from milepost.web.visiting import Looking, Visitor, needs
 
 environment.filters.update(words.FILTERS)
 A_PAGE = 100
+LEADING = (
+    "otd",
+    "otif",
+    "first-attempt",
+    "exceptions",
+    "never-scanned",
+    "false-delivered",
+    "completeness",
+    "estimates",
+)
+"""The metrics whose main figures stand at the top, beside those of the period before."""
 
 Which = Annotated[str, QueryParameter(description="What a number says of its rows.", max_length=256)]
 After = Annotated[str | None, QueryParameter(description="Where the page before ended.", max_length=1_024)]
@@ -44,8 +56,7 @@ async def show_insights(context: Hub, request: Request[Any, Any, Any], visitor: 
     found = await context.insights.overview(asked.filter, now)
     if isinstance(found, Loading):
         return _loading(request, visitor, found, now)
-    before = asked.before()
-    earlier = None if before is None else await context.insights.overview(before, now)
+    earlier = await _earlier(context, asked, now)
     told = await context.insights.notifications(asked.filter)
     return page(
         request,
@@ -53,7 +64,7 @@ async def show_insights(context: Hub, request: Request[Any, Any, Any], visitor: 
         "insights.html",
         now=now,
         found=found,
-        earlier=earlier if isinstance(earlier, Overview) else None,
+        earlier=earlier,
         told=told,
         asked=asked,
         span=_span(asked),
@@ -102,7 +113,9 @@ async def download_rows(
     return Stream(found, media_type="text/csv; charset=utf-8", headers=headers)
 
 
-def _loading(request: Request[Any, Any, Any], visitor: Visitor, found: Loading, now: Any) -> Response[str]:
+def _loading(
+    request: Request[Any, Any, Any], visitor: Visitor, found: Loading, now: Instant
+) -> Response[str]:
     again = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     return page(request, visitor, "insights_loading.html", now=now, found=found, again=again)
 
