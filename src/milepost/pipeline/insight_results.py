@@ -4,7 +4,7 @@ A number never stands alone: beside it are what it was divided by, over how many
 cohort is decided (`maturity`), the sentence that defines it and the name of the rows behind it (`rows`, which
 `Insights.rows` opens under the same filter). A value that rests on fewer than `FEWEST` parcels is None and says
 `suppressed` where it is a percentile (tracking.md 8). How each is computed is `insight_rates`', `insight_durations`'
-and `insight_tables`'.
+and `insight_tables`'. The API sends them as they are, names in camelCase.
 """
 
 from datetime import date
@@ -39,14 +39,14 @@ class Filter(Struct, frozen=True):
     """Business days: lengths of time leave weekends and holidays out."""
 
 
-class Loading(Struct, frozen=True):
+class Loading(Struct, frozen=True, rename="camel"):
     """The columns are being read: no number is told before they are all there."""
 
     loaded: int
     total: int
 
 
-class Figure(Struct, frozen=True):
+class Figure(Struct, frozen=True, rename="camel"):
     """One number."""
 
     id: str
@@ -76,7 +76,7 @@ class Figure(Struct, frozen=True):
     note: str = ""
 
 
-class Share(Struct, frozen=True):
+class Share(Struct, frozen=True, rename="camel"):
     """A rate, the other ways to compute it, each labelled by its title, and what it is made of."""
 
     main: Figure
@@ -84,7 +84,7 @@ class Share(Struct, frozen=True):
     parts: tuple[Figure, ...] = ()
 
 
-class Bin(Struct, frozen=True):
+class Bin(Struct, frozen=True, rename="camel"):
     """How many took at least `low` and less than `high` days; `high` None: any longer."""
 
     low: float
@@ -94,7 +94,7 @@ class Bin(Struct, frozen=True):
     """Name of its rows."""
 
 
-class Distribution(Struct, frozen=True):
+class Distribution(Struct, frozen=True, rename="camel"):
     """How long something takes. Percentiles over those that have both ends leave out who is still under way."""
 
     id: str
@@ -125,7 +125,7 @@ class Distribution(Struct, frozen=True):
     rows: str
 
 
-class Point(Struct, frozen=True):
+class Point(Struct, frozen=True, rename="camel"):
     """One day or week of a trend, from `start` to `end` (both included)."""
 
     start: date
@@ -133,14 +133,14 @@ class Point(Struct, frozen=True):
     figure: Figure
 
 
-class Trend(Struct, frozen=True):
+class Trend(Struct, frozen=True, rename="camel"):
     by: Literal["day", "week"]
     points: tuple[Point, ...]
     """Oldest first; at most 400, the newest. Days without a parcel are left out."""
     definition: str
 
 
-class Dwell(Struct, frozen=True):
+class Dwell(Struct, frozen=True, rename="camel"):
     """One stage: how long parcels stayed that left it, and how long those in it have been there. In days."""
 
     stage: str
@@ -155,13 +155,13 @@ class Dwell(Struct, frozen=True):
     """Name of the rows that are in it now."""
 
 
-class DwellTable(Struct, frozen=True):
+class DwellTable(Struct, frozen=True, rename="camel"):
     stages: tuple[Dwell, ...]
     definition: str
     method: str
 
 
-class Cell(Struct, frozen=True):
+class Cell(Struct, frozen=True, rename="camel"):
     """So many open parcels of one stage are so old."""
 
     stage: str
@@ -170,7 +170,7 @@ class Cell(Struct, frozen=True):
     rows: str
 
 
-class AgeingGrid(Struct, frozen=True):
+class AgeingGrid(Struct, frozen=True, rename="camel"):
     """Open parcels by stage and age: since they entered the stage, and since their last scan."""
 
     stages: tuple[str, ...]
@@ -184,7 +184,7 @@ class AgeingGrid(Struct, frozen=True):
     definition: str
 
 
-class CarrierRow(Struct, frozen=True):
+class CarrierRow(Struct, frozen=True, rename="camel"):
     carrier: str
     """Empty: parcels whose carrier is not known."""
     parcels: int
@@ -201,7 +201,7 @@ class CarrierRow(Struct, frozen=True):
     first_attempt: Figure
 
 
-class CarrierTable(Struct, frozen=True):
+class CarrierTable(Struct, frozen=True, rename="camel"):
     """Most parcels first; at most 100."""
 
     carriers: tuple[CarrierRow, ...]
@@ -210,7 +210,7 @@ class CarrierTable(Struct, frozen=True):
     definition: str
 
 
-class Lane(Struct, frozen=True):
+class Lane(Struct, frozen=True, rename="camel"):
     origin: str
     destination: str
     parcels: int
@@ -218,7 +218,7 @@ class Lane(Struct, frozen=True):
     transit_p50: float | None
 
 
-class LaneMatrix(Struct, frozen=True):
+class LaneMatrix(Struct, frozen=True, rename="camel"):
     """Origins and destinations with most parcels first; at most 30 of each, the others are left out."""
 
     origins: tuple[str, ...]
@@ -231,7 +231,7 @@ class LaneMatrix(Struct, frozen=True):
     definition: str
 
 
-class Counts(Struct, frozen=True):
+class Counts(Struct, frozen=True, rename="camel"):
     """Parcels by where they stand; each part's `rows` opens it. The parts add up to `cohort`."""
 
     parts: tuple[Figure, ...]
@@ -239,7 +239,7 @@ class Counts(Struct, frozen=True):
     definition: str
 
 
-class Accuracy(Struct, frozen=True):
+class Accuracy(Struct, frozen=True, rename="camel"):
     """How right the original estimate was, in days; positive bias: later than promised."""
 
     absolute_error: Figure
@@ -263,7 +263,7 @@ Result = (
 )
 
 
-class Overview(Struct, frozen=True):
+class Overview(Struct, frozen=True, rename="camel"):
     """What Insights shows first. `choices` are what the filters offer."""
 
     parcels: int
@@ -294,7 +294,7 @@ class Overview(Struct, frozen=True):
     choices: "Choices"
 
 
-class Choices(Struct, frozen=True):
+class Choices(Struct, frozen=True, rename="camel"):
     """What a filter can be set to, within the business products of who asks; most parcels first, at most 200 each."""
 
     business_products: tuple[str, ...]
@@ -306,7 +306,7 @@ class Choices(Struct, frozen=True):
     """The first and last date of the filter's basis."""
 
 
-class ParcelRow(Struct, frozen=True):
+class ParcelRow(Struct, frozen=True, rename="camel"):
     """One parcel behind a number: a tracker of a delivery, or a delivery that has none. Instants are milliseconds."""
 
     business_product_id: str
@@ -334,7 +334,7 @@ class ParcelRow(Struct, frozen=True):
     transit_days: float | None
 
 
-class Rows(Struct, frozen=True):
+class Rows(Struct, frozen=True, rename="camel"):
     """A page of the rows behind a number."""
 
     which: str

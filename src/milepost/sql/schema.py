@@ -5,8 +5,8 @@ The acknowledgement path touches `records` (with its two unique indexes on 16-by
 values (flags, business products, positions) are JSON text. Times are instants: milliseconds, UTC.
 
 The databases differ in little: what PostgreSQL needs more is `postgresql_metadata`, and its texts are `columns`'.
-What is told to others stands in `outward_tables`, what concerns people in `people_tables`; both are named from here
-like the rest.
+What is told to others stands in `outward_tables`, what concerns people in `people_tables`, measures of parcels in
+`parcel_tables`; all are named from here like the rest.
 """
 
 from sqlalchemy import (
@@ -32,6 +32,7 @@ from milepost.sql.outward_tables import (
     replays,
     told,
 )
+from milepost.sql.parcel_tables import parcels, parcels_gone, parcels_state
 from milepost.sql.people_tables import (
     choices,
     entries,
@@ -66,6 +67,9 @@ __all__ = [
     "notifications",
     "notifications_suppressed",
     "notifications_under_way",
+    "parcels",
+    "parcels_gone",
+    "parcels_state",
     "periods",
     "postgresql_metadata",
     "quarantine",

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Row, Select, bindparam, delete, select, tuple
 from milepost.domain.errors import Misconfigured
 from milepost.domain.instant import Instant
 from milepost.sql import schema, statements
+from milepost.sql.parcels import MEASURED, SqlParcels
 from milepost.sql.sealed_rows import SEALED_VIEWS, view_place
 from milepost.sql.secrets import Altered, Secrets
 from milepost.sql.statements import chunks, extent, grouped, insert_new, pack, unpack_texts, upsert, visible
@@ -162,6 +163,9 @@ class SqlViews:
         self._forget_terms(self._terms(keys))
         for values in _by_product(keys):
             self._connection.execute(_DELETE, values)
+        orders = [(product, view_id) for kind, product, view_id in keys if kind == "order"]
+        if orders:
+            SqlParcels(self._connection).remove(orders)
 
     def get(self, keys: Collection[Key]) -> dict[Key, View]:
         found: dict[Key, View] = {}
@@ -311,6 +315,7 @@ class SqlViews:
         self._connection.execute(delete(schema.record_flags))
         self._connection.execute(delete(schema.shared_deliveries))
         self._connection.execute(delete(schema.failures).where(_f.consumer == consumer))
+        SqlParcels(self._connection).clear()
 
     def dump(self, consumer: str = "projector") -> list[tuple[str, ...]]:
         """Everything `clear` would forget, as sorted text rows; without the numbers pages go by and the
@@ -320,6 +325,7 @@ class SqlViews:
             ("term", select(_t.term, _t.kind, _t.business_product_id, _t.id).where(_t.kind.in_(_FOLDED))),
             ("subject", select(schema.record_subjects)),
             ("flag", select(schema.record_flags)),
+            ("parcel", select(*MEASURED)),
             (
                 "failure",
                 select(_f.position, _f.subject, _f.business_product_id, _f.error).where(
