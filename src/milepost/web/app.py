@@ -9,6 +9,7 @@ from typing import Any
 from litestar import Litestar, Request
 from litestar.datastructures import MutableScopeHeaders, State
 from litestar.di import Provide
+from litestar.exceptions import NotFoundException
 from litestar.types import Message, Scope
 
 from milepost.web import (
@@ -46,6 +47,7 @@ from milepost.web import (
 )
 from milepost.web.authentication import Principal, authorize
 from milepost.web.console import HANDLERS as CONSOLE
+from milepost.web.console.pages import nowhere
 from milepost.web.context import Context
 from milepost.web.openapi import describe, handler_of
 from milepost.web.visiting import Visitor
@@ -109,7 +111,7 @@ def create_app(context: Context) -> Litestar:
         [*ROUTES, *CONSOLE, handler_of(lambda: describe(ROUTES, dependencies, context.version))],
         dependencies=dependencies,
         guards=[authorize],
-        exception_handlers=problems.HANDLERS,
+        exception_handlers={**problems.HANDLERS, NotFoundException: nowhere},
         before_send=[_add_headers],
         openapi_config=None,
         request_max_body_size=LARGEST_BODY,

@@ -9,11 +9,12 @@ from typing import Any, Final, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from litestar import Request, Response
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, NotFoundException
 
 from milepost.domain.errors import HTTP_STATUS, MilepostError
 from milepost.domain.instant import Instant
 from milepost.domain.role import Permission
+from milepost.web import problems
 from milepost.web.console.assets import asset
 from milepost.web.console.wording import FILTERS
 from milepost.web.visiting import Visitor
@@ -110,11 +111,26 @@ def _places(visitor: Visitor | None) -> dict[str, list[Place]]:
 
 
 def _milepost_error(request: Request[Any, Any, Any], error: MilepostError) -> Response[str]:
-    return _error_page(request, HTTP_STATUS[error.code], error.detail)
+    status = HTTP_STATUS.get(error.code, 500)
+    return _fault(request, error) if status == 500 else _error_page(request, status, error.detail)
 
 
 def _framework_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[str]:
     return _error_page(request, error.status_code, error.detail)
+
+
+def _fault(request: Request[Any, Any, Any], error: Exception) -> Response[str]:
+    """A fault of ours: the log says where, and the page nothing that it shouldn't."""
+    told = problems.of_anything(request, error).content
+    return _error_page(request, 500, str(told["detail"]))
+
+
+def nowhere(request: Request[Any, Any, Any], error: NotFoundException) -> Response[Any]:
+    """For an address where nothing is: a page for people, a problem document for programs."""
+    is_page = "text/html" in request.headers.get("accept", "") and not request.url.path.startswith("/v1/")
+    if is_page:
+        return _error_page(request, 404, "Nothing is at this address. It may have been mistyped.")
+    return problems.of_framework(request, error)
 
 
 def _error_page(request: Request[Any, Any, Any], status: int, detail: str) -> Response[str]:
@@ -134,5 +150,6 @@ def _error_page(request: Request[Any, Any, Any], status: int, detail: str) -> Re
 ERRORS: Final[dict[int | type[Exception], Any]] = {
     MilepostError: _milepost_error,
     HTTPException: _framework_error,
+    Exception: _fault,
 }
 """A page's `exception_handlers`."""
