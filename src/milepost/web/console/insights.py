@@ -13,7 +13,7 @@ from litestar.params import QueryParameter
 from litestar.response import Stream
 
 from milepost.domain.instant import Instant
-from milepost.pipeline.insight_results import Loading, Overview
+from milepost.pipeline.insight_results import Accuracy, Figure, Loading, Overview, Share
 from milepost.web.console import insight_charts as drawn
 from milepost.web.console import insight_words as words
 from milepost.web.console.insight_asking import (
@@ -28,7 +28,7 @@ from milepost.web.console.insight_asking import (
     asked_by,
 )
 from milepost.web.console.pages import ERRORS, HEADERS, environment, page
-from milepost.web.context import Hub
+from milepost.web.context import Context, Hub
 from milepost.web.visiting import Looking, Visitor, needs
 
 environment.filters.update(words.FILTERS)
@@ -111,6 +111,19 @@ async def download_rows(
         return _loading(request, visitor, found, now)
     headers = {**HEADERS, "Content-Disposition": 'attachment; filename="parcels.csv"'}
     return Stream(found, media_type="text/csv; charset=utf-8", headers=headers)
+
+
+async def _earlier(context: Context, asked: Asked, now: Instant) -> dict[str, Figure]:
+    """The leading figures of the period before, by their ids; none where there was no such period."""
+    before = asked.before()
+    found: dict[str, Figure] = {}
+    for name in () if before is None else LEADING:
+        metric = await context.insights.metric(name, before, now)
+        if isinstance(metric, Share):
+            found[metric.main.id] = metric.main
+        elif isinstance(metric, Accuracy):
+            found[metric.within_a_day.id] = metric.within_a_day
+    return found
 
 
 def _loading(
