@@ -117,7 +117,9 @@ async def _earlier(context: Context, asked: Asked, now: Instant) -> dict[str, Fi
     """The leading figures of the period before, by their ids; none where there was no such period."""
     before = asked.before()
     found: dict[str, Figure] = {}
-    for name in () if before is None else LEADING:
+    if before is None:
+        return found
+    for name in LEADING:
         metric = await context.insights.metric(name, before, now)
         if isinstance(metric, Share):
             found[metric.main.id] = metric.main
