@@ -11,11 +11,15 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
 from typing import Any, Final, TypeVar
 
 import polars as pl
 from msgspec import Struct
 
+from milepost.domain.business_calendar import BusinessCalendar
+from milepost.domain.condition import Policy
+from milepost.domain.instant import Instant
 from milepost.pipeline.insight_results import Loading
 from milepost.store import Store, Transaction
 from milepost.store.parcels import COLUMNS, ParcelState
@@ -25,6 +29,7 @@ PIECE = 20_000
 PATIENCE_S = 0.5
 """How long an asker waits for the columns to be read before it is told how far that is."""
 
+_HOUR_S: Final = 3_600
 T = TypeVar("T")
 
 _TEXTS: Final = frozenset({"business_product_id", "carrier", "origin", "destination", "delivery_state"})
@@ -57,9 +62,15 @@ class Columns:
     """The columns of every business product's parcels. `refresh_s`: how old they may be when somebody asks."""
 
     def __init__(
-        self, store: Store, *, refresh_s: float = 1.0, monotonic: Callable[[], float] = time.monotonic
+        self,
+        store: Store,
+        policy: Policy,
+        *,
+        refresh_s: float = 1.0,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
+        self._scan_due = partial(scan_due, policy.calendar, policy.never_scanned_business_days)
         self._refresh_s = refresh_s
         self._monotonic = monotonic
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="milepost-insights")
@@ -98,6 +109,13 @@ class Columns:
             await asyncio.gather(self._loading, return_exceptions=True)
         self._pool.shutdown(wait=False, cancel_futures=True)
 
+    def _frame_of(self, rows: Sequence[Sequence[Any]]) -> pl.DataFrame:
+        """Rows of `Parcels.changed` as columns, and when each parcel should have been scanned."""
+        listed: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) if rows else [()] * (len(SCHEMA) + 1)
+        named = zip(("number", *COLUMNS), listed[1:], strict=True)
+        frame = pl.DataFrame([_series(name, values, SCHEMA[name]) for name, values in named])
+        return frame.with_columns(self._scan_due(frame["ship_event_at"]))
+
     async def _in_thread(self, function: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, function)
 
@@ -118,7 +136,7 @@ class Columns:
             if news.state.epoch != self._epoch:
                 return
             gone += [number for _, number in news.gone]
-            pieces.append(await self._in_thread(lambda rows=news.rows: _frame_of(rows)))  # type: ignore[misc]
+            pieces.append(await self._in_thread(lambda rows=news.rows: self._frame_of(rows)))  # type: ignore[misc]
             reached = self._move_on(news)
             self._progress = Loading(self._progress.loaded + len(news.rows), self._progress.total)
         self._frame = await self._in_thread(lambda: _joined(pieces, gone))
@@ -134,7 +152,9 @@ class Columns:
                 if news.rows or news.gone:
                     frame, gone = self._frame, [number for _, number in news.gone]
                     self._frame = await self._in_thread(
-                        lambda frame=frame, rows=news.rows, gone=gone: _joined([frame, _frame_of(rows)], gone)  # type: ignore[misc]
+                        lambda frame=frame, rows=news.rows, gone=gone: _joined(
+                            [frame, self._frame_of(rows)], gone
+                        )  # type: ignore[misc]
                     )
                 if self._move_on(news):
                     self._fresh_until = self._monotonic() + self._refresh_s
@@ -158,16 +178,6 @@ class Columns:
         return self._revision == news.state.revision
 
 
-def _frame_of(rows: Sequence[Sequence[Any]]) -> pl.DataFrame:
-    """Rows of `Parcels.changed` as columns."""
-    listed: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) if rows else [()] * (len(SCHEMA) + 1)
-    series = [
-        _series(name, values, SCHEMA[name])
-        for name, values in zip(("number", *COLUMNS), listed[1:], strict=True)
-    ]
-    return pl.DataFrame(series)
-
-
 def _series(name: str, values: Sequence[Any], kind: Any) -> pl.Series:
     if kind is pl.Categorical:
         return pl.Series(name, values, pl.String).cast(pl.Categorical)
@@ -177,6 +187,33 @@ def _series(name: str, values: Sequence[Any], kind: Any) -> pl.Series:
     if kind is pl.Date:
         return whole.cast(pl.Int32, strict=False).cast(pl.Date)
     return whole.cast(kind, strict=False)
+
+
+def scan_due(calendar: BusinessCalendar, days: int, announced: pl.Series) -> pl.Series:
+    """`scan_due_at`: so many business days after each ship event, by the very calendar that conditions go by. It is
+    reckoned once an hour that occurs; from a day off the wait begins with the next business day."""
+    hours = announced // _HOUR_S * _HOUR_S
+    found = {hour: _due(calendar, days, hour) for hour in hours.unique().to_list() if hour is not None}
+    table = pl.DataFrame(
+        {
+            "hour": pl.Series(list(found), dtype=pl.UInt32),
+            "due": pl.Series([due for due, _ in found.values()], dtype=pl.Int64),
+            "moves": pl.Series([moves for _, moves in found.values()], dtype=pl.Int64),
+        }
+    )
+    each = pl.DataFrame({"hour": hours, "rest": (announced - hours).cast(pl.Int64)})
+    due = each.join(table, on="hour", how="left", maintain_order="left").select(
+        (pl.col("due") + pl.col("rest") * pl.col("moves")).cast(pl.UInt32, strict=False)
+    )
+    return due.to_series().alias("scan_due_at")
+
+
+@lru_cache(maxsize=100_000)
+def _due(calendar: BusinessCalendar, days: int, hour: int) -> tuple[int, int]:
+    """(when what began with this hour is due, 1 if what began later in it is due later, or 0)."""
+    begins, later = Instant(hour * 1_000), Instant(hour * 1_000 + 1_000)
+    due = calendar.after_business_days(begins, days) // 1_000
+    return due, calendar.after_business_days(later, days) // 1_000 - due
 
 
 def _joined(frames: Sequence[pl.DataFrame], gone: Sequence[int]) -> pl.DataFrame:

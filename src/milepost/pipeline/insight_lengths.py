@@ -145,7 +145,7 @@ def length_rows(length: Length, low: float, high: float | None) -> pl.Expr:
 def distribution(length: Length, cohort: pl.LazyFrame) -> Distribution:
     """The length over a cohort."""
     row = cohort.select(cohort=pl.len(), arrived=length.arrived.sum()).collect().row(0, named=True)
-    ends = cohort.filter(length.ended).select(value=length.value.cast(pl.Float64)).collect()["value"]
+    ends = cohort.filter(length.ended).select(value=length.value.cast(pl.Float64)).collect()["value"].sort()
     under_way = pl.Series("value", [], pl.Float64)
     if length.so_far is not None:
         under_way = cohort.filter(length.open).select(value=length.so_far.cast(pl.Float64)).collect()["value"]
@@ -184,7 +184,7 @@ def kaplan_meier(
     ends: pl.Series, under_way: pl.Series, quantiles: Sequence[float]
 ) -> tuple[float | None, ...]:
     """After how long each of these shares has ended, those under way counted; None where it can't be told yet.
-    Lengths in whatever unit, taken to a minute of a day; one under way as long as another ended outlasts that one."""
+    In days, to the minute; one that is under way as long as another took outlasts that one."""
     counted = pl.concat(
         pl.DataFrame({"at": series.cast(pl.Float64)}).with_columns(ended=pl.lit(ended), of=pl.lit(""))
         for series, ended in ((ends, True), (under_way, False))
@@ -195,7 +195,7 @@ def kaplan_meier(
 def survival(counted: pl.DataFrame, quantiles: Sequence[float]) -> dict[str, tuple[float | None, ...]]:
     """Kaplan–Meier of each group: rows of `of` (the group), `at` (how long) and whether it `ended` then."""
     steps = (
-        counted.with_columns((pl.col("at") * _MINUTES_A_DAY).round().cast(pl.Int64))
+        counted.with_columns((pl.col("at") * _MINUTES_A_DAY).round().cast(pl.Int32))
         .group_by("of", "at")
         .agg(ended=pl.col("ended").sum().cast(pl.Int64), left=pl.len().cast(pl.Int64))
         .sort("of", "at")
@@ -214,36 +214,48 @@ def survival(counted: pl.DataFrame, quantiles: Sequence[float]) -> dict[str, tup
 
 
 def _bins(length: Length, ends: pl.Series) -> tuple[Bin, ...]:
-    edges: list[float | None] = [*length.edges, None]
-    # What is below the first edge (an event told before its scan) is in the first bin.
-    place = ends.cut(list(length.edges[1:]), left_closed=True).to_physical()
-    counts = dict(zip(*(s.to_list() for s in place.value_counts().get_columns()), strict=True))
+    """`ends` are sorted. What is below the first edge (an event told before its scan) is in the first bin."""
+    inner = [int(ends.search_sorted(edge, "left")) for edge in length.edges[1:]]
+    places = (0, *inner, ends.len())
     found: list[Bin] = []
-    for number, low in enumerate(length.edges):
-        high = edges[number + 1]
+    for number, (low, high) in enumerate(zip(length.edges, (*length.edges[1:], None), strict=True)):
         name = f"length:{length.id}:{low:g}-{'' if high is None else f'{high:g}'}"
-        found.append(Bin(low, high, counts.get(number, 0), name))
+        found.append(Bin(low, high, places[number + 1] - places[number], name))
     return tuple(found)
 
 
 def dwell(t: Terms, cohort: pl.LazyFrame) -> DwellTable:
     """How long parcels stay in each stage."""
+    names = {stage: f"in_{stage.lower()}" for stage in measure.DWELLING}
+    left = cohort.select(
+        expression
+        for stage, name in names.items()
+        for expression in (
+            column(name).count().alias(f"{stage}.n"),
+            (column(name).quantile(0.5, "linear") / DAY_S).alias(f"{stage}.p50"),
+            (column(name).quantile(0.9, "linear") / DAY_S).alias(f"{stage}.p90"),
+        )
+    )
+    since = (t.now - t.seconds("stage_at")) / DAY_S
+    here = cohort.filter(t.open & known("stage_at")).group_by("stage")
+    there = here.agg(
+        pl.len(), since.quantile(0.5, "linear").alias("a"), since.quantile(0.9, "linear").alias("b")
+    )
+    row = left.collect().row(0, named=True)
+    open_now = {stage: (n, p50, p90) for stage, n, p50, p90 in there.collect().iter_rows()}
     found: list[Dwell] = []
-    for stage in measure.DWELLING:
-        name = f"in_{stage.lower()}"
-        here = t.open & (column("stage") == measure.STAGES.index(stage)) & known("stage_at")
-        left = cohort.filter(known(name)).select(value=column(name) / DAY_S).collect()["value"]
-        there = cohort.filter(here).select(value=(t.now - t.seconds("stage_at")) / DAY_S).collect()["value"]
-        few, few_open = left.len() < FEWEST, there.len() < FEWEST
+    for stage in names:
+        n, (waiting, p50, p90) = row[f"{stage}.n"], open_now.get(measure.STAGES.index(stage), (0, None, None))
+        few, few_open = n < FEWEST, waiting < FEWEST
         found.append(
             Dwell(
                 stage=stage,
-                n=left.len(),
-                p50=None if few else _number(left.quantile(0.5, "linear")),
-                p90=None if few else _number(left.quantile(0.9, "linear")),
-                open=there.len(),
-                open_p50=None if few_open else _number(there.quantile(0.5, "linear")),
-                open_p90=None if few_open else _number(there.quantile(0.9, "linear")),
+                n=n,
+                p50=None if few else row[f"{stage}.p50"],
+                p90=None if few else row[f"{stage}.p90"],
+                open=waiting,
+                open_p50=None if few_open else p50,
+                open_p90=None if few_open else p90,
                 suppressed=few,
                 rows=f"stage:{stage}",
             )

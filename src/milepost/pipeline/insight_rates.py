@@ -348,7 +348,7 @@ def _false_delivered(t: Terms) -> Family:
 
 
 def _completeness(t: Terms) -> Family:
-    delivered = t.first_of_delivery & (column("delivery_state").cast(pl.String) == "DELIVERED")
+    delivered = t.first_of_delivery & (column("delivery_state") == "DELIVERED")
     told = known("delivered_event_at")
     main = Rate(
         "completeness",

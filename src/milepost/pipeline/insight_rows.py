@@ -32,7 +32,7 @@ CSV_COLUMNS: Final = ParcelRow.__struct_fields__
 
 def _named(t: Terms) -> dict[str, Which]:
     late = column("order_days_late")
-    delivered = t.first_of_delivery & (column("delivery_state").cast(pl.String) == "DELIVERED")
+    delivered = t.first_of_delivery & (column("delivery_state") == "DELIVERED")
     plain: dict[str, Which] = {
         "all": ("All parcels", pl.lit(True)),
         "shipped": ("Shipped", t.shipped),

@@ -152,7 +152,7 @@ def carriers(t: Terms, cohort: pl.LazyFrame) -> CarrierTable:
     rates = (on_time_rate(t), exception_rate(t), false_delivered_rate(t), first_attempt_rate(t))
     transit = lengths(t)["transit"]
     table = (
-        cohort.group_by(column("carrier").cast(pl.String))
+        cohort.group_by("carrier")
         .agg(
             pl.len().alias("parcels"),
             t.shipped.sum().alias("shipped"),
@@ -161,12 +161,13 @@ def carriers(t: Terms, cohort: pl.LazyFrame) -> CarrierTable:
             *_transit(transit.value, transit.ended),
             *(expression for rate in rates for expression in rate.sums()),
         )
+        .with_columns(column("carrier").cast(pl.String))
         .sort(["parcels", "carrier"], descending=[True, False])
         .collect()
     )
     shown = table.head(MOST_CARRIERS)
     ways = cohort.filter(transit.ended | transit.open).select(
-        of=column("carrier").cast(pl.String),
+        of=column("carrier"),
         at=pl.when(transit.ended).then(transit.value).otherwise(transit.so_far),
         ended=transit.ended,
     )
@@ -214,8 +215,9 @@ def _carrier(row: dict[str, Any], rates: Sequence[Rate], slowest: float | None) 
 def lanes(t: Terms, cohort: pl.LazyFrame) -> LaneMatrix:
     rate, transit = on_time_rate(t), lengths(t)["transit"]
     every = (
-        cohort.group_by(column("origin").cast(pl.String), column("destination").cast(pl.String))
+        cohort.group_by("origin", "destination")
         .agg(pl.len().alias("parcels"), *_transit(transit.value, transit.ended), *rate.sums())
+        .with_columns(column("origin", "destination").cast(pl.String))
         .collect()
     )
     known_both = every.filter((pl.col("origin") != "") & (pl.col("destination") != ""))

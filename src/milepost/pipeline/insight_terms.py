@@ -26,8 +26,8 @@ _BASIS: Final[dict[Basis, str]] = {
 }
 
 
-def column(name: str) -> pl.Expr:
-    return pl.col(name)
+def column(*names: str) -> pl.Expr:
+    return pl.col(*names)
 
 
 def known(name: str) -> pl.Expr:
@@ -114,20 +114,19 @@ class Terms:
         self.first_of_delivery = marked(measure.FIRST_OF_DELIVERY)
         announced = known("ship_event_at") & (c("carrier") != "") & ~self.cancelled
         self.announced = announced
-        self.scan_overdue = announced & (self.days("ship_event_at", None, business=True) > never_scanned_days)
-        waited = self.days("ship_event_at", "first_scan_at", business=True)
-        heard = pl.coalesce(waited, self.days("ship_event_at", "delivered_at", business=True))
-        self.not_scanned = self.scan_overdue & (heard.is_null() | (heard > never_scanned_days))
+        self.scan_overdue = announced & (c("scan_due_at") <= self.now).fill_null(False)
+        heard = pl.coalesce("first_scan_at", "delivered_at")
+        self.not_scanned = self.scan_overdue & (heard.is_null() | (heard > c("scan_due_at")))
 
     def seconds(self, name: str | None) -> pl.Expr:
         return self.now if name is None else pl.col(name).cast(pl.Int64)
 
-    def days(self, start: str, end: str | None, *, business: bool | None = None) -> pl.Expr:
+    def days(self, start: str, end: str | None) -> pl.Expr:
         """Days from one time to another (None: now) as a fraction; in business days time stands still on days off."""
-        return self.between(self.seconds(start), self.seconds(end), business=business)
+        return self.between(self.seconds(start), self.seconds(end))
 
-    def between(self, start: pl.Expr, end: pl.Expr, *, business: bool | None = None) -> pl.Expr:
-        if not (self._business if business is None else business):
+    def between(self, start: pl.Expr, end: pl.Expr) -> pl.Expr:
+        if not self._business:
             return (end - start) / DAY_S
         begins, ends = self._working(start), self._working(end)
         off = (ends.dt.date() - begins.dt.date()).dt.total_days() - pl.business_day_count(

@@ -56,12 +56,13 @@ METRICS: Final = (*_RATES, *_LENGTHS, *_TABLES, "trend", "transport-lag", "notif
 
 
 class Insights:
-    """Questions over one store's parcels. `policy` has the calendar and after how many days a scan is missed."""
+    """Questions over one store's parcels. `policy` has the calendar and after how many days a scan is missed;
+    `refresh_s` is how old the columns may be."""
 
-    def __init__(self, store: Store, policy: Policy, columns: Columns | None = None) -> None:
+    def __init__(self, store: Store, policy: Policy, *, refresh_s: float = 1.0) -> None:
         self._store = store
         self._policy = policy
-        self._columns = columns or Columns(store)
+        self._columns = Columns(store, policy, refresh_s=refresh_s)
 
     async def close(self) -> None:
         await self._columns.close()
