@@ -158,6 +158,7 @@ class Columns:
                     )
                 if self._move_on(news):
                     self._fresh_until = self._monotonic() + self._refresh_s
+                    return
 
     async def _news(self) -> _News:
         after = self._revision
