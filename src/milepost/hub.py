@@ -35,6 +35,7 @@ from milepost.pipeline.capturing import CaptureLedger
 from milepost.pipeline.consumer import Consumer, Prepare
 from milepost.pipeline.hydrator import Hydrator
 from milepost.pipeline.ingest import Ingest
+from milepost.pipeline.insights import Insights
 from milepost.pipeline.lease import Fenced, LeaseHolder, Party
 from milepost.pipeline.projector import Projector
 from milepost.pipeline.publishing import NAME as PUBLISHER
@@ -43,6 +44,8 @@ from milepost.pipeline.queueing import NAME as QUEUES
 from milepost.pipeline.queueing import QueueFiller
 from milepost.pipeline.reconciler import NAME as RECONCILER
 from milepost.pipeline.reconciler import Reconciler
+from milepost.pipeline.remeasuring import NAME as MEASURING
+from milepost.pipeline.remeasuring import measure_old_orders
 from milepost.pipeline.retention import NAME as RETENTION
 from milepost.pipeline.retention import Retention
 from milepost.pipeline.subscribers import Matching
@@ -215,6 +218,7 @@ class Hub:
             self.ingest, authenticator, clock=clock, max_in_flight=config.max_concurrency
         )
         self._token = TokenEndpoint(tokens, clock=clock)
+        self._insights = Insights(self.store, policy)
         self._context = self._context_of(policy)
         self._web = create_app(self._context)
         await self._senders.open()
@@ -254,6 +258,7 @@ class Hub:
     async def close(self) -> None:
         """Commit what was accepted, close clients and database, release the lock."""
         try:
+            await self._insights.close()
             await self._senders.close()
             await self.people.close()
             for client in self._clients:
@@ -350,6 +355,7 @@ class Hub:
             tracking_secrets=config.tracking_secrets,
             published=self.publishing.notify,
             eraser=self.people.eraser,
+            insights=self._insights,
             may_reach=partial(may_name, allow=networks(config.egress_allow)),
             disable_after_days=config.disable_after_days,
             shop=people.shop_of(config),
@@ -391,6 +397,7 @@ class Hub:
         return (
             Part(projector.NAME, folding.run, projector.NAME),
             Part(QUEUES, QueueFiller(self._fenced(projector.NAME)).run, projector.NAME),
+            Part(MEASURING, partial(measure_old_orders, self._fenced(projector.NAME)), projector.NAME),
             Part(hydration.NAME, asking.run, hydration.NAME),
             Part("hydration", self.hydrator.run, hydration.NAME),
             Part(SWEEPER, self.sweeper.run, SWEEPER),

@@ -10,7 +10,17 @@ import sys
 import warnings
 
 import psutil
-from tests.benchmarks import exporting, folding, ingest, parsing, publishing, receiving, searching, telling
+from tests.benchmarks import (
+    exporting,
+    folding,
+    ingest,
+    pages,
+    parsing,
+    publishing,
+    receiving,
+    searching,
+    telling,
+)
 from tests.benchmarks.report import Table, console, show, show_bars
 
 warnings.filterwarnings("ignore", category=UserWarning)
@@ -20,7 +30,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds (5)")
     parser.add_argument("--seconds", type=float, default=3.0, help="of load a server and round (3)")
-    names = ["ingest", "parsing", "folding", "searching", "publishing", "receiving", "telling", "exporting"]
+    names = [
+        "ingest",
+        "parsing",
+        "folding",
+        "searching",
+        "publishing",
+        "receiving",
+        "telling",
+        "exporting",
+        "pages",
+    ]
     parser.add_argument("--only", choices=names, action="append")
     arguments = parser.parse_args()
     memory = psutil.virtual_memory().total / 2**30
@@ -34,6 +54,7 @@ def main() -> int:
         "receiving": lambda: receiving.run(arguments.rounds),
         "telling": lambda: telling.run(arguments.rounds),
         "exporting": exporting.run,
+        "pages": pages.run,
     }
     tables: list[Table] = []
     for name, workload in workloads.items():

@@ -18,6 +18,7 @@ from tests.contract.leases_contract import LeasesContract
 from tests.contract.ledger_contract import LedgerContract
 from tests.contract.notification_states_contract import NotificationStatesContract
 from tests.contract.notifications_contract import NotificationsContract
+from tests.contract.parcels_contract import ParcelsContract
 from tests.contract.queues_contract import QueuesContract
 from tests.contract.retention_contract import RetentionContract
 from tests.contract.roads_contract import RoadsContract
@@ -49,6 +50,7 @@ class StoreContract(
     RetentionContract,
     VolumesContract,
     UsersContract,
+    ParcelsContract,
 ):
     @pytest.fixture
     async def store(self, harness: Harness) -> AsyncIterator[Store]:

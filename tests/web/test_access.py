@@ -121,7 +121,14 @@ ADMIN = (
 )
 WHOLE = {"/metrics"}
 STREAM = {"/v1/stream"}
-SCOPED = {"/v1/roads", "/v1/missing", "/v1/queues"}
+SCOPED = {
+    "/v1/roads",
+    "/v1/missing",
+    "/v1/queues",
+    "/v1/insights",
+    "/v1/insights/otd",
+    "/v1/insights/rows",
+}
 """Numbers of what a key may see."""
 EXPORTS = {"/v1/exports", "/v1/exports/facts?format=jsonl"}
 """Rows of what a key may see."""

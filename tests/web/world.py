@@ -17,6 +17,7 @@ from milepost.domain.instant import Instant, format_instant, parse_instant
 from milepost.domain.record import Snapshot
 from milepost.pipeline.consumer import Consumer
 from milepost.pipeline.ingest import Ingest
+from milepost.pipeline.insights import Insights
 from milepost.pipeline.projector import NAME, Projector
 from milepost.store import ApiKey, NewRecord, Receipt, Scope, Store
 from milepost.web.app import create_app
@@ -38,7 +39,9 @@ class World:
         self.projector = Consumer(
             store, NAME, Projector(store, Policy(), lambda: self.now).prepare, lambda: self.now
         )
-        settings: dict[str, Any] = {"admin_key": ADMIN_KEY, "version": "1.2.3"} | context
+        insights = Insights(store, Policy(), refresh_s=0)
+        given = {"admin_key": ADMIN_KEY, "version": "1.2.3", "insights": insights}
+        settings: dict[str, Any] = given | context
         self.context = Context(store, lambda: self.now, self.ingest, **settings)
         self.app = _app(self.context)
         self._keys = 0

@@ -103,13 +103,30 @@ def demo(
     seconds: Annotated[float, typer.Option("--seconds", min=5, max=110, help="How long to play.")] = 45.0,
     stay: Annotated[bool, typer.Option("--stay/--no-stay", help="Stay up afterwards.")] = True,
     json: Annotated[bool, typer.Option("--json", help="Print the account as JSON.")] = False,
+    size: Annotated[
+        int, typer.Option("--size", min=0, help="Instead: months of so many deliveries, loaded at once.")
+    ] = 0,
+    days: Annotated[int, typer.Option("--days", min=1, max=3_650, help="--size: over so many days.")] = 120,
+    until: Annotated[
+        str | None, typer.Option("--until", help="--size: the last day (now).", metavar="TIME")
+    ] = None,
+    database: Annotated[
+        str | None, typer.Option("--database", help="--size: an empty database.", metavar="URL")
+    ] = None,
+    workers: Annotated[int, typer.Option("--workers", min=0, max=64, help="--size: processes.")] = 1,
 ) -> None:
-    """Start hub and sandbox, play a seeded scenario, say what happened and where to look, stay up."""
+    """Start hub and sandbox, play a seeded scenario, say what happened and where to look, stay up.
+
+    With --size N a hub alone, whose database holds N deliveries of the last months; stopped, it goes on next time.
+    """
     import uvloop
 
     from milepost.cli.demo import play
 
     start_logging("error")
+    if size:
+        _load(size, seed, days, until, database, folder, port, workers, stay=stay, json=json)
+        return
     uvloop.run(
         _interruptible(
             lambda stop: play(
@@ -120,6 +137,47 @@ def demo(
                 sandbox_port=sandbox_port,
                 folder=folder,
                 seconds=seconds,
+                stay=stay,
+                json=json,
+            )
+        )
+    )
+
+
+def _load(
+    size: int,
+    seed: int,
+    days: int,
+    until: str | None,
+    database: str | None,
+    folder: str,
+    port: int,
+    workers: int,
+    *,
+    stay: bool,
+    json: bool,
+) -> None:
+    import uvloop
+
+    from milepost.cli.volume import load
+    from milepost.domain.instant import parse_instant
+
+    try:
+        end = None if until is None else parse_instant(until)
+    except ValueError:
+        fail(f"--until {until!r} is no ISO 8601 time", 2)
+    uvloop.run(
+        _interruptible(
+            lambda stop: load(
+                stop,
+                size=size,
+                seed=seed,
+                days=days,
+                until=end,
+                database=database,
+                folder=folder,
+                port=port,
+                workers=workers,
                 stay=stay,
                 json=json,
             )

@@ -71,6 +71,21 @@ def _by_region() -> dict[tuple[str, str], str]:
 _ZONES: Final = _by_region()
 
 
+def _by_name() -> dict[tuple[str, str], str]:
+    """(country, region as a code or a name) to the region's code."""
+    found: dict[tuple[str, str], str] = {}
+    for country, zones in _REGIONS.items():
+        found.update({(country, code): code for codes in zones.values() for code in codes.split()})
+        for named in _NAMES[country].split(","):
+            name, _, code = named.rpartition(" ")
+            found[country, name] = code
+    return found
+
+
+_CODES: Final = _by_name()
+_LONGEST: Final = 64
+
+
 @lru_cache(maxsize=1_024)
 def zone_of(country: str | None, region: str | None) -> tzinfo | None:
     """The zone of a place; None where it is not known. `US-NV`, `NV` and `Nevada` are one region."""
@@ -85,3 +100,19 @@ def zone_of(country: str | None, region: str | None) -> tzinfo | None:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError):
         return None  # this machine has no such zone
+
+
+@lru_cache(maxsize=1_024)
+def region_of(country: str | None, region: str | None) -> str:
+    """One name for a region however it was written: `US-NV`; of a place that is not known, what was written in upper
+    case; empty where nothing was."""
+    country, region = _plain(country), _plain(region)
+    known = _COUNTRIES.get(country, country)
+    region = region.removeprefix(f"{known}-") if known else region
+    region = _CODES.get((known, region), region)
+    return "-".join(filter(None, (known, region)))[:_LONGEST]
+
+
+def _plain(text: str | None) -> str:
+    """Upper case, without NUL, which not every database can keep."""
+    return (text or "").replace("\0", "").strip().upper()

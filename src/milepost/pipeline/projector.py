@@ -22,6 +22,8 @@ from milepost.domain.condition import Policy, check_at
 from milepost.domain.delivery import Delivery
 from milepost.domain.fact import Fact, about, fact_of
 from milepost.domain.instant import Instant
+from milepost.domain.measure import Measure
+from milepost.domain.measuring import measures_of
 from milepost.domain.order import Order, fold_order
 from milepost.domain.queue import QueueItem, items_of_order, items_of_tracker
 from milepost.domain.record import Record, beside_facts, order_subject, subjects_of, tracker_subject
@@ -123,6 +125,8 @@ class _Batch:
         self._loaded: dict[Key, list[Fact]] = {}
         self._views: list[View] = []
         self._queued: dict[Key, tuple[QueueItem, ...]] = {}
+        self._measures: dict[Key, list[Measure]] = {}
+        """By (business product, order id)."""
         self._telling = telling
         self._gone: set[tuple[str, str, str]] = set()
         """(business product, delivery id, order id): deliveries that an order names and no longer shows."""
@@ -162,7 +166,8 @@ class _Batch:
             touched_orders |= self._heirs()
         flags = self._flags()
         views, gone, shared = self._one_owner_a_delivery()
-        failures, telling, queued = self._failures, self._telling, self._queued
+        failures, telling = self._failures, self._telling
+        measures, queued = self._measures, self._queued
         telling.settle()
 
         def effects(tx: Transaction) -> None:
@@ -170,6 +175,7 @@ class _Batch:
             tx.views.remove(gone)
             tx.views.put(views)
             tx.queues.put(queued)
+            tx.parcels.put(measures)
             tx.views.share(shared)
             tx.views.flag(flags)
             tx.views.fail(failures)
@@ -245,6 +251,7 @@ class _Batch:
                     trackers[bp, tracker_name] = fold_tracker(bp, carrier, number, known)
                 folded[tracker_name] = trackers[bp, tracker_name]
             order = fold_order(bp, order_id, facts, folded)
+            self._measures[bp, order_id] = measures_of(order.document)
             self._add_view("order", bp, order_id, order, order.state)
             for delivery in order.deliveries:
                 self._add_view("delivery", bp, delivery.id, delivery, delivery.state, order_id)

@@ -49,20 +49,23 @@ class _Settings(Struct, frozen=True):
 
 def event_body(seed: int, order: WorldOrder, serial: int, publication: Publication, at: Instant) -> bytes:
     """The neutral body of the order's event number `serial`, published at `at` (whole seconds)."""
+    return format_webhook(neutral_event(seed, order, serial, publication, at))
+
+
+def neutral_event(seed: int, order: WorldOrder, serial: int, publication: Publication, at: Instant) -> Event:
+    """The order's event number `serial` before anybody subscribed to it, published at `at` (whole seconds)."""
     published_at = Instant(at // SECOND * SECOND)
-    return format_webhook(
-        Event(
-            "",
-            publication.type,
-            publication.type,
-            (Resource.of(((BUSINESS_PRODUCT, order.business_product_id), *publication.resource)),),
-            uuid_text(dice(seed, "event", order.business_product_id, order.id, serial)),
-            API_VERSION,
-            "",
-            format_instant(published_at),
-            published_at,
-            Raw(msgspec.json.encode(publication.data)),
-        )
+    return Event(
+        "",
+        publication.type,
+        publication.type,
+        (Resource.of(((BUSINESS_PRODUCT, order.business_product_id), *publication.resource)),),
+        uuid_text(dice(seed, "event", order.business_product_id, order.id, serial)),
+        API_VERSION,
+        "",
+        format_instant(published_at),
+        published_at,
+        Raw(msgspec.json.encode(publication.data)),
     )
 
 

@@ -5,7 +5,7 @@ it was. Each package has dice of its own, so that its life does not depend on ho
 steps are allowed, and what each publishes, is `transitions`; playing them when their time comes is `keeper`'s.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -105,6 +105,31 @@ def is_life(scenario: Scenario) -> bool:
     return not others and not first.packages and scenario.begins is None
 
 
+def replanned(world: WorldOrder, step: Step, seed: int) -> WorldOrder:
+    """What a step changes of the plan: what waited for fulfilment begins, what was to happen to a package
+    happens to each of its parts."""
+    if step.fulfilment and world.held:
+        late = step.at - world.placed_at
+        begun = [replace(s, at=Instant(s.at + late)) for s in world.held]
+        return replace(world, plan=_in_order([*world.plan, *begun]), held=())
+    if not step.split:
+        return world
+    parts = split_ids(seed, world.id, step.delivery_id, len(step.split))
+
+    def shared(steps: Sequence[Step]) -> tuple[Step, ...]:
+        return _in_order(
+            replace(s, delivery_id=parcel_id)
+            for s in steps
+            for parcel_id in (parts if s.delivery_id == step.delivery_id else [s.delivery_id])
+        )
+
+    return replace(world, plan=shared(world.plan), held=shared(world.held))
+
+
+def _in_order(steps: Iterable[Step]) -> tuple[Step, ...]:
+    return tuple(sorted(steps, key=lambda step: step.at))
+
+
 def _part_names(
     scenario: Scenario, plan: OrderPlan, names: Mapping[str, str], seed: int, order_id: str
 ) -> dict[str, str]:
@@ -140,7 +165,7 @@ def _with_plan(
 
 def _hold(world: WorldOrder, steps: Sequence[Step]) -> WorldOrder:
     """The order with these steps planned; held back until somebody starts its fulfilment, where no step does."""
-    ordered = tuple(sorted(steps, key=lambda step: step.at))
+    ordered = _in_order(steps)
     waits = world.order["metadata"].get("executionState") == "NOT_STARTED"
     if waits and not any(step.fulfilment for step in ordered):
         return replace(world, held=ordered)

@@ -7,7 +7,7 @@ goes on where it was. Which changes there are is `keeper`'s, what each does is `
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import msgspec
@@ -20,9 +20,10 @@ from milepost.domain.instant import SECOND, Instant
 from milepost.sandbox.clock import WorldClock
 from milepost.sandbox.events import event_body
 from milepost.sandbox.lookups import Lookups, decoded
+from milepost.sandbox.planning import replanned
 from milepost.sandbox.publication import Publication
 from milepost.sandbox.reading import terms
-from milepost.sandbox.transitions import advance, split_ids
+from milepost.sandbox.transitions import advance
 from milepost.sandbox.world import Step, WorldOrder
 from milepost.store import Arrival, Store, Transaction, View
 
@@ -96,30 +97,10 @@ class Player(Lookups):
             publications.extend((publication, step.at) for publication in published)
             if step.state == "IN_TRANSIT":
                 shipped[step.delivery_id] = step.at
-            world = self._replanned(world, step)
+            world = replanned(world, step, self.seed)
         changed_at = max(self._clock.now(), steps[-1].at)
         world = replace(world, order=order, previous=world.order, changed_at=changed_at, shipped_at=shipped)
         return world, publications
-
-    def _replanned(self, world: WorldOrder, step: Step) -> WorldOrder:
-        """What a step changes of the plan: what waited for fulfilment begins, what was to happen to a package
-        happens to each of its parts."""
-        if step.fulfilment and world.held:
-            late = step.at - world.placed_at
-            begun = [replace(s, at=Instant(s.at + late)) for s in world.held]
-            return replace(world, plan=in_order([*world.plan, *begun]), held=())
-        if not step.split:
-            return world
-        parts = split_ids(self.seed, world.id, step.delivery_id, len(step.split))
-
-        def shared(steps: Sequence[Step]) -> tuple[Step, ...]:
-            return in_order(
-                replace(s, delivery_id=parcel_id)
-                for s in steps
-                for parcel_id in (parts if s.delivery_id == step.delivery_id else [s.delivery_id])
-            )
-
-        return replace(world, plan=shared(world.plan), held=shared(world.held))
 
     async def _publish(self, worlds: Sequence[WorldOrder]) -> list[Published]:
         """Journal what is in the outboxes, then empty them."""
@@ -223,7 +204,3 @@ def put_world(tx: Transaction, world: WorldOrder) -> None:
             )
         ]
     )
-
-
-def in_order(steps: Iterable[Step]) -> tuple[Step, ...]:
-    return tuple(sorted(steps, key=lambda step: step.at))

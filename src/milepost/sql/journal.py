@@ -242,6 +242,9 @@ class SqlJournal:
     ) -> list[Passage]:
         return roads.passages(self._connection, limit, business_products, replays)
 
+    def lags(self, limit: int, business_products: Collection[str] | None) -> list[int]:
+        return roads.lags(self._connection, limit, business_products)
+
     def last_arrivals(self, positions: Collection[int]) -> dict[int, Instant]:
         found: dict[int, Instant] = {}
         for chunk in chunks(positions):

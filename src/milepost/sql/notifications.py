@@ -87,6 +87,18 @@ class SqlNotifications:
         rows = select(_n.rule, func.count()).where(schema.notifications_suppressed).group_by(_n.rule)
         return dict(self._connection.execute(rows).all())
 
+    def health(self, business_products: Collection[str] | None) -> tuple[dict[str, int], dict[int, int], int]:
+        mine = visible(_n.business_product_id, business_products)
+        by_both = select(_n.state, _n.rule, func.count()).where(mine).group_by(_n.state, _n.rule)
+        states: dict[str, int] = {}
+        rules: dict[int, int] = {}
+        for state, rule, count in self._connection.execute(by_both).all():
+            states[state] = states.get(state, 0) + count
+            if state == "SUPPRESSED":
+                rules[rule] = rules.get(rule, 0) + count
+        orders = select(_n.business_product_id, _n.order_id).where(mine).distinct().subquery()
+        return states, rules, self._connection.execute(select(func.count()).select_from(orders)).scalar_one()
+
     def choices(self, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], bytes]:
         found: dict[tuple[str, str], bytes] = {}
         for product, recipients in grouped(sorted(keys)):

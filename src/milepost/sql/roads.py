@@ -112,6 +112,18 @@ def passages(
     return sorted(found, key=lambda p: p.received_at, reverse=True)[:limit]
 
 
+def lags(connection: Connection, limit: int, business_products: Collection[str] | None) -> list[int]:
+    """Milliseconds from publishing to the first arrival, of the newest events that came by a live road."""
+    statement = (
+        select(_records.received_at - _records.published_at)
+        .where(_NEWEST_RECORDS, _records.kind == "event", _records.road != _REPLAY)
+        .where(visible(_records.business_product_id, business_products))
+        .order_by(_records.position.desc())
+        .limit(limit)
+    )
+    return list(connection.execute(statement).scalars())
+
+
 def _by(road: ColumnElement[str], replays: bool) -> ColumnElement[bool]:
     return road == _REPLAY if replays else road != _REPLAY
 

@@ -6,7 +6,8 @@ values (flags, business products, positions) are JSON text. Times are instants: 
 
 The databases differ in little: what PostgreSQL needs more is `postgresql_metadata`, and its texts are `columns`'.
 What is told to others stands in `outward_tables`, what concerns people in `people_tables`, who uses the console in
-`console_tables`, work queues in `queue_tables`; all are named from here like the rest.
+`console_tables`, work queues in `queue_tables`, measures of parcels in `parcel_tables`; all are named from here like the
+rest.
 """
 
 from sqlalchemy import (
@@ -33,6 +34,7 @@ from milepost.sql.outward_tables import (
     replays,
     told,
 )
+from milepost.sql.parcel_tables import parcels, parcels_gone, parcels_state
 from milepost.sql.people_tables import (
     choices,
     entries,
@@ -70,6 +72,9 @@ __all__ = [
     "notifications",
     "notifications_suppressed",
     "notifications_under_way",
+    "parcels",
+    "parcels_gone",
+    "parcels_state",
     "periods",
     "postgresql_metadata",
     "quarantine",

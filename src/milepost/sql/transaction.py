@@ -14,6 +14,7 @@ from milepost.sql.journal import SqlJournal
 from milepost.sql.leases import SqlLeases
 from milepost.sql.ledger import SqlLedger
 from milepost.sql.notifications import SqlNotifications
+from milepost.sql.parcels import SqlParcels
 from milepost.sql.queues import SqlQueues
 from milepost.sql.secrets import Secrets
 from milepost.sql.users import SqlUsers
@@ -37,6 +38,10 @@ class SqlTransaction:
     @cached_property
     def views(self) -> SqlViews:
         return SqlViews(self.connection, self._secrets)
+
+    @cached_property
+    def parcels(self) -> SqlParcels:
+        return SqlParcels(self.connection)
 
     @cached_property
     def work(self) -> SqlWork:

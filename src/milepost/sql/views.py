@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Row, Select, bindparam, delete, select, tuple
 from milepost.domain.errors import Misconfigured
 from milepost.domain.instant import Instant
 from milepost.sql import queues, schema, statements
+from milepost.sql.parcels import MEASURED, SqlParcels
 from milepost.sql.sealed_rows import SEALED_VIEWS, view_place
 from milepost.sql.secrets import Altered, Secrets
 from milepost.sql.statements import chunks, extent, grouped, insert_new, pack, unpack_texts, upsert, visible
@@ -164,6 +165,9 @@ class SqlViews:
             self._connection.execute(_DELETE, values)
         owned = [key for key in keys if key[0] in ("order", "tracker")]
         queues.forget_items(self._connection, [(product, f"{kind}/{name}") for kind, product, name in owned])
+        orders = [(product, view_id) for kind, product, view_id in keys if kind == "order"]
+        if orders:
+            SqlParcels(self._connection).remove(orders)
 
     def get(self, keys: Collection[Key]) -> dict[Key, View]:
         found: dict[Key, View] = {}
@@ -314,6 +318,7 @@ class SqlViews:
         self._connection.execute(delete(schema.record_flags))
         self._connection.execute(delete(schema.shared_deliveries))
         self._connection.execute(delete(schema.failures).where(_f.consumer == consumer))
+        SqlParcels(self._connection).clear()
 
     def dump(self, consumer: str = "projector") -> list[tuple[str, ...]]:
         """Everything `clear` would forget, as sorted text rows; without the numbers pages go by and the
@@ -324,6 +329,7 @@ class SqlViews:
             ("queue", select(*queues.COMPARED)),
             ("subject", select(schema.record_subjects)),
             ("flag", select(schema.record_flags)),
+            ("parcel", select(*MEASURED)),
             (
                 "failure",
                 select(_f.position, _f.subject, _f.business_product_id, _f.error).where(

@@ -7,6 +7,7 @@ on one database (PostgreSQL) only one runs a write function at a time; appends g
 
 - **Journal**: records, arrivals, quarantine, checkpoints. The only source of truth.
 - **Views**: what the folds produced, and the indexes that reading needs. Remade by `rebuild` at any time.
+- **Parcels**: measures of every parcel, for Insights. A view like the others.
 - **Work**: hydration asks: what must still be asked of the API, and when.
 - **Attempts**: destinations, messages to them, every try to send one, and which endpoints are left alone.
 - **Ledger**: captures, and what subscribers were last told. Histories: no rebuild touches them.
@@ -43,6 +44,7 @@ from milepost.store.journal import (
 from milepost.store.leases import Lease, Leases
 from milepost.store.ledger import CaptureKey, Ledger
 from milepost.store.notifications import Notifications
+from milepost.store.parcels import OrderKey, Parcels, ParcelState
 from milepost.store.queues import ItemKey, ItemPlace, Queues, SavedFilter, WantedItems
 from milepost.store.users import Audit, Users
 from milepost.store.views import FailedFold, Found, View, ViewKind, Views
@@ -71,6 +73,9 @@ __all__ = [
     "Ledger",
     "NewRecord",
     "Notifications",
+    "OrderKey",
+    "ParcelState",
+    "Parcels",
     "QuarantineState",
     "Quarantined",
     "Queues",
@@ -100,6 +105,8 @@ class Transaction(Protocol):
     def journal(self) -> Journal: ...
     @property
     def views(self) -> Views: ...
+    @property
+    def parcels(self) -> Parcels: ...
     @property
     def work(self) -> Work: ...
     @property

@@ -164,6 +164,11 @@ class Journal(Protocol):
         first. An event whose first arrival is among them has all its live ones there. Bounded as `crossings` is."""
         ...
 
+    def lags(self, limit: int, business_products: Collection[str] | None) -> list[int]:
+        """Milliseconds from publishing to the first arrival, of the newest events that came by a live road, newest
+        first. Bounded as `crossings` is."""
+        ...
+
     def last_arrivals(self, positions: Collection[int]) -> dict[int, Instant]:
         """When each record came last, of those that came more than once."""
         ...

@@ -52,6 +52,10 @@ class Notifications(Protocol):
         """How many are SUPPRESSED, by the number of the rule that did it."""
         ...
 
+    def health(self, business_products: Collection[str] | None) -> tuple[dict[str, int], dict[int, int], int]:
+        """(how many by state, how many SUPPRESSED by rule, how many orders any was decided for)."""
+        ...
+
     def choices(self, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], bytes]:
         """What people chose, by (business product, recipient id); JSON that `domain.contact` understands."""
         ...

@@ -17,6 +17,7 @@ from milepost.domain.condition import Policy
 from milepost.domain.instant import Instant
 from milepost.domain.notification import KINDS
 from milepost.pipeline.eraser import Eraser
+from milepost.pipeline.insights import Insights
 from milepost.pipeline.retention import Retention
 from milepost.shopper.composing import Brand
 from milepost.store import Receipt, Store
@@ -94,6 +95,8 @@ class Context:
     clock: Callable[[], Instant]
     ingest: Ingest
     version: str
+    insights: Insights
+    """Numbers over many parcels."""
     hydrator: Hydrator | None = None
     """None when no Buy with Prime API is configured."""
     hydration_budget: Callable[[], tuple[int, int]] | None = None

@@ -34,6 +34,7 @@ TAGS = {
     "Accounting": "On which day what shipped and arrived, as rows that are never changed.",
     "Exports": "Everything that is known, as files for analysts and accountants.",
     "Erasures": "Personal data that is taken out, and how far that is.",
+    "Insights": "Numbers over many parcels, each with what it rests on, and the parcels behind it.",
     "Events": "What came in, as it came in.",
     "Subscribers": "Systems that are told, and what is sent to them.",
     "Search": "One box for ids, tracking numbers, email addresses and names.",

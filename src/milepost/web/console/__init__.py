@@ -6,17 +6,14 @@ forms do. A page reads through the same functions as the API beside this folder,
 """
 
 from milepost.web.console import (
-    <<<<<<< HEAD
     account,
-    =======
-    assets,
-    >>>>>>> integrator,
     assets,
     attempts,
     audit,
     events,
     front,
     health,
+    insights,
     live,
     order_actions,
     order_corrections,
@@ -53,5 +50,6 @@ HANDLERS = [
     *replays.HANDLERS,
     *attempts.HANDLERS,
     *health.HANDLERS,
+    *insights.HANDLERS,
 ]
 """Every route of the console."""

@@ -53,6 +53,7 @@ class Place(NamedTuple):
 PLACES: Final[tuple[Place, ...]] = (
     Place("/", "Search", "search", "orders"),
     Place("/queues", "Queues", "list-todo", "orders"),
+    Place("/insights", "Insights", "chart-line", "insights"),
     Place("/events", "Events", "inbox", "operate"),
     Place("/quarantine", "Quarantine", "shield-alert", "operate"),
     Place("/subscribers", "Subscribers", "webhook", "operate"),
