@@ -22,6 +22,7 @@ from milepost.domain.condition import Policy, check_at
 from milepost.domain.delivery import Delivery
 from milepost.domain.fact import Fact, about, fact_of
 from milepost.domain.instant import Instant
+from milepost.domain.mapping import Mappings
 from milepost.domain.order import Order, fold_order
 from milepost.domain.record import Record, beside_facts, order_subject, subjects_of, tracker_subject
 from milepost.domain.tracker import Tracker, fold_tracker
@@ -29,6 +30,7 @@ from milepost.pipeline.consumer import Effects
 from milepost.pipeline.erased import as_kept, shielded
 from milepost.pipeline.joins import deliveries_of, first_position, orders_of, tracker_identity, trackers_of
 from milepost.pipeline.known import Known
+from milepost.pipeline.mappings import mappings_of
 from milepost.pipeline.telling import Follower, Telling
 from milepost.store import FailedFold, Store, Transaction, View, ViewKind
 
@@ -113,6 +115,7 @@ class _Batch:
         self._tx = tx
         self._known = known
         self._records = records
+        self._mappings = mappings_of(tx, records)
         self._policy = policy
         self._now = now
         self._any_erased = tx.erasures.any_erased()
@@ -206,7 +209,7 @@ class _Batch:
         facts = self._loaded[key]
         carrier, number = tracker_identity(key[1], facts)
         try:
-            tracker = fold_tracker(key[0], carrier, number, facts)
+            tracker = fold_tracker(key[0], carrier, number, facts, mappings=self._mappings)
             trackers[key] = tracker
             self._add_view("tracker", key[0], key[1].removeprefix("tracker/"), tracker, tracker.stage)
             self._telling.tracker(key, tracker.document)
@@ -238,7 +241,9 @@ class _Batch:
             for tracker_name, (carrier, number) in named.items():
                 if (bp, tracker_name) not in trackers:
                     known = self._loaded[bp, tracker_name]
-                    trackers[bp, tracker_name] = fold_tracker(bp, carrier, number, known)
+                    trackers[bp, tracker_name] = fold_tracker(
+                        bp, carrier, number, known, mappings=self._mappings
+                    )
                 folded[tracker_name] = trackers[bp, tracker_name]
             order = fold_order(bp, order_id, facts, folded)
             self._add_view("order", bp, order_id, order, order.state)
@@ -342,14 +347,16 @@ def load_tracker(
     *,
     as_of: Instant | None = None,
     explain: bool = False,
+    mappings: Mappings | None = None,
 ) -> LoadedTracker | None:
-    """A tracker folded from what was received by `as_of` (all, when None); None when nothing was known."""
+    """A tracker folded from what was received by `as_of` (all, when None); None when nothing was known. `mappings`:
+    as if these had been the versions of the mapping of codes."""
     subject = tracker_subject(carrier_code, tracking_number)
     facts = _load_facts(tx, [(business_product_id, subject)], as_of)[business_product_id, subject]
     if not facts:
         return None
     carrier, number = tracker_identity(subject, facts)
-    tracker = fold_tracker(business_product_id, carrier, number, facts, explain)
+    tracker = fold_tracker(business_product_id, carrier, number, facts, explain, mappings or mappings_of(tx))
     return LoadedTracker(tracker, facts)
 
 
@@ -360,8 +367,10 @@ def load_order(
     *,
     as_of: Instant | None = None,
     explain: bool = False,
+    mappings: Mappings | None = None,
 ) -> LoadedOrder | None:
-    """An order folded from what was received by `as_of` (all, when None); None when nothing was known."""
+    """An order folded from what was received by `as_of` (all, when None); None when nothing was known. `mappings` as
+    in `load_tracker`."""
     key = (business_product_id, order_subject(order_id))
     facts = _load_facts(tx, [key], as_of)[key]
     if not facts:
@@ -369,8 +378,9 @@ def load_order(
     named = trackers_of(facts)
     loaded = _load_facts(tx, [(business_product_id, subject) for subject in named], as_of)
     tracker_facts = {subject: loaded[business_product_id, subject] for subject in named}
+    mappings = mappings or mappings_of(tx)
     trackers = {
-        subject: fold_tracker(business_product_id, *named[subject], tracker_facts[subject], explain)
+        subject: fold_tracker(business_product_id, *named[subject], tracker_facts[subject], explain, mappings)
         for subject in named
     }
     order = fold_order(business_product_id, order_id, facts, trackers, explain)
