@@ -5,7 +5,7 @@ style sheet, script, icons and fonts. Every other module is one kind of page: it
 forms do. A page reads through the same functions as the API beside this folder, so that both say the same.
 """
 
-from milepost.web.console import assets, front
+from milepost.web.console import assets, front, mapping
 
-HANDLERS = [*assets.HANDLERS, *front.HANDLERS]
+HANDLERS = [*assets.HANDLERS, *front.HANDLERS, *mapping.HANDLERS]
 """Every route of the console."""

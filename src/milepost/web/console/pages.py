@@ -48,7 +48,7 @@ class Place(NamedTuple):
     permission: Permission
 
 
-PLACES: Final[tuple[Place, ...]] = ()
+PLACES: Final[tuple[Place, ...]] = (Place("/mapping", "Mapping", "arrow-right-left", "operate"),)
 """In the order in which they are shown; a visitor sees those that they may open."""
 
 environment: Final = Environment(
