@@ -44,6 +44,8 @@ from milepost.pipeline.queueing import NAME as QUEUES
 from milepost.pipeline.queueing import QueueFiller
 from milepost.pipeline.reconciler import NAME as RECONCILER
 from milepost.pipeline.reconciler import Reconciler
+from milepost.pipeline.remapping import NAME as REMAPPING
+from milepost.pipeline.remapping import Remapper
 from milepost.pipeline.remeasuring import NAME as MEASURING
 from milepost.pipeline.remeasuring import measure_old_orders
 from milepost.pipeline.retention import NAME as RETENTION
@@ -74,7 +76,16 @@ DATABASE_WAIT_S = 60.0
 supervises it sees that."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 4.0
 WEBHOOK, TOKEN = "/webhooks/buy-with-prime", "/oauth/token"
-LEASES = (projector.NAME, hydration.NAME, SWEEPER, RECONCILER, RETENTION, PUBLISHER, *people.LEASES)
+LEASES = (
+    projector.NAME,
+    hydration.NAME,
+    SWEEPER,
+    RECONCILER,
+    RETENTION,
+    REMAPPING,
+    PUBLISHER,
+    *people.LEASES,
+)
 """What only one hub on a database does at a time. What hydrates goes together, and what publishes."""
 
 log = structlog.get_logger()
@@ -403,6 +414,7 @@ class Hub:
             Part(SWEEPER, self.sweeper.run, SWEEPER),
             Part(RECONCILER, self.reconciler.run, RECONCILER),
             Part(RETENTION, self._retention.run, RETENTION),
+            Part(REMAPPING, Remapper(self._fenced(REMAPPING), self._clock).run, REMAPPING),
             *self.publishing.parts(),
             *self.people.parts(),
             *(Part(f"sqs.{receiver.name}", receiver.run) for receiver in self.receivers),

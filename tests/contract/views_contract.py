@@ -132,6 +132,30 @@ class ViewsContract:
 
         assert await page(at_secret) == await page(at_nothing) == ["d-1", "d-2", "d-3"]
 
+    async def test_terms_with_a_beginning_are_paged_and_counted(self, store: Store) -> None:
+        await put(
+            store,
+            view("d-1", terms=("\x1fa/x", "\x1fa/y")),
+            view("d-2", terms=("\x1fa/x",)),
+            view("d-3", "bp-2", terms=("\x1fa/x", "\x1fb")),
+            view("d-4", terms=("a/x",)),
+        )
+        whole = await store.read(lambda tx: tx.views.termed("\x1fa/", None, 10))
+        assert [(f.term[1:], f.business_product_id, f.id) for f in whole] == [
+            ("a/x", "bp-1", "d-1"),
+            ("a/x", "bp-1", "d-2"),
+            ("a/x", "bp-2", "d-3"),
+            ("a/y", "bp-1", "d-1"),
+        ]
+        for place, found in enumerate(whole):
+            rest = await store.read(lambda tx, found=found: tx.views.termed("\x1fa/", found, 2))
+            assert rest == whole[place + 1 : place + 3]
+        assert await store.read(lambda tx: tx.views.tally("\x1fa/", 10, None)) == [
+            ("\x1fa/x", 3),
+            ("\x1fa/y", 1),
+        ]
+        assert await store.read(lambda tx: tx.views.tally("\x1f", 1, ("bp-2",))) == [("\x1fa/x", 1)]
+
     async def test_search_finds_whole_terms_then_beginnings(self, store: Store) -> None:
         await put(
             store,

@@ -79,6 +79,8 @@ OPERATE = (
         ("GET", "/v1/retention"),
         ("POST", "/v1/orders/order-1/notes"),
         ("POST", "/v1/orders/order-1/corrections"),
+        ("POST", "/v1/mapping"),
+        ("POST", "/v1/mapping/preview"),
         ("POST", "/v1/orders/order-1/corrections/1/withdraw"),
         ("PUT", "/v1/orders/order-1/authorization"),
         ("POST", "/v1/orders/order-1/tracking-link"),
@@ -125,6 +127,7 @@ SCOPED = {
     "/v1/roads",
     "/v1/missing",
     "/v1/queues",
+    "/v1/mapping",
     "/v1/insights",
     "/v1/insights/otd",
     "/v1/insights/rows",
@@ -164,6 +167,8 @@ BODIES: dict[str, dict[str, Any]] = {
         "reason": "the shopper has it",
     },
     "/v1/orders/order-1/authorization": {"captureBefore": "2025-02-01T00:00:00Z"},
+    "/v1/mapping": {"entries": [{"code": "BY_DRONE", "meaning": "NONE"}], "reason": "x"},
+    "/v1/mapping/preview": {"entries": [{"code": "BY_DRONE", "meaning": "NONE"}]},
     "/v1/choices": {"recipient": "rcp_1"},
     "/v1/choices/find": {"recipient": "rcp_1"},
     "/v1/erasures": {"orders": ["order-1"]},
@@ -257,9 +262,11 @@ async def test_a_key_of_another_business_product_sees_nothing(filled: World) -> 
         ("PUT", "/v1/orders/order-1/authorization"),
         ("POST", "/v1/queues/late/actions"),
     }
-    for method, path in sorted((OPERATE | SUBSCRIBERS_ADMIN) - lists - theirs):
+    everybodys = {("POST", "/v1/mapping"), ("POST", "/v1/mapping/preview")}
+    for method, path in sorted((OPERATE | SUBSCRIBERS_ADMIN) - lists - theirs - everybodys):
         assert await _status(filled, method, path, foreign) == (404, "not_found")
-    for method, path in (("GET", "/metrics"), ("GET", "/v1/retention"), ("POST", "/v1/retention")):
+    whole = {("GET", "/metrics"), ("GET", "/v1/retention"), ("POST", "/v1/retention")}
+    for method, path in sorted(whole | everybodys):
         assert await _status(filled, method, path, foreign) == (403, "forbidden"), path
     assert await _status(filled, "GET", "/v1/stream?businessProductId=bp-1", foreign) == (404, "not_found")
     for method, path in sorted(choices):

@@ -7,7 +7,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from milepost.cli.client import HubClient, console, print_json
-from milepost.cli.show import Json, Key, Product, Url, local
+from milepost.cli.looks import local
+from milepost.cli.show import Json, Key, Product, Url
 
 queues_app = typer.Typer(no_args_is_help=True, help="Work queues: what somebody should look at.")
 

@@ -6,7 +6,8 @@ import typer
 from rich.markup import escape
 
 from milepost.cli.client import HubClient, console, fail, print_json
-from milepost.cli.show import Json, Key, Url, local
+from milepost.cli.looks import local
+from milepost.cli.show import Json, Key, Url
 
 users_app = typer.Typer(
     no_args_is_help=True, help="Who may sign in to the console, and what they may do there."

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from milepost.domain.correction import CorrectionFact, WithdrawalFact
 from milepost.domain.instant import Instant, Stamp, parse_stamp
+from milepost.domain.mapping import RemapFact
 from milepost.domain.record import (
     Authorization,
     ConditionChange,
@@ -153,6 +154,7 @@ Fact = (
     | AuthorizationFact
     | CorrectionFact
     | WithdrawalFact
+    | RemapFact
 )
 
 
@@ -175,6 +177,8 @@ def fact_of(record: Record) -> Fact:
     if record.kind == "withdrawal":
         withdrawal = msgspec.json.decode(record.body, type=Withdrawal)
         return WithdrawalFact(record.position, record.received_at, withdrawal)
+    if record.kind == "remap":
+        return RemapFact(record.position, record.received_at, record.published_at)
     if record.kind != "settlement":
         raise ValueError(f"a record of kind {record.kind} is no fact")
     settlement = msgspec.json.decode(record.body, type=Settlement)
@@ -198,6 +202,8 @@ def said_at(fact: Fact) -> Instant:
             return fact.correction.at
         case WithdrawalFact():
             return fact.withdrawal.at
+        case RemapFact():
+            return fact.at
 
 
 def _event_fact(record: Record) -> EventFact:
@@ -301,7 +307,7 @@ def _package_answer(detail: dict[str, Any]) -> PackageAnswer | None:
     line_items = [_line_item(e) for e in entries] if isinstance(entries, list) else []
     return PackageAnswer(
         delivery_id,
-        _code(state) if isinstance(state, str) else "",
+        milestone_code(state) if isinstance(state, str) else "",
         _text(detail.get("reason")),
         tracker_answer(detail.get("packageTracker")),
         tuple(item for item in line_items if item is not None),
@@ -392,7 +398,7 @@ def _milestone(entry: object) -> Milestone | None:
     address = entry.get("address")
     address = address if isinstance(address, dict) else {}
     return Milestone(
-        _code(raw),
+        milestone_code(raw),
         raw,
         _stamp(entry.get("occurredAt")),
         _text(address.get("locality")) or "",
@@ -417,8 +423,8 @@ _WORD_BREAK = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[^A-Za-z0-9]+")
 
 
 @lru_cache(maxsize=1_024)
-def _code(raw: str) -> str:
-    """`OutForDelivery`, `out-for-delivery` and `OUT_FOR_DELIVERY` are one code."""
+def milestone_code(raw: str) -> str:
+    """A code as folds compare it: `OutForDelivery`, `out-for-delivery` and `OUT_FOR_DELIVERY` are one code."""
     return "_".join(filter(None, _WORD_BREAK.split(raw.strip()))).upper() or raw.strip()
 
 

@@ -25,7 +25,7 @@ from msgspec import Struct
 
 from milepost.domain.correction import Told
 from milepost.domain.instant import DAY, HOUR, Instant, Stamp
-from milepost.domain.milestone import CONDITION_OF, STAGE_OF, UNMAPPED, Scan, SortKey
+from milepost.domain.milestone import CONDITION_OF, MEANINGLESS, STAGE_OF, UNMAPPED, Scan, SortKey
 
 REOPENS_WITHIN = 72 * HOUR
 """T5: a movement this soon after DELIVERED says that it wasn't delivered."""
@@ -167,7 +167,7 @@ def _starts_anew(leg: Leg, step: Step) -> bool:
         # No order is known for this use. One that is merely seen late is adopted; one that was created well
         # after the outcome cannot be what was delivered.
         return step.created and step.at > leg.outcome_at + DAY
-    if isinstance(step, ReturnClaim | Told) or step.rank == UNMAPPED or _undated_among_dated(leg, step):
+    if isinstance(step, ReturnClaim | Told) or step.rank < 0 or _undated_among_dated(leg, step):
         return False
     if step.code in _BEFORE_POSSESSION:
         return True
@@ -214,6 +214,8 @@ def _correct_stage(leg: Leg, told: Told) -> None:
 def _take(leg: Leg, scan: Scan, windows: Sequence[Window]) -> None:
     if scan.rank == UNMAPPED:
         _unmapped(leg, scan)
+    elif scan.rank == MEANINGLESS:
+        _set_aside(scan, "T10")
     elif leg.stage in _OUTCOMES and _undated_among_dated(leg, scan):
         _set_aside(scan, "T1")
     elif leg.stage == "DELIVERED":

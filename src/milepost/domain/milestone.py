@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from milepost.domain.fact import Milestone, Source, TrackerAnswer
 from milepost.domain.instant import MINUTE, Instant, Stamp, format_instant
+from milepost.domain.mapping import NOTHING, STANDARD, CodeMapping
 
 STAGE_OF: dict[str, str] = {
     "PENDING": "PENDING",
@@ -54,8 +55,12 @@ _RANK: dict[str, int] = {
     "RETURN_TO_SENDER": 8,
     "DELIVERED": 9,
 }
+KNOWN: frozenset[str] = frozenset(_RANK)
+"""Amazon's thirteen codes."""
 UNMAPPED = -1
-"""The rank of a code that Amazon's pages don't list (T10)."""
+"""The rank of a code that Amazon's pages don't list and nobody mapped (T10)."""
+MEANINGLESS = -2
+"""The rank of a code that was mapped to nothing."""
 
 CLOCK_SUSPECT = "clock_suspect"
 REUSED_NUMBER_SUSPECTED = "reusedNumberSuspected"
@@ -125,6 +130,13 @@ class Scan(Struct, eq=False):
             self.at = self.first_observed
             self.flags = (CLOCK_SUSPECT,)
 
+    def take_for(self, meaning: str | None) -> None:
+        """Its code was mapped to this (T10); None: it wasn't."""
+        if meaning == NOTHING:
+            self.rank = MEANINGLESS
+        elif meaning is not None:
+            self.code, self.rank = meaning, _RANK[meaning]
+
     def order(self) -> SortKey:
         """Occurrence, then stage rank, then first observation, then what is stable. Unique among scans."""
         stated = self.at if self.occurred is None else self.occurred.at
@@ -147,8 +159,12 @@ class Scan(Struct, eq=False):
 class Scans:
     """The scans of one tracker, and which answers showed which."""
 
-    def __init__(self, answers: Sequence[Answer]) -> None:
-        """`answers` oldest first (by observation), ties in an order that depends on their content only."""
+    def __init__(
+        self, answers: Sequence[Answer], mapping: CodeMapping = STANDARD, carrier_code: str = ""
+    ) -> None:
+        """`answers` oldest first (by observation), ties in an order that depends on their content only. `mapping`
+        says what codes of this carrier (in lower case) mean that aren't Amazon's. Which sightings are one scan goes
+        by the code as it was sent, so that a mapping never merges or parts scans."""
         self._by_key: dict[Key, Scan] = {}
         self._listings: list[tuple[int, Instant, list[Key]]] = []
         self._newest: dict[int, Instant] = {}
@@ -157,6 +173,8 @@ class Scans:
         self._join_unlocated()
         self.all: list[Scan] = list(dict.fromkeys(self._by_key.values()))
         for scan in self.all:
+            if scan.rank == UNMAPPED:
+                scan.take_for(mapping.meaning(carrier_code, scan.code))
             scan.settle_time()
 
     def _see(self, answer: Answer) -> None:

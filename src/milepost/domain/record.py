@@ -14,6 +14,8 @@ A record has a position and an identity. Its kinds:
 | authorization | until when payment may be collected (`Authorization`)      | authorization                 |
 | correction | what an agent knows of a tracker or a delivery (`Correction`) | correction                    |
 | withdrawal | a correction counts no longer (`Withdrawal`)                  | withdrawn, expired            |
+| mapping    | what carriers' codes mean from now on (`mapping.MappingChange`) | mapping                     |
+| remap      | a tracker is folded anew with that (`mapping.Remap`)          | remap                         |
 | erasure    | bodies about these were rewritten: they are folded anew       | erasure                       |
 
 A record never changes, but for an erasure, which rewrites bodies in place (`redaction`) and flags them.
@@ -48,6 +50,8 @@ Kind = Literal[
     "authorization",
     "correction",
     "withdrawal",
+    "mapping",
+    "remap",
     "erasure",
 ]
 QueryName = Literal["order", "packageTracker"]

@@ -96,6 +96,22 @@ def tell_order(
     return _Order(order, before, after, known, at, now).tell()
 
 
+def hush_order(order: Document, told: bytes | None, *, review_inferred: bool = False) -> bytes | None:
+    """The standing to be kept of an order that only a remap changed, of which nobody is told anything; None when it
+    is as it was. What payment hangs on stays as it was told: no capture follows from a remap. When something comes
+    about the order, that is compared."""
+    before = None if told is None else read_order(told)
+    known = {} if before is None else {d.id: d for d in before.deliveries}
+    after = order_standing(order, known, review_inferred=review_inferred)
+    nothing = DeliveryStanding("", 0, "", "")
+    deliveries = []
+    for delivery in after.deliveries:
+        old = known.get(delivery.id, nothing)
+        deliveries.append(replace(delivery, flags=old.flags, hold=old.hold))
+    after = replace(after, deliveries=tuple(deliveries))
+    return None if after == before else _encode(after)
+
+
 class _Order:
     """One order that changed, while it is told."""
 

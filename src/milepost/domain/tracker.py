@@ -20,7 +20,16 @@ from milepost.domain.fact import Fact
 from milepost.domain.gathering import Gathered
 from milepost.domain.instant import DAY, Instant, Stamp
 from milepost.domain.leg import Binding, Condition, Leg, ReturnClaim, Step, Window, mark_history, steps, walk
-from milepost.domain.milestone import CONDITION_OF, REUSED_NUMBER_SUSPECTED, STAGE_OF, Scan, Scans, written
+from milepost.domain.mapping import ONLY_STANDARD, CodeMapping, Mappings, code_term
+from milepost.domain.milestone import (
+    CONDITION_OF,
+    KNOWN,
+    REUSED_NUMBER_SUSPECTED,
+    STAGE_OF,
+    Scan,
+    Scans,
+    written,
+)
 from milepost.domain.record import tracker_subject
 from milepost.domain.trace import TraceEntry
 from milepost.domain.tracker_trace import explain_tracker
@@ -98,16 +107,18 @@ def fold_tracker(
     tracking_number: str,
     facts: Sequence[Fact],
     explain: bool = False,
+    mappings: Mappings = ONLY_STANDARD,
 ) -> Tracker:
-    """Fold the facts of one tracker, in any order and with any copies, to its view.
+    """Fold the facts of one tracker, in any order and with any copies, to its view. `mappings` says what codes mean:
+    the version that holds is the newest that was journalled before the newest of the facts.
 
     Total: whatever the answers look like, there is a view. `explain` fills `trace`, one entry or more a fact.
     """
     gathered = Gathered(carrier_code, tracking_number, facts)
-    folded = _fold(gathered)
+    position = max(gathered.facts, default=0)
+    folded = _fold(gathered, mappings.at(position))
     leg = folded.legs[-1]
     orders = gathered.orders()
-    position = max(gathered.facts, default=0)
     generations = tuple(_generation(each) for each in folded.legs)
     newest = generations[-1]
     carrier = _spelling(gathered, carrier_code)
@@ -147,14 +158,20 @@ def fold_tracker(
         newest.shipped_position,
         newest.delivered,
         newest.delivered_position,
-        (tracking_number.lower(),),
+        (tracking_number.lower(), *_code_terms(folded, gathered.carrier)),
         explain_tracker(gathered, folded.scans, folded.told, carrier) if explain else (),
         generations,
     )
 
 
-def _fold(gathered: Gathered) -> Folded:
-    scans = Scans(gathered.answers)
+def _code_terms(folded: Folded, carrier: str) -> list[str]:
+    """By which it is found when one of its codes is mapped, or mapped otherwise."""
+    codes = {scan.key[0] for scan in folded.scans.all} - KNOWN
+    return sorted(code_term(code, carrier) for code in codes)
+
+
+def _fold(gathered: Gathered, mapping: CodeMapping) -> Folded:
+    scans = Scans(gathered.answers, mapping, gathered.carrier)
     windows = gathered.windows()
     told = told_of(gathered.facts.values(), tracker_subject(gathered.carrier, gathered.number))
     others: list[Binding | ReturnClaim | Told] = [*gathered.bindings(), *gathered.returns, *counting(told)]

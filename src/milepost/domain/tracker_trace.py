@@ -26,6 +26,7 @@ _WHY: dict[tuple[str, str], str] = {
     ("corrected", "T5"): "the newest answer gives another time for the delivery",
     ("superseded", "T8"): "a newer answer of the same query no longer shows it",
     ("unmapped", "T10"): "Milepost doesn't know this code: it is shown and the stage stays",
+    ("setAside", "T10"): "the mapping says that this code means nothing: it is shown and the stage stays",
     ("setAside", "T1"): "it has no time of its own, and others have",
     ("setAside", "T2"): "it is a condition, and the parcel had come to an outcome",
     ("setAside", "T5"): "it contradicts an earlier DELIVERED but cannot undo it",
@@ -121,7 +122,8 @@ def _answer(
     for scan in fresh:
         at = scan.text or "an unknown time"
         notes = "".join(f"; {_NOTES[flag]}" for flag in scan.flags)
-        text = f"{scan.code} at {at}: {_WHY[scan.standing, scan.rule]}{notes}."
+        code = scan.code if scan.code == scan.key[0] else f"{scan.key[0]}, mapped to {scan.code} (T10),"
+        text = f"{code} at {at}: {_WHY[scan.standing, scan.rule]}{notes}."
         yield TraceEntry(position, kind, scan.code, scan.standing in _USED, scan.rule, text)
 
 

@@ -14,6 +14,7 @@ only if it is still there. So it does not matter who else consumed in between, i
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import takewhile
 
 import structlog
 
@@ -131,7 +132,7 @@ class Consumer:
         records = tx.journal.after(position, self._batch)
         if self._until is not None:
             records = [record for record in records if record.position <= self._until]
-        return position, records
+        return position, _alike(records)
 
     async def _process(self, at: int, records: Sequence[Record]) -> bool:
         effects = await self._prepare(records)
@@ -172,6 +173,12 @@ class Consumer:
             )
 
             return await self._commit(at, record.position, lambda tx: tx.views.fail([failure]))
+
+
+def _alike(records: Sequence[Record]) -> list[Record]:
+    """The first of these that are remaps, or that are none: what only a remap changed is nobody's news, and so is
+    folded apart from what is."""
+    return list(takewhile(lambda record: (record.kind == "remap") == (records[0].kind == "remap"), records))
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from milepost.domain.instant import Instant
 from milepost.domain.noticing import notice_order, notification_of
@@ -20,6 +21,9 @@ from milepost.pipeline.telling import NOTICED, Followed
 from milepost.store import Store, Transaction
 
 SINCE: Final = "notifications.since"
+
+
+_REMAPPED: Final = "Nothing happened; only what the carrier's code means is new."
 
 
 class _Row(Struct, frozen=True):
@@ -44,6 +48,15 @@ class Noticing:
             return None
         product, order_id = order["businessProductId"], order["id"]
         return Followed(noticed.standing, [_Row(product, order_id, o) for o in noticed.occasions])
+
+    def hushed(self, rows: Sequence[Any]) -> Sequence[Any]:
+        """Rule 8: each is kept in the ledger as not told, and why."""
+        return [
+            row
+            if row.occasion.rule
+            else replace(row, occasion=replace(row.occasion, rule=8, reason=_REMAPPED))
+            for row in rows
+        ]
 
     def write(self, tx: Transaction, rows: Sequence[Any], now: Instant) -> None:
         since = _since(tx, now)

@@ -8,30 +8,30 @@ Which orders and trackers facts join is `joins`'. So a milestone event that come
 waits as an orphan under the tracker's subject and is adopted when an order answer joins them: both are indexed under
 that subject. What follows for subscribers is `telling`'s, committed with the views.
 
-Reading one order or tracker with its facts (`load_order`, `load_tracker`) lives here too, since `explain`,
-`asOf` and the timeline read exactly what the projector folds. The folds themselves are `domain`'s.
+Reading orders and trackers with their facts, as `explain`, `asOf` and the timeline do, is `loaded`'s. The folds
+themselves are `domain`'s.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 import structlog
-from msgspec import Struct
 
 from milepost.domain.condition import Policy, check_at
 from milepost.domain.delivery import Delivery
-from milepost.domain.fact import Fact, about, fact_of
+from milepost.domain.fact import Fact, about
 from milepost.domain.instant import Instant
 from milepost.domain.measure import Measure
 from milepost.domain.measuring import measures_of
 from milepost.domain.order import Order, fold_order
 from milepost.domain.queue import QueueItem, items_of_order, items_of_tracker
-from milepost.domain.record import Record, beside_facts, order_subject, subjects_of, tracker_subject
+from milepost.domain.record import Record, beside_facts, order_subject, subjects_of
 from milepost.domain.tracker import Tracker, fold_tracker
 from milepost.pipeline.consumer import Effects
 from milepost.pipeline.erased import as_kept, shielded
 from milepost.pipeline.joins import deliveries_of, first_position, orders_of, tracker_identity, trackers_of
 from milepost.pipeline.known import Known
+from milepost.pipeline.mappings import mappings_of
 from milepost.pipeline.telling import Follower, Telling
 from milepost.store import FailedFold, Store, Transaction, View, ViewKind
 
@@ -50,22 +50,6 @@ ViewKey = tuple[ViewKind, str, str]
 """(kind, business product, id)."""
 
 log = structlog.get_logger()
-
-
-class LoadedTracker(Struct):
-    """One tracker, folded from the facts known by then, and those facts."""
-
-    tracker: Tracker
-    facts: list[Fact]
-
-
-class LoadedOrder(Struct):
-    """One order, folded, with its facts and its trackers (by subject)."""
-
-    order: Order
-    facts: list[Fact]
-    trackers: dict[str, Tracker]
-    tracker_facts: dict[str, list[Fact]]
 
 
 class Projector:
@@ -116,6 +100,7 @@ class _Batch:
         self._tx = tx
         self._known = known
         self._records = records
+        self._mappings = mappings_of(tx, records)
         self._policy = policy
         self._now = now
         self._any_erased = tx.erasures.any_erased()
@@ -215,7 +200,7 @@ class _Batch:
         facts = self._loaded[key]
         carrier, number = tracker_identity(key[1], facts)
         try:
-            tracker = fold_tracker(key[0], carrier, number, facts)
+            tracker = fold_tracker(key[0], carrier, number, facts, mappings=self._mappings)
             trackers[key] = tracker
             self._add_view("tracker", key[0], key[1].removeprefix("tracker/"), tracker, tracker.stage)
             self._queued[key] = items_of_tracker(tracker.document)
@@ -248,7 +233,9 @@ class _Batch:
             for tracker_name, (carrier, number) in named.items():
                 if (bp, tracker_name) not in trackers:
                     known = self._loaded[bp, tracker_name]
-                    trackers[bp, tracker_name] = fold_tracker(bp, carrier, number, known)
+                    trackers[bp, tracker_name] = fold_tracker(
+                        bp, carrier, number, known, mappings=self._mappings
+                    )
                 folded[tracker_name] = trackers[bp, tracker_name]
             order = fold_order(bp, order_id, facts, folded)
             self._measures[bp, order_id] = measures_of(order.document)
@@ -344,91 +331,3 @@ def _groups(keys: Collection[Key]) -> Iterator[list[Key]]:
     listed = list(keys)
     for start in range(0, len(listed), AT_ONCE):
         yield listed[start : start + AT_ONCE]
-
-
-def load_tracker(
-    tx: Transaction,
-    business_product_id: str,
-    carrier_code: str,
-    tracking_number: str,
-    *,
-    as_of: Instant | None = None,
-    explain: bool = False,
-) -> LoadedTracker | None:
-    """A tracker folded from what was received by `as_of` (all, when None); None when nothing was known."""
-    key = (business_product_id, tracker_subject(carrier_code, tracking_number))
-    return load_trackers(tx, [key], as_of=as_of, explain=explain).get(key)
-
-
-def load_trackers(
-    tx: Transaction, keys: Collection[Key], *, as_of: Instant | None = None, explain: bool = False
-) -> dict[Key, LoadedTracker]:
-    """`load_tracker` of several in as many reads as one takes; those of which anything was known."""
-    found: dict[Key, LoadedTracker] = {}
-    for key, facts in _load_facts(tx, list(keys), as_of, {}).items():
-        if facts:
-            tracker = fold_tracker(key[0], *tracker_identity(key[1], facts), facts, explain)
-            found[key] = LoadedTracker(tracker, facts)
-    return found
-
-
-def load_order(
-    tx: Transaction,
-    business_product_id: str,
-    order_id: str,
-    *,
-    as_of: Instant | None = None,
-    explain: bool = False,
-) -> LoadedOrder | None:
-    """An order folded from what was received by `as_of` (all, when None); None when nothing was known."""
-    key = (business_product_id, order_subject(order_id))
-    return load_orders(tx, [key], as_of=as_of, explain=explain).get(key)
-
-
-def load_orders(
-    tx: Transaction, keys: Collection[Key], *, as_of: Instant | None = None, explain: bool = False
-) -> dict[Key, LoadedOrder]:
-    """`load_order` of several in as many reads as one takes; those of which anything was known."""
-    # An answer of the order query is a fact of each of its trackers too: it is read once, not once for each.
-    read: dict[int, Fact | None] = {}
-    facts = {key: known for key, known in _load_facts(tx, list(keys), as_of, read).items() if known}
-    named = {key: trackers_of(known) for key, known in facts.items()}
-    every = [(key[0], subject) for key in named for subject in named[key]]
-    about_trackers = _load_facts(tx, every, as_of, read)
-    found: dict[Key, LoadedOrder] = {}
-    for key, known in facts.items():
-        bp, subject = key
-        tracker_facts = {tracker: about_trackers[bp, tracker] for tracker in named[key]}
-        trackers = {
-            tracker: fold_tracker(bp, *named[key][tracker], tracker_facts[tracker], explain)
-            for tracker in named[key]
-        }
-        order = fold_order(bp, subject.removeprefix("order/"), known, trackers, explain)
-        found[key] = LoadedOrder(order, known, trackers, tracker_facts)
-    return found
-
-
-def _load_facts(
-    tx: Transaction, keys: Sequence[Key], as_of: Instant | None, read: dict[int, Fact | None]
-) -> dict[Key, list[Fact]]:
-    """The facts of each subject. `read` holds those that were read before, by position, and is added to."""
-    found = tx.journal.of_subjects(keys)
-    loaded: dict[Key, list[Fact]] = {}
-    for key in keys:
-        loaded[key] = []
-        for record in found.get(key, ()):
-            if as_of is None or record.received_at <= as_of:
-                if record.position not in read:
-                    read[record.position] = _readable_fact(record)
-                if (fact := read[record.position]) is not None:
-                    loaded[key].append(about(fact, key[1]))
-    return loaded
-
-
-def _readable_fact(record: Record) -> Fact | None:
-    """None where it cannot be read: it is listed as a failed fold when the projector met it; a reader goes on."""
-    try:
-        return fact_of(record)
-    except Exception as e:
-        log.warning("projector.unreadable_fact", position=record.position, error=type(e).__name__)
-        return None

@@ -24,7 +24,7 @@ from msgspec.structs import replace
 from milepost.domain.capture import Capture
 from milepost.domain.instant import Instant
 from milepost.domain.record import Record, tracker_subject
-from milepost.domain.telling import Birth, Hold, Said, tell_order, tell_tracker
+from milepost.domain.telling import Birth, Hold, Said, hush_order, tell_order, tell_tracker
 from milepost.pipeline.capturing import fold_captures, intent_record
 from milepost.store import FailedFold, NewRecord, Transaction
 
@@ -60,6 +60,10 @@ class Follower(Protocol):
         `at` is when the newest fact became so."""
         ...
 
+    def hushed(self, rows: Sequence[Any]) -> Sequence[Any]:
+        """What is left of these rows where only a remap brought them about, so that nobody may be told anything."""
+        ...
+
     def write(self, tx: Transaction, rows: Sequence[Any], now: Instant) -> None:
         """Write the rows of a batch, in the transaction that commits its views."""
         ...
@@ -93,6 +97,8 @@ class Telling:
         self._failures: list[FailedFold] = []
         self._newest: dict[Key, Instant] = {}
         self._hushed: set[Key] = set()
+        self._quiet = all(record.kind == "remap" for record in records)
+        """Nothing came: codes mean something else (T10, rule 8)."""
 
     def expect(self, fresh: Mapping[Key, Sequence[Record]], keys: Collection[Key]) -> None:
         """These will be folded: read what was last told of them. `fresh` are the batch's records by subject."""
@@ -111,7 +117,10 @@ class Telling:
         if self._active:
             at = self._at(key, _trackers_of(key[0], document))
             told, review = self._told.get(key), self._review_inferred
-            self._tell(key, lambda: tell_order(document, told, at, self._now, review_inferred=review))
+            if self._quiet:
+                self._keep(key, lambda: hush_order(document, told, review_inferred=review))
+            else:
+                self._tell(key, lambda: tell_order(document, told, at, self._now, review_inferred=review))
             for follower in () if key in self._hushed else self._followers:
                 self._follow(follower, key, document, at)
 
@@ -137,7 +146,7 @@ class Telling:
             said = compare()
             if said is None:
                 return
-            told = () if key in self._hushed else said.intents
+            told = () if self._quiet or key in self._hushed else said.intents
             intents = [intent_record(key[0], intent, self._now) for intent in told]
         except Exception as e:  # noqa: BLE001 - `_fail` logs and lists it
             self._fail(NAME, key, e)
@@ -146,6 +155,15 @@ class Telling:
         self._intents += intents
         self._births += said.births
         self._holds += said.holds
+
+    def _keep(self, key: Key, compare: Callable[[], bytes | None]) -> None:
+        try:
+            standing = compare()
+        except Exception as e:  # noqa: BLE001 - the same
+            self._fail(NAME, key, e)
+            return
+        if standing is not None:
+            self._standings[key] = standing
 
     def _follow(self, follower: Follower, key: Key, document: Mapping[str, Any], at: Instant) -> None:
         kept = (key[0], f"{follower.name}/{key[1]}")
@@ -156,7 +174,8 @@ class Telling:
             return
         if followed is not None:
             self._standings[kept] = followed.standing
-            self._rows[follower.name] += followed.rows
+            rows = follower.hushed(followed.rows) if self._quiet else followed.rows
+            self._rows[follower.name] += rows
 
     def _fail(self, consumer: str, key: Key, error: Exception) -> None:
         log.exception("telling.failed", subject=key[1], consumer=consumer)

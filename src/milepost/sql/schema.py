@@ -6,8 +6,8 @@ values (flags, business products, positions) are JSON text. Times are instants: 
 
 The databases differ in little: what PostgreSQL needs more is `postgresql_metadata`, and its texts are `columns`'.
 What is told to others stands in `outward_tables`, what concerns people in `people_tables`, who uses the console in
-`console_tables`, work queues in `queue_tables`, measures of parcels in `parcel_tables`; all are named from here like the
-rest.
+`console_tables`, work queues in `queue_tables`, measures of parcels in `parcel_tables`; all are named from here like
+the rest.
 """
 
 from sqlalchemy import (

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from msgspec.structs import replace
-from sqlalchemy import Connection, Row, Select, bindparam, delete, select, tuple_, update
+from sqlalchemy import Connection, Row, Select, bindparam, delete, func, literal, select, tuple_, update
 
 from milepost.domain.errors import Misconfigured
 from milepost.domain.instant import Instant
@@ -235,6 +235,25 @@ class SqlViews:
             longer = ordered.where(_t.term > term, _t.term < term + _END).limit(limit - len(rows))
             rows = [*rows, *self._connection.execute(longer).all()]
         return [Found(*row) for row in rows]
+
+    def termed(self, beginning: str, after: Found | None, limit: int) -> list[Found]:
+        fields = (_t.term, _t.kind, _t.business_product_id, _t.id)
+        statement = select(*fields).where(_t.term >= beginning, _t.term < beginning + _END)
+        if after is not None:
+            place = (after.term, after.kind, after.business_product_id, after.id)
+            statement = statement.where(tuple_(*fields) > tuple_(*map(literal, place)))
+        rows = self._connection.execute(statement.order_by(*fields).limit(limit)).all()
+        return [Found(*row) for row in rows]
+
+    def tally(
+        self, beginning: str, limit: int, business_products: Collection[str] | None
+    ) -> list[tuple[str, int]]:
+        mine = visible(_t.business_product_id, business_products)
+        statement = select(_t.term, func.count()).where(
+            _t.term >= beginning, _t.term < beginning + _END, mine
+        )
+        rows = self._connection.execute(statement.group_by(_t.term).order_by(_t.term).limit(limit)).all()
+        return [(term, count) for term, count in rows]
 
     def flag(self, flags: Mapping[int, Sequence[str]]) -> None:
         rows = [{"position": p, "flag": flag} for p, listed in flags.items() for flag in listed]

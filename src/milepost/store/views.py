@@ -113,6 +113,16 @@ class Views(Protocol):
         """Views by a term, whole or as a prefix, lower case; exact matches first."""
         ...
 
+    def termed(self, beginning: str, after: Found | None, limit: int) -> list[Found]:
+        """Views by terms with this beginning, of every business product, in a fixed order, behind one of them."""
+        ...
+
+    def tally(
+        self, beginning: str, limit: int, business_products: Collection[str] | None
+    ) -> list[tuple[str, int]]:
+        """(term, how many views have it) of terms with this beginning, in order."""
+        ...
+
     def flag(self, flags: Mapping[int, Sequence[str]]) -> None:
         """Flags found after the append (keyReuse, conflict), by position. Again is harmless."""
         ...

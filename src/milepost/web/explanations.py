@@ -21,9 +21,10 @@ from milepost.domain.fact import (
     said_at,
 )
 from milepost.domain.instant import Instant, format_instant, parse_instant
+from milepost.domain.mapping import RemapFact
 from milepost.domain.record import delivery_subject, order_subject, tracker_subject
 from milepost.domain.trace import TraceEntry
-from milepost.pipeline.projector import LoadedOrder, LoadedTracker
+from milepost.pipeline.loaded import LoadedOrder, LoadedTracker
 from milepost.store import Transaction, View
 from milepost.web.authentication import Caller
 from milepost.web.context import Hub
@@ -230,6 +231,8 @@ def _kind(fact: Fact) -> str:
             return "correction"
         case WithdrawalFact():
             return "withdrawal"
+        case RemapFact():
+            return "remap"
     return "settlement"
 
 

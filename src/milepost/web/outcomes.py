@@ -14,16 +14,9 @@ from milepost.domain.outcome import Outcome, Reading, Told, outcome_of
 from milepost.domain.record import Record, subjects_of
 from milepost.domain.trace import TraceEntry
 from milepost.domain.tracker import Tracker
-from milepost.pipeline.projector import (
-    NAME as PROJECTOR,
-)
-from milepost.pipeline.projector import (
-    Key,
-    LoadedOrder,
-    LoadedTracker,
-    load_orders,
-    load_trackers,
-)
+from milepost.pipeline.loaded import LoadedOrder, LoadedTracker, load_orders, load_trackers
+from milepost.pipeline.projector import NAME as PROJECTOR
+from milepost.pipeline.projector import Key
 from milepost.store import Transaction
 from milepost.web.documents import Document
 

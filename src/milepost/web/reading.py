@@ -20,7 +20,7 @@ from milepost.domain.errors import Ambiguous, Invalid, NotFound
 from milepost.domain.instant import Instant, format_instant, parse_instant
 from milepost.domain.notification import Notification
 from milepost.domain.record import order_subject, tracker_subject
-from milepost.pipeline.projector import LoadedOrder, LoadedTracker, load_order, load_tracker
+from milepost.pipeline.loaded import LoadedOrder, LoadedTracker, load_order, load_tracker
 from milepost.store import Ask, CaptureKey, Transaction, View, ViewKind
 
 BusinessProduct = Annotated[

@@ -18,7 +18,7 @@ from milepost.domain.instant import Instant
 from milepost.domain.notification import Notification
 from milepost.domain.record import Note, noted_subject, order_subject
 from milepost.domain.timeline import Entry, Noted, SortKey, sort_key, timeline
-from milepost.pipeline.projector import LoadedOrder
+from milepost.pipeline.loaded import LoadedOrder
 from milepost.store import Transaction, View
 from milepost.web.authentication import Caller
 from milepost.web.context import Hub

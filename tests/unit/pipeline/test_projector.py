@@ -48,7 +48,8 @@ from milepost.domain.envelope import parse_event
 from milepost.domain.instant import parse_instant
 from milepost.domain.record import Record
 from milepost.pipeline.consumer import Consumer, Effects, Prepare
-from milepost.pipeline.projector import CONFLICT, KEY_REUSE, NAME, load_order, load_tracker
+from milepost.pipeline.loaded import load_order, load_tracker
+from milepost.pipeline.projector import CONFLICT, KEY_REUSE, NAME
 from milepost.store import Store
 
 UPS_VIEW = f"ups/{UPS[1]}"

@@ -15,6 +15,7 @@ from milepost.web.console import (
     health,
     insights,
     live,
+    mapping,
     order_actions,
     order_corrections,
     order_why,
@@ -51,5 +52,6 @@ HANDLERS = [
     *attempts.HANDLERS,
     *health.HANDLERS,
     *insights.HANDLERS,
+    *mapping.HANDLERS,
 ]
 """Every route of the console."""

@@ -57,6 +57,7 @@ PLACES: Final[tuple[Place, ...]] = (
     Place("/events", "Events", "inbox", "operate"),
     Place("/quarantine", "Quarantine", "shield-alert", "operate"),
     Place("/subscribers", "Subscribers", "webhook", "operate"),
+    Place("/mapping", "Mapping", "arrow-right-left", "operate"),
     Place("/health", "Health", "heart-pulse", "operate"),
     Place("/users", "Users", "users", "admin"),
     Place("/audit", "Audit log", "scroll-text", "admin"),
