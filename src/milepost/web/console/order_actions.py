@@ -16,7 +16,7 @@ from milepost.domain.errors import Invalid, NotFound
 from milepost.domain.notification import Notification
 from milepost.domain.record import Record
 from milepost.shopper.catalogues import LOCALES, nearest
-from milepost.shopper.choosing import LANGUAGES as NAMED
+from milepost.shopper.page import LANGUAGES as NAMED
 from milepost.shopper.replying import reply
 from milepost.store import Transaction
 from milepost.web.console.forms import read_form, see_other
