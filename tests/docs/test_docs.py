@@ -9,18 +9,21 @@ import typer.main
 
 from milepost.cli.main import app
 from milepost.web.app import create_app
+from milepost.web.console import HANDLERS as CONSOLE
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def routes() -> list[str]:
-    """`GET /v1/orders/{orderId}`, for every route the hub answers."""
+    """`GET /v1/orders/{orderId}`, for every route the hub answers, but the pages of the console."""
+    pages = {path for handler in CONSOLE for path in handler.paths}
     # Registering routes asks nothing of what the handlers are given.
     registered = create_app(cast("Any", None)).routes
     found = {
         f"{method} {_camel(route.path_format)}"
         for route in registered
+        if route.path not in pages
         for method in route.methods - {"OPTIONS", "HEAD"}
     }
     return sorted(found | {"POST /webhooks/buy-with-prime", "POST /oauth/token"})
