@@ -11,7 +11,7 @@ CONSOLE := src/milepost/web/console
 N ?= 200
 SEED ?=
 
-.PHONY: help run test proof crash bench lint fmt lock clean
+.PHONY: help run test proof crash screenshots bench lint fmt lock clean
 
 help: ## Show what each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | while IFS=$$'\t' read -r target text; do printf '  %-8s %s\n' "$$target" "$$text"; done
@@ -27,6 +27,9 @@ proof: $(VENV)/.dev $(VENV)/.assets ## The long proof: kills, fuzzing, soak (und
 
 crash: $(VENV)/.dev ## Kill the hub N times under load: make crash N=1000
 	@MILEPOST_CRASHES=$(N) $(BIN)/pytest -m "proof or not proof" -x -s --timeout 0 tests/simulation/test_crash.py
+
+screenshots: $(VENV)/.dev $(VENV)/.assets ## Take the README's pictures anew, of a demo of their own
+	@$(BIN)/python -m tests.screenshots
 
 bench: $(VENV)/.bench ## Measure ingest, parsing, projector, rebuild, search, publishing, receiving, telling and exporting
 	@$(BIN)/python -m tests.benchmarks

@@ -38,7 +38,6 @@ async def take() -> None:
     with tempfile.TemporaryDirectory(prefix="milepost-screenshots-") as folder:
         settings = {**environment(), "MILEPOST_TRACKING_SECRET": SECRET, "MILEPOST_SHOP_NAME": "Fern & Flint"}
         with started(DEMO.split(), Path(folder), settings) as demo:
-            demo.line("Staying up", 300)
             url = re.search(r"http://[\d.:]+", demo.line("  hub  "))
             assert url is not None
             await _shoot(url[0])

@@ -5,8 +5,10 @@ a user would look at is printed at the end. Run again on the same folder, it goe
 """
 
 import asyncio
+import os
+import secrets
 import socket
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from msgspec import Struct
@@ -19,8 +21,9 @@ from milepost.cli.client import DEFAULT_SANDBOX_URL, DEFAULT_URL, console, error
 from milepost.cli.looks import state
 from milepost.config import Config
 from milepost.domain.errors import MilepostError
-from milepost.domain.instant import Instant, format_instant
-from milepost.hub import Hub
+from milepost.domain.instant import DAY, Instant, format_instant
+from milepost.domain.tracking_token import Link, make_token
+from milepost.hub import Hub, now
 from milepost.pipeline.projector import NAME
 from milepost.sandbox.program import Sandbox, SandboxConfig
 from milepost.store import Counts, View
@@ -30,6 +33,8 @@ WORLD_DAYS = 14
 """Nearly every order's life is over in so many days."""
 AT_MOST_S = 115.0
 HOST = "127.0.0.1"
+GOOD_FOR = 30 * DAY
+"""How long a link to a shopper's page is good."""
 WORD = "sandbox"
 """User name, password, client id and secret of everything in the demo."""
 
@@ -85,6 +90,21 @@ async def play(
         await hub.close()
 
 
+def link_secret(folder: str) -> dict[str, SecretStr]:
+    """What signs links to shoppers' pages, for `Config.load`: the environment's, else one that is kept in the folder,
+    so that a link is good as long as what it leads to."""
+    if "MILEPOST_TRACKING_SECRET" in os.environ:
+        return {}
+    path = Path(folder) / "tracking.secret"
+    with suppress(FileExistsError), open(path, "x", opener=_for_its_owner) as file:
+        file.write(secrets.token_urlsafe(32))
+    return {"tracking_secret": SecretStr(path.read_text())}
+
+
+def _for_its_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
 def _chosen(*ports: int) -> list[int]:
     """The ports, with a free one in place of each 0: hub and sandbox are told of each other before either
     listens, so a port cannot be left for the server to choose."""
@@ -118,6 +138,7 @@ def _hub_config(port: int, sandbox_port: int, folder: str) -> Config:
         sweep_interval_s=5.0,
         # What subscribes to a demo runs beside it.
         egress_allow=LOOPBACK,
+        **link_secret(folder),
     )
 
 
@@ -249,13 +270,24 @@ def _tell(look: Look, hub: Hub, world: Sandbox) -> None:
     if sandbox_url != DEFAULT_SANDBOX_URL:
         console.print(f"  export MILEPOST_SANDBOX_URL={sandbox_url}", markup=False)
     if order is not None:
+        console.print(f"  {hub_url}/orders/{order.id}   in the console", markup=False, soft_wrap=True)
+        if page := _page(hub, order):
+            console.print(f"  {hub_url}{page}   as its shopper sees it", markup=False, soft_wrap=True)
         console.print(f"  milepost orders {order.id}", markup=False)
         console.print(f"  milepost explain {order.id}", markup=False)
         console.print(f"  curl -s {hub_url}/v1/orders/{order.id}/timeline", markup=False, soft_wrap=True)
     console.print("  milepost tail --no-follow", markup=False)
     console.print("  milepost trigger PACKAGE_DELIVERED", markup=False)
-    console.print(f"\n  hub      {hub_url}   (webhooks: user {WORD}, password {WORD})")
+    console.print(f"\n  hub      {hub_url}   (the console; webhooks: user {WORD}, password {WORD})")
     console.print(f"  sandbox  {sandbox_url}   (a page to look at; client id, secret and target id: {WORD})")
+
+
+def _page(hub: Hub, order: View) -> str:
+    """Where the shopper's page of an order is; empty where links are not signed."""
+    signing = hub.config.tracking_secrets
+    if not signing:
+        return ""
+    return f"/track/{make_token(signing[0], Link(order.business_product_id, order.id, Instant(now() + GOOD_FOR)))}"
 
 
 def _telling(orders: list[View]) -> View | None:

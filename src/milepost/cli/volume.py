@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from milepost import sql
 from milepost.cli.client import console, errors, print_json
-from milepost.cli.demo import HOST
+from milepost.cli.demo import HOST, link_secret
 from milepost.config import Config
 from milepost.domain.instant import DAY, HOUR, Instant
 from milepost.hub import Hub, calm_collector, now, policy_of, projector_handler
@@ -62,11 +62,11 @@ async def load(
 
 
 def _config(database: str | None, folder: str, port: int) -> Config:
+    Path(folder).mkdir(parents=True, exist_ok=True)
     if database is None:
-        Path(folder).mkdir(parents=True, exist_ok=True)
         database = f"sqlite:///{Path(folder) / 'hub.db'}"
     # Reads need no key from this machine; a key that is set still works.
-    return Config.load(database_url=database, host=HOST, port=port, insecure=True)
+    return Config.load(database_url=database, host=HOST, port=port, insecure=True, **link_secret(folder))
 
 
 async def _begun(store: Store) -> int:
