@@ -8,12 +8,20 @@ from datetime import date, datetime, timedelta
 from random import Random
 from typing import Any
 
+import msgspec
 from tests.web.world import World, event, order, tracker
+
+from milepost.domain.envelope import parse_event
+from milepost.domain.record import Snapshot
+from milepost.store import Arrival, NewRecord
+
+Parcel = tuple[str, dict[str, Any], dict[str, Any]]
+"""(business product, the order's answer, its ship event)."""
 
 CARRIERS = ("UPS", "USPS", "FEDEX")
 REGIONS = ("WA", "CA", "NY")
 OFFSET = "-08:00"
-_FIRST = datetime(2025, 1, 1, 9)
+_FIRST = datetime.fromisoformat("2025-01-01T09:00")
 
 
 def scan(code: str, at: datetime, region: str) -> dict[str, Any]:
@@ -24,32 +32,41 @@ def scan(code: str, at: datetime, region: str) -> dict[str, Any]:
     }
 
 
-async def ship(
-    world: World,
+def parcel(
     number: int,
     scans: list[dict[str, Any]],
     promise: date | None,
     *,
     carrier: str = "UPS",
     created: str = "2025-01-01T00:00:00Z",
-    state: str = "IN_TRANSIT",
     product: str = "bp-1",
-) -> None:
+) -> Parcel:
     """One order of one parcel, all that is known of it in one answer, and its ship event."""
     shown = tracker(*scans, carrier=carrier, number=f"1Z{number:05}")
     shown["estimatedDeliveryDate"] = None if promise is None else {"latest": promise.isoformat()}
-    known = order(f"order-{number}", (f"delivery-{number}", state, shown)) | {
-        "metadata": {"createdAt": created}
-    }
-    await world.answer("order", known, product, order_id=f"order-{number}")
+    known = order(f"order-{number}", (f"delivery-{number}", "IN_TRANSIT", shown))
     resource = f"order/order-{number}/delivery/delivery-{number}"
-    when = "2025-01-10T00:00:00Z"
-    await world.event(event("PACKAGE_DELIVERY_IN_TRANSIT", number * 10 + 1, resource, product, when))
+    told = event("PACKAGE_DELIVERY_IN_TRANSIT", number, resource, product, "2025-01-10T00:00:00Z")
+    return product, known | {"metadata": {"createdAt": created}}, told
+
+
+async def put(world: World, *parcels: Parcel) -> None:
+    """Journal what is known of these, in two commits, and project it."""
+    now = world.now
+    records = [
+        NewRecord("snapshot", product, "order", now, now, "hydration", msgspec.json.encode(snapshot))
+        for product, known, _ in parcels
+        for snapshot in (Snapshot("order", now, now, known, order_id=known["id"]),)
+    ]
+    await world.store.write(lambda tx: tx.journal.add(records))
+    bodies = [msgspec.json.encode(told) for _, _, told in parcels]
+    await world.store.append([Arrival(parse_event(body), body, now, "webhook") for body in bodies])
+    await world.project()
 
 
 async def fill(world: World, seed: int, parcels: int) -> None:
     """Draw parcels and put them in."""
-    draw = Random(seed)
+    draw, drawn = Random(seed), []
     for number in range(parcels):
         began = _FIRST + timedelta(minutes=draw.randrange(9 * 24 * 60))
         here, there = draw.choice(REGIONS), draw.choice(REGIONS)
@@ -76,5 +93,5 @@ async def fill(world: World, seed: int, parcels: int) -> None:
             date(2025, 1, draw.choice((5, 8, 11, 13, 15, 17, 18, 23, 25))) if draw.random() < 0.9 else None
         )
         created = (began - timedelta(hours=draw.randrange(1, 60))).isoformat() + OFFSET
-        await ship(world, number, scans, promise, carrier=draw.choice(CARRIERS), created=created)
-    await world.project()
+        drawn.append(parcel(number, scans, promise, carrier=draw.choice(CARRIERS), created=created))
+    await put(world, *drawn)

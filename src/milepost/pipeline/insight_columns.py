@@ -144,7 +144,10 @@ class Columns:
 
     async def _catch_up(self) -> None:
         async with self._lock:
-            while self._frame is not None and self._monotonic() >= self._fresh_until:
+            if self._monotonic() < self._fresh_until:
+                return
+            reached = False
+            while self._frame is not None and not reached:
                 news = await self._news()
                 if news.state.epoch != self._epoch or news.state.behind is not None:
                     self._frame = None
@@ -156,9 +159,8 @@ class Columns:
                             [frame, self._frame_of(rows)], gone
                         )  # type: ignore[misc]
                     )
-                if self._move_on(news):
-                    self._fresh_until = self._monotonic() + self._refresh_s
-                    return
+                reached = self._move_on(news)
+            self._fresh_until = self._monotonic() + self._refresh_s
 
     async def _news(self) -> _News:
         after = self._revision

@@ -129,7 +129,7 @@ _PATTERNS: Final[Mapping[str, Callable[[str, Terms], Which | None]]] = {
 
 def numbers(cohort: pl.LazyFrame, condition: pl.Expr, after: int, limit: int) -> tuple[int, list[int]]:
     """(how many there are, the numbers of at most `limit` of them above `after`, lowest first)."""
-    total = cohort.select((condition & True).sum()).collect().item()
+    total = cohort.filter(condition).select(pl.len()).collect().item()
     page = (
         cohort.filter(condition & (pl.col("number") > after))
         .select(pl.col("number").bottom_k(limit))
