@@ -19,11 +19,11 @@ AT_ONCE = 100
 
 
 async def measure_old_orders(store: Store, stop: asyncio.Event) -> None:
-    """Measure what is left, then wait for `stop`: a part of the hub that ends is begun again."""
+    """Measure what is left, and return; or when `stop` is set. Done again it does nothing."""
     while not stop.is_set():
         state = await store.read(lambda tx: tx.parcels.state())
         if state.behind is None or await store.write(_measure_some):
-            await stop.wait()
+            return
 
 
 def _measure_some(tx: Transaction) -> bool:
