@@ -11,12 +11,21 @@ from milepost.domain.contact import Choices, write_choices
 from milepost.domain.erasure import Erasure
 from milepost.domain.instant import Instant
 from milepost.domain.user import User
-from milepost.store import Ask, Transaction
+from milepost.store import Ask, SavedFilter, Transaction
+from milepost.web.corrections import CorrectionRequest, correct
+
+CORRECTION = 17
+"""The position of the correction of order-1."""
 
 
 async def fill(world: World) -> None:
     """Into a world: a history of bp-1, with something in quarantine and something asked."""
     await one_delivery(world)
+    wrong = CorrectionRequest(
+        "2025-01-21T09:00:00Z", "the shopper has it", delivery_id="delivery-1", state="DELIVERED"
+    )
+    assert (await correct(world.context, None, "order-1", wrong, "Ada")).position == CORRECTION
+    await world.project()
     await world.capture()
     await world.capture("delivery-2", state="HELD")
     await tell(world)
@@ -33,6 +42,8 @@ async def fill(world: World) -> None:
     await world.store.write(lambda tx: tx.erasures.put(asked))
     user = User("usr_1", "Ada", "ada", "agent", world.now, ("bp-1",), "hash")
     await world.store.write(lambda tx: tx.users.put(user))
+    kept = SavedFilter("flt_1", "usr_1", True, "late", "ours", "carrier=UPS", ("bp-1",), world.now)
+    await world.store.write(lambda tx: tx.queues.put_filter(kept))
 
 
 def _booked(tx: Transaction, now: Instant) -> None:

@@ -74,14 +74,14 @@ OPERATE = (
     SUBSCRIBERS
     | {("GET", path) for path in SUBSCRIBER_LISTS}
     | {
-        ("POST", "/v1/quarantine/1/release"),
+        *(("POST", f"/v1/quarantine/1/{verb}") for verb in ("release", "retry", "dismiss")),
         ("POST", "/v1/hydration/retry"),
         ("GET", "/v1/retention"),
         ("POST", "/v1/orders/order-1/notes"),
         ("POST", "/v1/orders/order-1/corrections"),
         ("POST", "/v1/mapping"),
         ("POST", "/v1/mapping/preview"),
-        ("POST", "/v1/orders/order-1/corrections/1/withdraw"),
+        ("POST", "/v1/orders/order-1/corrections/17/withdraw"),
         ("PUT", "/v1/orders/order-1/authorization"),
         ("POST", "/v1/orders/order-1/tracking-link"),
         *(("POST", f"{CAPTURE}/{verb}") for verb in CAPTURE_VERBS),

@@ -1,7 +1,7 @@
 """The audit log: writing an entry, from whatever form or route did something, and `/v1/audit` to read them.
 
-`audit` is called in the transaction that does it, so that nothing is done without an entry, and none tells of what
-was not done.
+What is done about users is written in the transaction that does it, so that none of it is done without an entry. The
+rest that people do in the console is written right after (`console.telling`). No entry tells of what was not done.
 """
 
 from collections.abc import Collection, Mapping

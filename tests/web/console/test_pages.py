@@ -12,6 +12,7 @@ from milepost.domain.role import PERMISSIONS, ROLES, Role
 from milepost.store import Store
 from milepost.web.console import pages
 from milepost.web.console.pages import GROUPS, Place, environment
+from milepost.web.search import LONGEST_TERM
 from milepost.web.visiting import Visitor
 
 EVERY = tuple(Place(f"/{each}", each.capitalize(), "search", each) for each in GROUPS)
@@ -88,7 +89,7 @@ async def test_the_search_box_keeps_what_was_looked_for_as_text(open_world: Worl
     assert "<script>alert" not in page
     assert 'value="&#34;&gt;&lt;script&gt;alert(1)&lt;/script&gt;"' in page
     long = (await get(open_world, params={"q": "x" * 5_000})).text
-    assert "x" * 201 not in long
+    assert "x" * (LONGEST_TERM + 1) not in long
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from milepost.web.console.acting import acting, said
 from milepost.web.console.event_facts import pretty, quoted
 from milepost.web.console.forms import read_form, see_other
 from milepost.web.console.pages import ERRORS, page
+from milepost.web.console.telling import tell_of_message
 from milepost.web.context import Context, Hub
 from milepost.web.visiting import Looking, Visitor, needs
 
@@ -56,9 +57,10 @@ async def resend(
 ) -> Response[str]:
     await read_form(request, visitor)
     try:
-        await resend_message.fn(context, acting(visitor), message_id)
+        again = await resend_message.fn(context, acting(visitor), message_id)
     except Conflict as e:
         return await _page(context, request, visitor, message_id, said(e))
+    await tell_of_message(context, visitor, again.id, again.subscriber_id, again.position)
     return see_other(f"/attempts/{quoted(message_id)}?done=resent")
 
 

@@ -20,6 +20,7 @@ from milepost.web.console.event_facts import EventFacts, facts_of
 from milepost.web.console.forms import read_form, see_other
 from milepost.web.console.outcome_words import FILTERS, OUTCOMES
 from milepost.web.console.pages import ERRORS, page
+from milepost.web.console.telling import tell_of_message
 from milepost.web.context import Hub
 from milepost.web.inbox import PAGE, Inbox, Wanted, look
 from milepost.web.reading import Reach
@@ -161,9 +162,10 @@ async def resend(
     """A message about this event, to its subscriber, once more."""
     form = await read_form(request, visitor)
     try:
-        await resend_message.fn(context, acting(visitor), form.get("message", ""))
+        again = await resend_message.fn(context, acting(visitor), form.get("message", ""))
     except Conflict as e:
         return await _event_page(context, request, visitor, position, error=said(e))
+    await tell_of_message(context, visitor, again.id, again.subscriber_id, again.position)
     return see_other(f"/events/{position}?done=resent")
 
 

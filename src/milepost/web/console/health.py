@@ -26,6 +26,7 @@ from milepost.web.authentication import Principal
 from milepost.web.console.acting import acting, said
 from milepost.web.console.forms import read_form, see_other
 from milepost.web.console.pages import ERRORS, page
+from milepost.web.console.telling import tell
 from milepost.web.context import Context, Hub
 from milepost.web.findings import books_findings, missing_findings
 from milepost.web.missing import MissingDocument, show_missing
@@ -200,6 +201,8 @@ async def ask_again(
         await retry_hydration.fn(context, acting(visitor), wanted)
     except Conflict as e:
         return await _page(context, request, visitor, state, said(e))
+    product = wanted.business_product_id
+    await tell(context, visitor, "hydration.retried", wanted.target, product=product)
     return see_other("/health?done=asked")
 
 

@@ -14,6 +14,7 @@ from milepost.domain.errors import Forbidden, Invalid
 from milepost.domain.milestone import KNOWN
 from milepost.web.console.forms import read_form, see_other
 from milepost.web.console.pages import ERRORS, page
+from milepost.web.console.telling import tell
 from milepost.web.context import Hub
 from milepost.web.mapping import NONE, EntryDocument, apply, changes_of, describe, look_ahead
 from milepost.web.visiting import Looking, Visitor, needs
@@ -84,9 +85,10 @@ async def mapping_apply(context: Hub, request: Request[Any, Any, Any], visitor: 
     version = asked.get("version", "")
     if not version.isdecimal() or len(version) > 9:
         raise Invalid("version: which one this changes", field="version")
-    await apply(
-        context, changes_of([_entry(asked)]), visitor.name, asked.get("reason", "")[:2_000], int(version)
-    )
+    entry, reason = _entry(asked), asked.get("reason", "")[:2_000]
+    made = await apply(context, changes_of([entry]), visitor.name, reason, int(version))
+    told = {"code": entry.code, "carrier": entry.carrier_code, "meaning": entry.meaning or UNMAP}
+    await tell(context, visitor, "mapping.changed", f"mapping/{made}", told)
     return see_other("/mapping?done=applied")
 
 

@@ -22,12 +22,13 @@ from milepost.store import Transaction
 from milepost.web.console.forms import read_form, see_other
 from milepost.web.console.order_links import ASKING, Here
 from milepost.web.console.pages import ERRORS, page
+from milepost.web.console.telling import only_one, tell, tell_of_order
 from milepost.web.context import Context, Hub
 from milepost.web.notes import NoteRequest, note
 from milepost.web.notifications import CONSENT, ResendRequest, resend
 from milepost.web.reading import BusinessProduct, OrderId, Reach, decoded, find_view
 from milepost.web.timeline import known_of
-from milepost.web.tracking import USUAL_DAYS, link_to, page_address
+from milepost.web.tracking import USUAL_DAYS, TrackingLink, link_to, page_address
 from milepost.web.visiting import Looking, Visitor, needs
 
 LANGUAGES: Final[Mapping[str, str]] = {locale: NAMED[locale] for locale in LOCALES}
@@ -61,7 +62,9 @@ async def add_note(
             f"A note has at most {LONGEST_NOTE} characters; this one has {len(text)}.", field="text"
         )
     about = NoteRequest(text, delivery_id=form.get("delivery") or None)
-    await note(context, visitor.reach(business_product_id), order_id, about, visitor.name)
+    reach = visitor.reach(business_product_id)
+    noted = await note(context, reach, order_id, about, visitor.name)
+    await tell_of_order(context, visitor, "note.added", order_id, reach, {"position": noted.position})
     return see_other(f"{Here(order_id, business_product_id).path(done='noted')}#timeline")
 
 
@@ -93,6 +96,8 @@ async def send_again(
     product = await context.store.read(known)
     asked = ResendRequest(form.get("reason", "")[:500], CONSENT if form.get("acknowledge") == "on" else "")
     await resend(context, product, wanted, asked, visitor.name)
+    about = {"order": order_id, "consent": asked.acknowledge or None}
+    await tell(context, visitor, "notification.resent", wanted, about, product=only_one(product))
     return see_other(f"{Here(order_id, business_product_id).path(done='resent')}#messages")
 
 
@@ -112,8 +117,18 @@ async def open_shopper_page(
 ) -> Response[str]:
     """The page that the shopper sees, by a new link. On this host: the page's policy lets a form lead to no other."""
     await read_form(request, visitor)
-    link = await link_to(context, visitor.reach(business_product_id), order_id, USUAL_DAYS, visitor.name)
+    link = await _new_link(context, visitor, order_id, business_product_id)
     return see_other(f"/track/{link.token}")
+
+
+async def _new_link(
+    context: Context, visitor: Visitor, order_id: str, business_product_id: str | None
+) -> TrackingLink:
+    reach = visitor.reach(business_product_id)
+    link = await link_to(context, reach, order_id, USUAL_DAYS, visitor.name)
+    told = {"expiresAt": link.expires_at}
+    await tell_of_order(context, visitor, "trackingLink.made", order_id, reach, told)
+    return link
 
 
 @get("/orders/{order_id:str}/reply", opt=needs("serve"), exception_handlers=ASKING, include_in_schema=False)
@@ -145,7 +160,7 @@ async def show_reply_with_link(
 ) -> Response[str]:
     """The same with a new link to the shopper's page in it; whoever has the link sees the page for 90 days."""
     form = await read_form(request, visitor)
-    link = await link_to(context, visitor.reach(business_product_id), order_id, USUAL_DAYS, visitor.name)
+    link = await _new_link(context, visitor, order_id, business_product_id)
     address = page_address(context, link)
     if address.startswith("/"):
         address = f"{str(request.base_url).rstrip('/')}{address}"

@@ -16,6 +16,7 @@ from milepost.domain.record import delivery_subject, tracker_subject
 from milepost.web.console.forms import read_form, see_other
 from milepost.web.console.order_links import Here
 from milepost.web.console.pages import ERRORS
+from milepost.web.console.telling import tell_of_order
 from milepost.web.console.wording import spoken
 from milepost.web.context import Hub
 from milepost.web.corrections import CorrectionRequest, correct, withdraw
@@ -53,7 +54,9 @@ async def correct_order(
 ) -> Response[str]:
     form = await read_form(request, visitor)
     reach = visitor.reach(business_product_id)
-    await correct(context, reach, order_id, _asked(form), visitor.name)
+    made = await correct(context, reach, order_id, _asked(form), visitor.name)
+    told = {"position": made.position, "state": made.state}
+    await tell_of_order(context, visitor, "correction.made", order_id, reach, told)
     return see_other(f"{Here(order_id, business_product_id).path(done='corrected')}#corrections")
 
 
@@ -75,6 +78,8 @@ async def withdraw_correction_of_order(
     form = await read_form(request, visitor)
     reach, reason = visitor.reach(business_product_id), form.get("reason", "")[:2_000]
     await withdraw(context, reach, order_id, position, visitor.name, reason)
+    told = {"position": position}
+    await tell_of_order(context, visitor, "correction.withdrawn", order_id, reach, told)
     return see_other(f"{Here(order_id, business_product_id).path(done='withdrawn')}#corrections")
 
 

@@ -18,6 +18,7 @@ from milepost.domain.role import Permission
 from milepost.web import problems
 from milepost.web.console.assets import asset
 from milepost.web.console.wording import FILTERS
+from milepost.web.search import LONGEST_TERM
 from milepost.web.visiting import Visitor
 
 HTML: Final = "text/html"
@@ -101,7 +102,7 @@ def page(
         visitor=visitor,
         now=now,
         here=request.url.path,
-        searched=request.query_params.get("q", "")[:200],
+        searched=request.query_params.get("q", "")[:LONGEST_TERM],
         places=_places(visitor),
         theme=theme if theme in THEMES else "",
         is_fragment=request.headers.get("hx-request-type") == "partial",

@@ -5,6 +5,7 @@ listed apart.
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 
@@ -17,9 +18,10 @@ from milepost.web.console.acting import acting, said
 from milepost.web.console.event_facts import pretty
 from milepost.web.console.forms import read_form, see_other
 from milepost.web.console.pages import ERRORS, page
-from milepost.web.context import Hub
+from milepost.web.console.telling import only_one, tell
+from milepost.web.context import Context, Hub
 from milepost.web.quarantine import LARGEST_MENDED, dismiss_quarantined, retry, visible_entry
-from milepost.web.visiting import Looking, needs
+from milepost.web.visiting import Looking, Visitor, needs
 
 PAGE: Final = 50
 RETRIED: Final = 100
@@ -97,10 +99,11 @@ async def retry_reason(context: Hub, request: Request[Any, Any, Any], visitor: L
     released = 0
     for row in reversed(rows):
         try:
-            await retry(context, acting(visitor), row.id, None)
+            receipt = await retry(context, acting(visitor), row.id, None)
             released += 1
         except (Malformed, UnboundBusinessProduct, NotFound):
             continue
+        await _tell(context, visitor, "quarantine.released", row.id, {"position": receipt.position})
     found = urlencode({"done": "retried", "released": released, "left": len(rows) - released})
     return see_other(f"/quarantine?{found}")
 
@@ -160,6 +163,8 @@ async def retry_entry(
         )
     except (Malformed, UnboundBusinessProduct) as e:
         return await _entry_page(context, request, visitor, entry_id, mended=body, error=said(e))
+    told = {"position": receipt.position, "mended": None if body is None else "yes"}
+    await _tell(context, visitor, "quarantine.released", entry_id, told)
     return see_other(f"/quarantine/{entry_id}?done={receipt.status}")
 
 
@@ -177,7 +182,16 @@ async def dismiss(
         await dismiss_quarantined.fn(context, acting(visitor), entry_id)
     except Conflict as e:
         return await _entry_page(context, request, visitor, entry_id, error=said(e), status=409)
+    await _tell(context, visitor, "quarantine.dismissed", entry_id, {})
     return see_other(f"/quarantine/{entry_id}?done=dismissed")
+
+
+async def _tell(
+    context: Context, visitor: Visitor, action: str, entry_id: int, details: Mapping[str, object]
+) -> None:
+    row = await context.store.read(lambda tx: visible_entry(tx, entry_id, acting(visitor)))
+    product = only_one(row.business_product_ids)
+    await tell(context, visitor, action, str(entry_id), details, product=product)
 
 
 def text_of(body: bytes) -> str | None:

@@ -19,6 +19,7 @@ from milepost.domain.queue_guide import ACTIONS, GUIDES, QueueAction
 from milepost.store import SavedFilter, Transaction
 from milepost.web.console.forms import read_form, see_other
 from milepost.web.console.pages import ERRORS, page
+from milepost.web.console.telling import only_one, tell
 from milepost.web.context import Hub
 from milepost.web.paging import Page
 from milepost.web.queue_actions import MOST, OF_MONEY, ActionRequest, act
@@ -247,6 +248,9 @@ async def act_on_rows(
         return see_other(asked.path(done="text"))
     data = _request(form, ids, now, visitor)
     result = await act(context, asked.queue, data, reach, visitor.name, money=visitor.may("operate"))
+    if result.done:
+        what = {"action": result.action, "items": result.done}
+        await tell(context, visitor, "queue.acted", asked.queue, what, product=only_one(reach))
     counts = {"n": result.done, "gone": result.gone, "refused": len(result.refused)}
     told = {name: str(count) for name, count in counts.items() if count or name == "n"}
     return see_other(asked.path(done=result.action, **told))

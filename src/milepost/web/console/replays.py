@@ -16,8 +16,9 @@ from milepost.web.console.acting import acting, said
 from milepost.web.console.forms import read_form, see_other
 from milepost.web.console.pages import ERRORS, page
 from milepost.web.console.subscribers import SubscriberId
+from milepost.web.console.telling import tell_of_subscriber
 from milepost.web.context import Context, Hub
-from milepost.web.replays import NewReplay, ReplayDocument, begin_replay, cancel_replay
+from milepost.web.replays import Cancelled, NewReplay, ReplayDocument, begin_replay, cancel_replay
 from milepost.web.subscribers import managed
 from milepost.web.visiting import Looking, Visitor, needs
 
@@ -87,11 +88,20 @@ async def begin(
 ) -> Response[str]:
     wanted = _asked(await read_form(request, visitor))
     try:
-        await begin_replay.fn(context, acting(visitor), _replay(subscriber_id, wanted, dry_run=False))
+        asked = _replay(subscriber_id, wanted, dry_run=False)
+        begun: ReplayDocument = await begin_replay.fn(context, acting(visitor), asked)
     except MilepostError as e:
         if isinstance(e, Invalid | Ambiguous | Conflict):
             return await _page(context, request, visitor, subscriber_id, wanted, error=said(e))
         raise
+    told = {
+        "replay": None if begun.replay is None else begun.replay.id,
+        "order": asked.order_id,
+        "from": asked.begin,
+        "to": asked.to,
+        "newIds": "yes" if asked.new_ids else None,
+    }
+    await tell_of_subscriber(context, visitor, "replay.begun", subscriber_id, told)
     return see_other(f"/subscribers/{subscriber_id}?done=replay")
 
 
@@ -118,7 +128,9 @@ async def cancel(
             raise NotFound(f"There is no replay {replay_id!r} to this subscriber.")
 
     await context.store.read(check)
-    await cancel_replay.fn(context, caller, replay_id)
+    cancelled: Cancelled = await cancel_replay.fn(context, caller, replay_id)
+    told = {"replay": replay_id, "dropped": cancelled.dropped}
+    await tell_of_subscriber(context, visitor, "replay.cancelled", subscriber_id, told)
     return see_other(f"/subscribers/{subscriber_id}?done=cancelled")
 
 

@@ -22,6 +22,7 @@ from milepost.web.authentication import Principal
 from milepost.web.console.acting import acting, said
 from milepost.web.console.forms import read_form, see_other
 from milepost.web.console.pages import ERRORS, page
+from milepost.web.console.telling import tell_of_subscriber
 from milepost.web.context import Context, Hub
 from milepost.web.paging import Page
 from milepost.web.replays import ReplayItem, newest_replays
@@ -252,17 +253,22 @@ async def act(
     try:
         if action == "test":
             await test_subscriber.fn(context, caller, subscriber_id)
+            await tell_of_subscriber(context, visitor, "subscriber.tested", subscriber_id)
             return see_other(f"/subscribers/{subscriber_id}?done=tested")
         if action == "enable":
             await enable_subscriber.fn(context, caller, subscriber_id)
+            await tell_of_subscriber(context, visitor, "subscriber.enabled", subscriber_id)
             return see_other(f"/subscribers/{subscriber_id}?done=enabled")
         if action == "disable":
             await disable_subscriber.fn(context, caller, subscriber_id)
+            await tell_of_subscriber(context, visitor, "subscriber.disabled", subscriber_id)
             return see_other(f"/subscribers/{subscriber_id}?done=disabled")
         if action != "rotate":
             raise Invalid("There is no such thing to do with a subscriber.")
         rotation = Rotation(_hours(form.get("overlap", "24")))
         rotated = await rotate_key.fn(context, caller, subscriber_id, rotation)
+        told = {"overlapHours": f"{rotation.overlap_hours:g}"}
+        await tell_of_subscriber(context, visitor, "subscriber.rotated", subscriber_id, told)
         return await _page(context, request, visitor, subscriber_id, rotated=rotated)
     except Conflict as e:
         return await _page(context, request, visitor, subscriber_id, error=said(e))
