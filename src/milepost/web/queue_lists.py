@@ -10,6 +10,8 @@ import io
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from typing import Any, Final, NamedTuple, get_args
 
+from msgspec.structs import replace
+
 from milepost.domain.capture import Capture
 from milepost.domain.errors import Invalid, NotFound
 from milepost.domain.instant import HOUR, Instant, format_instant
@@ -291,6 +293,11 @@ def _entry(row: Listed) -> QueueEntry:
     )
 
 
+def unsigned(entry: QueueEntry) -> QueueEntry:
+    """Without the reason that somebody wrote, for who may not serve customers: it is about one of them."""
+    return entry if entry.mark is None else replace(entry, mark=replace(entry.mark, reason=None))
+
+
 def _mark(mark: Mark, count: int) -> MarkItem:
     return MarkItem(
         mark.assignee or None,
@@ -325,17 +332,18 @@ _COLUMNS: Final[Sequence[tuple[str, Callable[[QueueEntry], Any]]]] = (
 
 
 async def csv_of(
-    store: Store, wanted: WantedItems, reach: Collection[str] | None, now: Instant
+    store: Store, wanted: WantedItems, reach: Collection[str] | None, now: Instant, *, personal: bool = True
 ) -> AsyncIterator[bytes]:
-    """Everything that is wanted as CSV (RFC 4180), a page in memory at a time. A text that a spreadsheet would take
-    for a formula has an apostrophe before it."""
+    """Everything that is wanted as CSV (RFC 4180), a page in memory at a time; without `personal` each `unsigned`. A
+    text that a spreadsheet would take for a formula has an apostrophe before it."""
     yield _csv([[name for name, _ in _COLUMNS]])
     after: str | None = None
     while True:
         cursor = after
         page = await store.read(lambda tx, at=cursor: queue_page(tx, wanted, at, CSV_PAGE, reach, now))  # type: ignore[misc]
-        if page.items:
-            yield _csv([_guarded(read(entry)) for _, read in _COLUMNS] for entry in page.items)
+        entries = page.items if personal else [unsigned(entry) for entry in page.items]
+        if entries:
+            yield _csv([_guarded(read(entry)) for _, read in _COLUMNS] for entry in entries)
         after = page.next
         if after is None:
             return
