@@ -18,6 +18,7 @@ from milepost.domain.instant import HOUR, Instant, format_instant
 from milepost.domain.queue import NAMES, OF_CAPTURES, Mark, QueueItem, QueueName
 from milepost.domain.queue_guide import GUIDES
 from milepost.domain.record import order_subject
+from milepost.pipeline.export_formats import FORMULAS
 from milepost.store import ItemKey, ItemPlace, Store, Transaction, WantedItems
 from milepost.store.queues import Standing
 from milepost.web.documents import Document
@@ -33,8 +34,6 @@ LOOKED_AT: Final = 2_000
 CSV_PAGE: Final = 500
 _LONGEST_AGE_HOURS: Final = 100_000
 _FARTHEST: Final = 2**62
-_FORMULAS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""What a spreadsheet may take for the beginning of a formula."""
 
 
 class QueueSummary(Document):
@@ -356,4 +355,4 @@ def _csv(rows: Iterable[Sequence[Any]]) -> bytes:
 
 
 def _guarded(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULAS) else value
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULAS) else value
