@@ -3,9 +3,11 @@
 The truth is told by DuckDB over the orders' view documents: other code, another engine, and none of the measures.
 """
 
+import asyncio
 import csv
 import io
 import json
+import threading
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,10 @@ import pytest
 from tests.web.shop import fill, parcel, put, scan
 from tests.web.world import World, order, tracker
 
+from milepost.pipeline.insight_columns import MOST_ASKED
+from milepost.pipeline.insight_rows import _cell
 from milepost.pipeline.insights import METRICS
+from milepost.store import Store
 
 _PARCELS = """
 create table p as
@@ -292,3 +297,23 @@ async def test_what_cannot_be_asked_is_refused(world: World) -> None:
 async def test_every_metric_answers_over_nothing(world: World) -> None:
     for name in METRICS:
         assert (await world.get(f"/v1/insights/{name}", days="business")).status_code == 200, name
+
+
+async def test_questions_that_wait_are_few_and_one_more_is_refused(store: Store) -> None:
+    world = World(store)
+    columns, held = world.context.insights._columns, threading.Event()
+    assert (await world.get("/v1/insights")).status_code == 200
+    asked = [asyncio.create_task(columns.run(lambda _: held.wait(20))) for _ in range(MOST_ASKED)]
+    async with asyncio.timeout(20):
+        while columns._asked < MOST_ASKED:
+            await asyncio.sleep(0)
+    refused = await world.get("/v1/insights")
+    held.set()
+    assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
+    assert all(await asyncio.gather(*asked))
+    assert (await world.get("/v1/insights")).status_code == 200
+
+
+@pytest.mark.parametrize("text", ["=1", "\n=1", "\uff1d1", "@a"])
+def test_no_text_of_the_rows_is_a_formula_for_a_spreadsheet(text: str) -> None:
+    assert _cell("carrier", text) == f"'{text}"

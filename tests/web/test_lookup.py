@@ -6,6 +6,7 @@ from tests.web.world import World, one_delivery
 
 from milepost.domain.instant import HOUR, MINUTE, Instant
 from milepost.store import Store
+from milepost.transports.egress import networks
 from milepost.web.allowance import MOST_KEYS, Allowance, Lookups
 from milepost.web.context import Shop
 
@@ -89,6 +90,42 @@ def test_a_proxy_stands_for_many_shoppers_and_all_together_are_limited() -> None
     lookups = Lookups()
     tries = [lookups.take(f"order-{n}", "10.0.0.1", Instant(0)) for n in range(400)]
     assert sum(tries) == 300
+
+
+def test_what_one_address_tries_too_often_is_not_counted_for_all() -> None:
+    lookups, now = Lookups(), Instant(0)
+    for n in range(400):
+        lookups.take(f"order-{n}", "8.8.8.8", now)
+        lookups.take("one-order", "10.0.0.1", now)
+    assert lookups.take("another", "9.9.9.9", now)
+
+
+def test_a_customers_ipv6_network_is_one_address() -> None:
+    lookups, now = Lookups(), Instant(0)
+    tries = [lookups.take(f"order-{n}", f"2a00:1450:4001:800::{n:x}", now) for n in range(25)]
+    assert sum(tries) == 20
+
+
+def test_a_number_is_not_forgotten_within_its_hour_by_trying_others() -> None:
+    lookups = Lookups()
+    assert [lookups.take("mine", "10.0.0.1", Instant(0)) for _ in range(6)].count(True) == 5
+    for minute in range(59):
+        for n in range(400):
+            lookups.take(f"{minute}-{n}", "10.0.0.1", Instant(minute * MINUTE))
+    assert not lookups.take("mine", "10.0.0.1", Instant(59 * MINUTE))
+
+
+async def test_behind_a_trusted_proxy_each_shopper_has_an_address_of_their_own(store: Store) -> None:
+    world = World(store, tracking_secrets=(SECRET,), proxies=networks(("127.0.0.0/8",)))
+
+    async def from_(address: str, n: int) -> int:
+        async with world.client(None) as client:
+            form = {"number": f"order-{n}", "email": EMAIL}
+            return (await client.post("/track", data=form, headers={"x-forwarded-for": address})).status_code
+
+    answers = [await from_("203.0.113.9, 8.8.8.8", n) for n in range(21)]
+    assert (answers[:20], answers[20]) == ([404] * 20, 429)
+    assert await from_("9.9.9.9", 99) == 404
 
 
 def test_it_forgets_rather_than_grows() -> None:

@@ -11,7 +11,8 @@ that tries come from, which many people may share and which is given more.
 
 A try is counted before the password is looked at, so that many at once are no more than one after another. A right
 one forgets a name's count, and only itself of an address's: who has one account cannot go on guessing others. Counts
-are forgotten a day after the last try.
+are forgotten a day after the last try. A name's lock does not hold where its user signed in of late
+(`web.signing_in`): otherwise whoever knows a name could keep its user out for ever.
 """
 
 from collections.abc import Mapping

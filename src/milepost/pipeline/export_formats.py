@@ -39,7 +39,7 @@ MEDIA_TYPES: dict[Format, str] = {
 ROWS_A_GROUP = 65_536
 """Rows of a Parquet row group: some 15 MB while one is gathered."""
 
-_FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """What a spreadsheet may take for the beginning of a formula; the last four are wide forms of the first."""
 T = TypeVar("T")
 
@@ -115,8 +115,8 @@ def _booleans(column: Sequence[Any]) -> Sequence[Any]:
 
 def _guarded(column: Sequence[Any]) -> Sequence[Any]:
     """A text that begins as a formula does is none behind an apostrophe; hardly ever is there one."""
-    if any(text.startswith(_FORMULAS) for text in set(column) if text):
-        return [f"'{text}" if text and text.startswith(_FORMULAS) else text for text in column]
+    if any(text.startswith(FORMULAS) for text in set(column) if text):
+        return [f"'{text}" if text and text.startswith(FORMULAS) else text for text in column]
     return column
 
 

@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from milepost.domain.business_calendar import BusinessCalendar
 from milepost.domain.condition import Policy
+from milepost.domain.errors import Overloaded
 from milepost.domain.instant import Instant
 from milepost.pipeline.insight_results import Loading
 from milepost.store import Store, Transaction
@@ -28,6 +29,8 @@ PIECE = 20_000
 """Rows that are read at a time."""
 PATIENCE_S = 0.5
 """How long an asker waits for the columns to be read before it is told how far that is."""
+MOST_ASKED = 32
+"""Questions that wait for the thread, or are in it; each may take a second."""
 
 _HOUR_S: Final = 3_600
 T = TypeVar("T")
@@ -80,6 +83,7 @@ class Columns:
         self._progress = Loading(0, 0)
         self._epoch = self._revision = 0
         self._fresh_until = 0.0
+        self._asked = 0
 
     async def frame(self) -> pl.DataFrame | Loading:
         """All of them as they are now, or how far reading them is. Raises `StoreUnavailable`."""
@@ -97,11 +101,17 @@ class Columns:
         return self._progress if self._frame is None else self._frame
 
     async def run(self, function: Callable[[pl.DataFrame], T]) -> T | Loading:
-        """Compute something from the columns, in their thread."""
+        """Compute something from the columns, in their thread. Raises `Overloaded` while too many wait for it."""
         frame = await self.frame()
         if isinstance(frame, Loading):
             return frame
-        return await self._in_thread(lambda: function(frame))
+        if self._asked >= MOST_ASKED:
+            raise Overloaded("Too many ask for numbers at once; try again in a moment.")
+        self._asked += 1
+        try:
+            return await self._in_thread(lambda: function(frame))
+        finally:
+            self._asked -= 1
 
     async def close(self) -> None:
         if self._loading is not None:

@@ -16,6 +16,7 @@ from milepost.domain import measure
 from milepost.domain.errors import NotFound
 from milepost.domain.instant import Instant, format_instant
 from milepost.domain.measure import STAGES, Measure
+from milepost.pipeline.export_formats import FORMULAS
 from milepost.pipeline.insight_lengths import length_rows, lengths
 from milepost.pipeline.insight_rates import families
 from milepost.pipeline.insight_results import ParcelRow
@@ -194,7 +195,7 @@ def csv_lines(rows: Iterable[ParcelRow], *, head: bool) -> bytes:
 
 def _cell(name: str, value: object) -> object:
     if isinstance(value, str):
-        return f"'{value}" if value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+        return f"'{value}" if value.startswith(FORMULAS) else value
     if name.endswith("_at") and isinstance(value, int):
         return format_instant(Instant(value))
     return "" if value is None else value

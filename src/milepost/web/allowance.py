@@ -8,8 +8,10 @@ import ipaddress
 from collections import OrderedDict, deque
 
 from milepost.domain.instant import HOUR, MINUTE, Instant
+from milepost.web.remote import counted_as
 
-MOST_KEYS = 10_000
+MOST_KEYS = 20_000
+"""More than `Lookups` lets through in an hour, so that nobody makes it forget a number by trying others."""
 
 
 class Allowance:
@@ -19,6 +21,11 @@ class Allowance:
         self._most = most
         self._window_ms = window_ms
         self._tries: OrderedDict[str, deque[Instant]] = OrderedDict()
+
+    def is_left(self, key: str, now: Instant) -> bool:
+        """Whether a try would be one of those that are allowed; it counts nothing."""
+        tries = self._tries.get(key, ())
+        return sum(at > now - self._window_ms for at in tries) < self._most
 
     def take(self, key: str, now: Instant) -> bool:
         """Whether this try is one of those that are allowed; it counts if it is."""
@@ -43,11 +50,13 @@ class Lookups:
         self._altogether = Allowance(300, MINUTE)
 
     def take(self, number: str, address: str, now: Instant) -> bool:
-        """Whether somebody at this address may try this number now."""
+        """Whether somebody at this address may try this number now. What is refused for its address or its number is
+        not counted for all, so that nobody uses up by themselves what others have."""
         return (
-            self._altogether.take("", now)
-            and (_is_a_proxys(address) or self._by_address.take(address, now))
+            (_is_a_proxys(address) or self._by_address.take(counted_as(address), now))
+            and self._altogether.is_left("", now)
             and self._by_number.take(number, now)
+            and self._altogether.take("", now)
         )
 
 

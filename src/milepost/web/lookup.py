@@ -24,6 +24,7 @@ from milepost.web.authentication import PUBLIC
 from milepost.web.context import Context, Hub
 from milepost.web.problems import problems
 from milepost.web.reading import decoded
+from milepost.web.remote import address_of
 from milepost.web.shopper_pages import HTML, answer, asked
 
 GOOD_FOR = DAY
@@ -79,7 +80,7 @@ async def look_up(context: Hub, request: Request[Any, Any, Any]) -> Response[str
     number = number.removeprefix("#").strip()
     if not number or "\x00" in number:
         return _form(context, request, "unknown", number, 404)
-    now, address = context.clock(), request.client.host if request.client else ""
+    now, address = context.clock(), address_of(request, context.proxies)
     if not context.lookups.take(number.lower(), address, now):
         log.warning("lookup.too_many")
         return _form(context, request, "too_many", number, 429)

@@ -10,12 +10,15 @@ import io
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from typing import Any, Final, NamedTuple, get_args
 
+from msgspec.structs import replace
+
 from milepost.domain.capture import Capture
 from milepost.domain.errors import Invalid, NotFound
 from milepost.domain.instant import HOUR, Instant, format_instant
 from milepost.domain.queue import NAMES, OF_CAPTURES, Mark, QueueItem, QueueName
 from milepost.domain.queue_guide import GUIDES
 from milepost.domain.record import order_subject
+from milepost.pipeline.export_formats import FORMULAS
 from milepost.store import ItemKey, ItemPlace, Store, Transaction, WantedItems
 from milepost.store.queues import Standing
 from milepost.web.documents import Document
@@ -31,8 +34,6 @@ LOOKED_AT: Final = 2_000
 CSV_PAGE: Final = 500
 _LONGEST_AGE_HOURS: Final = 100_000
 _FARTHEST: Final = 2**62
-_FORMULAS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""What a spreadsheet may take for the beginning of a formula."""
 
 
 class QueueSummary(Document):
@@ -291,6 +292,11 @@ def _entry(row: Listed) -> QueueEntry:
     )
 
 
+def unsigned(entry: QueueEntry) -> QueueEntry:
+    """Without the reason that somebody wrote, for who may not serve customers: it is about one of them."""
+    return entry if entry.mark is None else replace(entry, mark=replace(entry.mark, reason=None))
+
+
 def _mark(mark: Mark, count: int) -> MarkItem:
     return MarkItem(
         mark.assignee or None,
@@ -325,17 +331,18 @@ _COLUMNS: Final[Sequence[tuple[str, Callable[[QueueEntry], Any]]]] = (
 
 
 async def csv_of(
-    store: Store, wanted: WantedItems, reach: Collection[str] | None, now: Instant
+    store: Store, wanted: WantedItems, reach: Collection[str] | None, now: Instant, *, personal: bool = True
 ) -> AsyncIterator[bytes]:
-    """Everything that is wanted as CSV (RFC 4180), a page in memory at a time. A text that a spreadsheet would take
-    for a formula has an apostrophe before it."""
+    """Everything that is wanted as CSV (RFC 4180), a page in memory at a time; without `personal` each `unsigned`. A
+    text that a spreadsheet would take for a formula has an apostrophe before it."""
     yield _csv([[name for name, _ in _COLUMNS]])
     after: str | None = None
     while True:
         cursor = after
         page = await store.read(lambda tx, at=cursor: queue_page(tx, wanted, at, CSV_PAGE, reach, now))  # type: ignore[misc]
-        if page.items:
-            yield _csv([_guarded(read(entry)) for _, read in _COLUMNS] for entry in page.items)
+        entries = page.items if personal else [unsigned(entry) for entry in page.items]
+        if entries:
+            yield _csv([_guarded(read(entry)) for _, read in _COLUMNS] for entry in entries)
         after = page.next
         if after is None:
             return
@@ -348,4 +355,4 @@ def _csv(rows: Iterable[Sequence[Any]]) -> bytes:
 
 
 def _guarded(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULAS) else value
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULAS) else value

@@ -103,8 +103,15 @@ def _order_key(item: dict[str, Any]) -> tuple[str, str]:
 
 
 def impersonal(document: dict[str, Any]) -> dict[str, Any]:
-    """A view without who the customer is."""
-    return document | {"customer": None} if "customer" in document else document
+    """A view without who the customer is: of its scans also without the carrier's words, which may name a person or a
+    door."""
+    kept = document | {"customer": None} if "customer" in document else document
+    for name in ("deliveries", "trackers"):
+        if name in kept:
+            kept = kept | {name: [impersonal(each) for each in kept[name]]}
+    if "milestones" in kept:
+        kept = kept | {"milestones": [scan | {"message": None} for scan in kept["milestones"]]}
+    return kept
 
 
 def _terms(view: View, document: dict[str, Any]) -> set[str]:

@@ -9,6 +9,7 @@ hundred rows at a time.
 """
 
 import hashlib
+from collections.abc import Mapping
 
 import structlog
 from msgspec import Struct
@@ -16,7 +17,7 @@ from msgspec.structs import replace
 
 from milepost.domain.audit_entry import LOCKED_OUT, PASSWORD_SET, SIGN_IN_FAILED, SIGNED_IN
 from milepost.domain.errors import NotFound, TooManyRequests, Unauthenticated
-from milepost.domain.instant import MINUTE, Instant
+from milepost.domain.instant import DAY, MINUTE, Instant
 from milepost.domain.lockout import Counted, Tries, forgiven, is_locked, tried
 from milepost.domain.user import LONGEST_NAME, Invitation, User, folded
 from milepost.store import Transaction
@@ -29,6 +30,9 @@ from milepost.web.remote import counted_as
 WRONG = "The sign-in name or the password is wrong."
 NO_LINK = "This link is not valid, or not any more. Ask an admin for a new one."
 _CLEANED = 200
+_OF_LATE = 30 * DAY
+_REMEMBERED = 50
+"""Sign-ins of somebody whose addresses are known."""
 
 log = structlog.get_logger()
 
@@ -63,8 +67,7 @@ async def sign_in(context: Context, name: str, password: str, browser: Browser) 
     known = user is not None and user.state == "active"
     hashed = user.password_hash if user is not None and known else None
     if not await hashing.is_right(hashed, password) or user is None or hashed is None:
-        if user is not None:
-            await context.store.write(lambda tx: _failed(tx, user, browser, now))
+        await context.store.write(lambda tx: _failed(tx, user, counted.keys, browser, now))
         log.info("console.sign_in_failed", user=user.id if user is not None else None)
         raise Unauthenticated(WRONG)
     renewed = await hashing.hash(password) if hashing.is_to_be_renewed(hashed) else None
@@ -82,16 +85,34 @@ def _count(tx: Transaction, name: str, address: str, now: Instant) -> _Counted:
         keys["address"] = _key("address", counted_as(address))
     before = tx.users.tries(keys.values())
     known = {counted: before.get(key, Tries(key)) for counted, key in keys.items()}
-    locked = [each.locked_until for each in known.values() if is_locked(each, now)]
+    locked = {counted: each.locked_until for counted, each in known.items() if is_locked(each, now)}
+    if "name" in locked and user is not None and _comes_as_ever(tx, user, address, now):
+        del locked["name"]
     if locked:
-        return _Counted(keys, user, max(locked))
+        return _Counted(keys, user, max(locked.values()))
     after = {counted: tried(each, counted, now) for counted, each in known.items()}
     tx.users.put_tries(after.values())
     return _Counted(keys, user, Instant(0))
 
 
-def _failed(tx: Transaction, user: User, browser: Browser, now: Instant) -> None:
-    """Written of a known user only: what others try has no end. Their tries are counted all the same."""
+def _comes_as_ever(tx: Transaction, user: User, address: str, now: Instant) -> bool:
+    """Whether they signed in from this address of late, so that strangers who try their name do not lock them out of
+    where they work. Tries from there are held back by the address."""
+    if not address:
+        return False
+    rows = tx.audit.page(0, _REMEMBERED, None, user.id, SIGNED_IN, newest_first=True)
+    known = {counted_as(entry.details.get("address", "")) for _, entry in rows if entry.at > now - _OF_LATE}
+    return counted_as(address) in known
+
+
+def _failed(
+    tx: Transaction, user: User | None, keys: Mapping[Counted, str], browser: Browser, now: Instant
+) -> None:
+    """Written of a known user only: what others try has no end. Their tries are counted all the same, and written
+    once more, so that it takes as long."""
+    if user is None:
+        tx.users.put_tries(tx.users.tries(keys.values()).values())
+        return
     told = {"address": browser.address}
     product = product_of(user)
     audit(tx, "nobody", SIGN_IN_FAILED, user.id, told, at=now, business_product_id=product)
@@ -219,7 +240,7 @@ async def confirm(context: Context, user: User, password: str, address: str) -> 
     if counted.locked_until > now:
         raise TooManyRequests("Too many tries that were wrong. Try again later.")
     if not await hashing.is_right(user.password_hash, password):
-        await context.store.write(lambda tx: _failed(tx, user, Browser("", address), now))
+        await context.store.write(lambda tx: _failed(tx, user, counted.keys, Browser("", address), now))
         return False
     await context.store.write(lambda tx: _forgive(tx, counted.keys))
     return True

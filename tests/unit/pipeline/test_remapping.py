@@ -133,6 +133,16 @@ async def test_what_comes_afterwards_is_told_as_ever_and_makes_the_capture(store
     assert len((await store.read(lambda tx: tx.ledger.captures_of_orders([(BP, ORDER)])))[BP, ORDER]) == 1
 
 
+async def test_nothing_is_written_while_there_is_nothing_to_do(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await keep(store, *HISTORY)
+    await mapped(store, 2, DRONE)
+    assert await remap(store) == 2
+    monkeypatch.setattr(store, "write", None)
+    assert not await Remapper(store, clock).step()
+
+
 async def test_of_one_carrier_alone_and_of_all_others(store: Store) -> None:
     await keep(store, *HISTORY)
     await mapped(store, 2, DRONE, Entry("BY_DRONE", "", "usps"))

@@ -315,6 +315,23 @@ async def test_an_analyst_sees_the_order_and_not_the_person(
     assert page.one(data_is="email").text == "ada@example.com"
 
 
+async def test_the_carriers_words_are_for_who_serves_customers(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan = milestone("DELIVERED", "2025-01-20T11:00:00Z")
+    scan["status"]["message"] = [{"locale": "en-US", "value": "left with Mrs. Lovelace"}]
+    await world.answer(
+        "order", order("order-1", ("delivery-1", "DELIVERED", tracker(scan))), order_id="order-1"
+    )
+    await world.project()
+    paths = (PAGE, f"{PAGE}/why", "/trackers/UPS/1Z999", "/trackers/UPS/1Z999/why")
+    shown = [path for path in paths if "left with" in (await look(world, path)).words]
+    assert shown == [PAGE, "/trackers/UPS/1Z999"]
+    sign_in(monkeypatch, "analyst")
+    for path in paths:
+        assert "left with" not in (await look(world, path)).words, path
+
+
 async def test_script_in_any_field_is_text(world: World) -> None:
     scan = milestone("IN_TRANSIT", "2025-01-20T11:00:00Z", EVIL) | {
         "status": {"code": "IN_TRANSIT", "message": [{"locale": "en-US", "value": EVIL}]}

@@ -274,6 +274,18 @@ async def test_a_role_without_the_permission_reads_and_does_nothing(world: World
     assert (await send(world, "/queues/late/filters?carrier=UPS", shared, "token")).status_code == 403
 
 
+async def test_what_somebody_wrote_about_an_item_is_for_who_serves_customers(
+    world: World, somebody: Any
+) -> None:
+    fields = [*await ids(world, 1), ("action", "handled"), ("text", "called-mrs-lovelace")]
+    somebody("agent")
+    assert (await send(world, "/queues/attempted", fields, "token")).status_code == 303
+    for role, is_shown in (("agent", True), ("analyst", False)):
+        somebody(role)
+        for path in ("/queues/attempted?state=all", "/queues/attempted/csv?state=all"):
+            assert ("called-mrs-lovelace" in await see(world, path)) == is_shown, (role, path)
+
+
 async def test_payments_are_the_operators(world: World, somebody: Any) -> None:
     held = await world.capture(state="HELD")
     async with world.client(None) as client:

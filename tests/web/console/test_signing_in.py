@@ -2,14 +2,16 @@
 
 import asyncio
 import time
+from typing import Any
 
 import pytest
+import sqlalchemy
 from tests.web.console.people import HERE, PASSWORD, browser, main_of, person
 from tests.web.world import World
 
 from milepost.domain.instant import DAY, HOUR, MINUTE, Instant
 from milepost.domain.user import Invitation, User
-from milepost.store import Store
+from milepost.store import Store, Transaction
 from milepost.transports.egress import networks
 from milepost.web.console.signing_in import within
 from milepost.web.hashing import MEMORY_KIB, hashing
@@ -131,6 +133,50 @@ async def test_a_try_of_an_unknown_name_is_as_much_work(
             times.append(time.perf_counter() - begun)
     known, unknown = min(took["ada"]), min(took["nobody"])
     assert max(known, unknown) < 5 * min(known, unknown), (known, unknown)
+
+
+async def test_a_try_of_an_unknown_name_is_written_as_often(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await person(world, "agent", name="ada", password=PASSWORD)
+    write, writes = world.store.write, list[str]()
+
+    def changes(tx: Any) -> int:
+        changed: int = tx.users._connection.execute(sqlalchemy.text("select total_changes()")).scalar_one()
+        return changed
+
+    async def counted(function: Any) -> Any:
+        def noted(tx: Transaction) -> Any:
+            before = changes(tx)
+            found = function(tx)
+            writes.append("changed" if changes(tx) > before else "nothing")
+            return found
+
+        return await write(noted)
+
+    monkeypatch.setattr(world.store, "write", counted)
+    for name in ("ada", "nobody"):
+        writes.clear()
+        await try_in(world, name, "wrong")
+        assert writes == ["changed", "changed"], name
+
+
+async def test_a_stranger_who_tries_a_name_keeps_nobody_out_of_where_they_work(world: World) -> None:
+    await person(world, "agent", name="ada", password=PASSWORD)
+    assert (await try_in(world, "ada", PASSWORD, "192.0.2.1"))[0] == 303
+    for number in range(5):
+        await try_in(world, "ada", "wrong", f"198.51.100.{number}")
+    assert (await try_in(world, "ada", PASSWORD, "198.51.100.9"))[0] == 429
+    assert (await try_in(world, "ada", PASSWORD, "192.0.2.2"))[0] == 429
+    assert (await try_in(world, "ada", "wrong", "192.0.2.1"))[0] == 401
+    assert (await try_in(world, "ada", PASSWORD, "192.0.2.1"))[0] == 303
+    for _ in range(31):
+        status, _ = await try_in(world, "ada", "wrong", "192.0.2.1")
+    assert status == 429, "the address is locked all the same"
+    world.now = Instant(world.now + 30 * DAY)
+    for number in range(5):
+        await try_in(world, "ada", "wrong", f"198.51.100.{number}")
+    assert (await try_in(world, "ada", PASSWORD, "192.0.2.1"))[0] == 429, "that was long ago"
 
 
 async def test_five_wrong_tries_lock_a_name_for_longer_and_longer(world: World) -> None:

@@ -3,7 +3,8 @@
 A message named `row` is one row, for the page to put on top, or in the place of the one that it shows for the same
 position: an event is sent when it was journalled, and once more when it was folded and it is known what became of it.
 The id is the highest position looked at, so that a browser which lost the connection goes on where it was. A stream
-ends by itself after a while, and the browser comes again: so whoever signed out, or lost a role, sees no more of it.
+ends with its visitor's session, and by itself after a while, when the browser comes again: so whoever signed out, was
+disabled or lost a role sees no more of it.
 """
 
 from collections.abc import AsyncIterator
@@ -25,8 +26,9 @@ from milepost.web.context import Context, Hub
 from milepost.web.events import EventItem, event_items
 from milepost.web.inbox import PAGE, Wanted, matches
 from milepost.web.reading import Reach
+from milepost.web.sessions import is_signed_in
 from milepost.web.stream import MOST, OPEN, until_closing
-from milepost.web.visiting import Looking, needs
+from milepost.web.visiting import Looking, Visitor, needs
 
 LONGEST_S: Final = 300.0
 """A stream ends after so long; the browser opens another one."""
@@ -46,20 +48,23 @@ class _News(Struct):
 class _Watcher:
     """One browser's way along the journal."""
 
-    def __init__(self, context: Context, reach: Reach, wanted: Wanted) -> None:
+    def __init__(self, context: Context, visitor: Visitor, reach: Reach, wanted: Wanted) -> None:
         self._context = context
+        self._visitor = visitor
         self._reach = reach
         self._wanted = wanted
         self._unfolded: dict[int, None] = {}
 
     async def messages(self, after: int) -> AsyncIterator[bytes]:
-        """Encoded messages until the hub closes, the time is up or the browser goes."""
+        """Encoded messages until the hub closes, the time is up, the session ends or the browser goes."""
         context, position, ends = self._context, after, self._context.clock() + LONGEST_S * 1000
         pause = _FIRST_LOOK_S
         yield b"retry: 2000\n: following\n\n"
         try:
             while not context.closing.is_set() and context.clock() < ends:
                 news = await context.store.read(lambda tx, p=position: self._look(tx, p))  # type: ignore[misc]
+                if news is None:
+                    return
                 position = news.position
                 for item in news.items:
                     yield message(self._row(item), position)
@@ -73,7 +78,10 @@ class _Watcher:
         except StoreUnavailable:
             return
 
-    def _look(self, tx: Transaction, position: int) -> _News:
+    def _look(self, tx: Transaction, position: int) -> _News | None:
+        """None when the visitor is not signed in any more, or not as who they were."""
+        if not is_signed_in(tx, self._visitor, self._context.clock()):
+            return None
         records = tx.journal.after(position, PAGE)
         mine = [record for record in records if self._is_mine(record)]
         checkpoint = tx.journal.checkpoint(PROJECTOR)
@@ -121,7 +129,7 @@ async def live(
     start = after if last_event_id is None else last_event_id
     if start is None:
         start = await context.store.read(lambda tx: tx.journal.last_position())
-    watcher = _Watcher(context, reach, wanted)
+    watcher = _Watcher(context, visitor, reach, wanted)
     return Stream(OPEN.counted(watcher.messages(start)), media_type="text/event-stream")
 
 

@@ -32,6 +32,7 @@ from milepost.web.queue_lists import (
     queue_page,
     summaries,
     summary,
+    unsigned,
 )
 from milepost.web.queue_query import FIELDS, Asked, asked_by, asked_of, filters_of
 from milepost.web.reading import Reach, decoded
@@ -106,6 +107,8 @@ async def show_queue(
 
     def read(tx: Transaction) -> Seen:
         entries = queue_page(tx, wanted, after, A_PAGE, reach, now)
+        if not visitor.may("serve"):
+            entries = Page([unsigned(entry) for entry in entries.items], entries.next)
         head = summary(tx, wanted.queue, reach, now)
         return Seen(head, entries, _rows(tx, entries.items, now), filters_of(tx, visitor))
 
@@ -224,7 +227,8 @@ async def download_queue(
     asked, now = asked_of(queue_of(name), request.query_params), context.clock()
     wanted, reach = asked.wanted(now), visitor.reach(asked.business_product_id)
     saved = {"Content-Disposition": f'attachment; filename="{asked.queue}.csv"'}
-    return Stream(csv_of(context.store, wanted, reach, now), media_type="text/csv", headers=saved)
+    lines = csv_of(context.store, wanted, reach, now, personal=visitor.may("serve"))
+    return Stream(lines, media_type="text/csv", headers=saved)
 
 
 @post(

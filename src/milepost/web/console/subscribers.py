@@ -276,7 +276,7 @@ async def act(
 
 def _hours(text: str) -> float:
     """Raises `Invalid`."""
-    if not (text.isascii() and text.isdigit() and int(text) <= 720):
+    if not (text.isascii() and text.isdigit() and len(text) <= len("720") and int(text) <= 720):
         raise Invalid("The old key signs along for 0 to 720 hours.", field="overlap")
     return float(text)
 

@@ -27,6 +27,7 @@ from milepost.web.reading import (
     tracker_document,
     tracker_id,
 )
+from milepost.web.search import impersonal
 from milepost.web.visiting import Looking, needs
 
 MOST_MILESTONES: Final = 500
@@ -54,6 +55,7 @@ async def tracker_page(
         return tracker_document(tx, view, at)
 
     tracker = await context.store.read(read)
+    tracker = tracker if visitor.may("serve") else impersonal(tracker)
     milestones, more = milestones_of(tracker, MOST_MILESTONES)
     query = {"businessProductId": business_product_id, "asOf": as_of or None}
     return page(
