@@ -18,6 +18,12 @@ AT_ONCE = 100
 """Orders that are measured in one write."""
 
 
+async def keep_measured(store: Store, stop: asyncio.Event) -> None:
+    """Measure what is left, then wait for `stop`: a part of the hub that ends is begun again."""
+    await measure_old_orders(store, stop)
+    await stop.wait()
+
+
 async def measure_old_orders(store: Store, stop: asyncio.Event) -> None:
     """Measure what is left, and return; or when `stop` is set. Done again it does nothing."""
     while not stop.is_set():
