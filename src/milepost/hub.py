@@ -47,7 +47,7 @@ from milepost.pipeline.reconciler import Reconciler
 from milepost.pipeline.remapping import NAME as REMAPPING
 from milepost.pipeline.remapping import Remapper
 from milepost.pipeline.remeasuring import NAME as MEASURING
-from milepost.pipeline.remeasuring import measure_old_orders
+from milepost.pipeline.remeasuring import keep_measured
 from milepost.pipeline.retention import NAME as RETENTION
 from milepost.pipeline.retention import Retention
 from milepost.pipeline.subscribers import Matching
@@ -408,7 +408,7 @@ class Hub:
         return (
             Part(projector.NAME, folding.run, projector.NAME),
             Part(QUEUES, QueueFiller(self._fenced(projector.NAME)).run, projector.NAME),
-            Part(MEASURING, partial(measure_old_orders, self._fenced(projector.NAME)), projector.NAME),
+            Part(MEASURING, partial(keep_measured, self._fenced(projector.NAME)), projector.NAME),
             Part(hydration.NAME, asking.run, hydration.NAME),
             Part("hydration", self.hydrator.run, hydration.NAME),
             Part(SWEEPER, self.sweeper.run, SWEEPER),
