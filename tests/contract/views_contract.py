@@ -113,6 +113,31 @@ class ViewsContract:
             after = (number, last.business_product_id, last.id)
         assert seen == ["d-4", "d-3", "d-2", "d-1", "d-0"]
 
+    async def test_pages_of_several_business_products_are_merged(self, store: Store) -> None:
+        mine = [f"bp-{n}" for n in (1, 2, 4)]
+        every = [
+            view(f"d-{n:02}", f"bp-{n % 5}", state="PENDING" if n % 2 else "DELIVERED") for n in range(40)
+        ]
+        await put(store, *every)
+
+        async def pages(state: str | None, newest_first: bool) -> list[str]:
+            seen: list[str] = []
+            after: tuple[int, str, str] | None = None
+            while page := await store.read(
+                lambda tx, at=after: tx.views.page(  # type: ignore[misc]
+                    "delivery", at, 3, mine, state, newest_first=newest_first
+                )
+            ):
+                seen += [v.id for _, v in page]
+                number, last = page[-1]
+                after = (number, last.business_product_id, last.id)
+            return seen
+
+        for state in (None, "PENDING"):
+            expected = [v.id for v in every if v.business_product_id in mine and state in (None, v.state)]
+            assert await pages(state, newest_first=False) == expected
+            assert await pages(state, newest_first=True) == expected[::-1]
+
     async def test_a_cursor_survives_a_rebuild(self, store: Store) -> None:
         await put(store, view("d-1"), view("d-2"), view("d-3"))
         number, second = (await store.read(lambda tx: tx.views.page("delivery", None, 2, None)))[1]

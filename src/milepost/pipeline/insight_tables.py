@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 import polars as pl
 
 from milepost.domain import measure
-from milepost.pipeline.insight_lengths import lengths, survival
+from milepost.pipeline.insight_lengths import Length, lengths, survival
 from milepost.pipeline.insight_rates import (
     Rate,
     exception_rate,
@@ -151,14 +151,15 @@ def trend(t: Terms, cohort: pl.LazyFrame, filter: Filter) -> Trend:
 def carriers(t: Terms, cohort: pl.LazyFrame) -> CarrierTable:
     rates = (on_time_rate(t), exception_rate(t), false_delivered_rate(t), first_attempt_rate(t))
     transit = lengths(t)["transit"]
+    timed = _timed(cohort, transit)
     table = (
-        cohort.group_by("carrier")
+        timed.group_by("carrier")
         .agg(
             pl.len().alias("parcels"),
             t.shipped.sum().alias("shipped"),
             t.delivered.sum().alias("delivered"),
             t.open.sum().alias("moving"),
-            *_transit(transit.value, transit.ended),
+            *_transit(),
             *(expression for rate in rates for expression in rate.sums()),
         )
         .with_columns(column("carrier").cast(pl.String))
@@ -166,10 +167,10 @@ def carriers(t: Terms, cohort: pl.LazyFrame) -> CarrierTable:
         .collect()
     )
     shown = table.head(MOST_CARRIERS)
-    ways = cohort.filter(transit.ended | transit.open).select(
+    ways = timed.filter(column("transit_ended") | transit.open).select(
         of=column("carrier"),
-        at=pl.when(transit.ended).then(transit.value).otherwise(transit.so_far),
-        ended=transit.ended,
+        at=pl.when("transit_ended").then("transit_days").otherwise(transit.so_far),
+        ended="transit_ended",
     )
     slowest = survival(ways.collect(), (0.9,))
     rows = [
@@ -183,10 +184,16 @@ def carriers(t: Terms, cohort: pl.LazyFrame) -> CarrierTable:
     )
 
 
-def _transit(value: pl.Expr, ended: pl.Expr) -> Sequence[pl.Expr]:
-    inside = value.filter(ended)
+def _timed(cohort: pl.LazyFrame, transit: Length) -> pl.LazyFrame:
+    """With each parcel's transit, worked out once: within groups it would be for every number of them."""
+    return cohort.with_columns(transit_ended=transit.ended, transit_days=transit.value)
+
+
+def _transit() -> Sequence[pl.Expr]:
+    """Of a group of `_timed`."""
+    inside = column("transit_days").filter(column("transit_ended"))
     return (
-        ended.sum().alias("transit_n"),
+        column("transit_ended").sum().alias("transit_n"),
         inside.quantile(0.5, "linear").alias("transit_p50"),
         inside.quantile(0.9, "linear").alias("transit_p90"),
     )
@@ -215,8 +222,9 @@ def _carrier(row: dict[str, Any], rates: Sequence[Rate], slowest: float | None) 
 def lanes(t: Terms, cohort: pl.LazyFrame) -> LaneMatrix:
     rate, transit = on_time_rate(t), lengths(t)["transit"]
     every = (
-        cohort.group_by("origin", "destination")
-        .agg(pl.len().alias("parcels"), *_transit(transit.value, transit.ended), *rate.sums())
+        _timed(cohort, transit)
+        .group_by("origin", "destination")
+        .agg(pl.len().alias("parcels"), *_transit(), *rate.sums())
         .with_columns(column("origin", "destination").cast(pl.String))
         .collect()
     )
@@ -279,7 +287,8 @@ def bucket_of(age: pl.Expr) -> pl.Expr:
 
 
 def _grid(alive: pl.LazyFrame, age: pl.Expr, name: str) -> tuple[Cell, ...]:
-    groups = alive.group_by("stage", bucket_of(age).alias("bucket")).agg(pl.len()).collect()
+    aged = alive.select("stage", age=age)
+    groups = aged.group_by("stage", bucket_of(column("age")).alias("bucket")).agg(pl.len()).collect()
     counts = {(stage, bucket): count for stage, bucket, count in groups.iter_rows()}
     return tuple(
         Cell(stage, label, counts.get((measure.STAGES.index(stage), place), 0), f"age-{name}:{stage}:{place}")

@@ -16,6 +16,9 @@ from milepost.domain.instant import Instant
 from milepost.pipeline.insight_results import Basis, Days, Filter
 
 DAY_S: Final = 86_400
+_QUARTER_S: Final = 900
+_LONG_AGO: Final = date(1969, 1, 1)
+"""Before every time that is measured."""
 REOPENS_S: Final = 72 * 3_600
 """T5: so long after a delivery a scan can still take it back."""
 
@@ -128,19 +131,34 @@ class Terms:
     def between(self, start: pl.Expr, end: pl.Expr) -> pl.Expr:
         if not self._business:
             return (end - start) / DAY_S
-        begins, ends = self._working(start), self._working(end)
-        off = (ends.dt.date() - begins.dt.date()).dt.total_days() - pl.business_day_count(
-            begins.dt.date(), ends.dt.date(), holidays=self._holidays
-        )
-        return (ends - begins).dt.total_seconds() / DAY_S - off
+        return (self._worked(end) - self._worked(start)) / DAY_S
 
-    def _working(self, at: pl.Expr) -> pl.Expr:
-        """The time on the calendar's wall, moved on to the next business day's beginning from a day off."""
-        wall = pl.from_epoch(at, "s").dt.replace_time_zone("UTC")
+    def _worked(self, at: pl.Expr) -> pl.Expr:
+        """Seconds of business days since long ago: they stand still on days off."""
+        if at is self.now:
+            return pl.lit(self._reckon(pl.Series([self.now_s], dtype=pl.Int64)).item(), pl.Int64)
+        return at.map_batches(self._reckon, return_dtype=pl.Int64, is_elementwise=True)
+
+    def _reckon(self, at: pl.Series) -> pl.Series:
+        """Reckoned once a quarter of an hour that occurs: with one begins every day of every time zone, and
+        every change of its clocks: a million times of half a year are in some seventeen thousand."""
+        quarters = (at // _QUARTER_S * _QUARTER_S).alias("quarter")
+        each = quarters.unique().drop_nulls().to_frame()
+        wall = pl.from_epoch("quarter", "s").dt.replace_time_zone("UTC")
         wall = wall.dt.convert_time_zone(self._calendar.timezone).dt.replace_time_zone(None)
-        day = wall.dt.date()
+        day = column("wall").dt.date()
         rolled = day.dt.add_business_days(0, holidays=self._holidays, roll="forward")
-        return pl.when(day == rolled).then(wall).otherwise(rolled.cast(pl.Datetime("us")))
+        passed = (column("wall") - day.cast(pl.Datetime("us"))).dt.total_seconds()
+        table = each.with_columns(wall=wall).select(
+            "quarter",
+            begins=pl.business_day_count(_LONG_AGO, rolled, holidays=self._holidays).cast(pl.Int64) * DAY_S
+            + pl.when(day == rolled).then(passed).otherwise(0),
+            moves=(day == rolled).cast(pl.Int64),
+        )
+        found = pl.DataFrame([quarters, (at - quarters).alias("rest")]).join(
+            table, on="quarter", how="left", maintain_order="left"
+        )
+        return found.select(worked=column("begins") + column("rest") * column("moves")).to_series()
 
     def entered(self) -> pl.Expr:
         """Since when an open parcel is where it is: its stage's first scan, else the shipment, else the order."""

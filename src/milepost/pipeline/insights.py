@@ -15,11 +15,21 @@ from milepost.domain.condition import Policy
 from milepost.domain.errors import Invalid, NotFound
 from milepost.domain.instant import Instant
 from milepost.pipeline import insight_tables as tables
+from milepost.pipeline.insight_answers import LONGEST_S, Answers
 from milepost.pipeline.insight_columns import Columns
 from milepost.pipeline.insight_estimates import accuracy, milestones_a_tracker
 from milepost.pipeline.insight_lengths import distribution, dwell, lengths
 from milepost.pipeline.insight_rates import count, families
-from milepost.pipeline.insight_results import Filter, Loading, Overview, ParcelRow, Result, Rows, Share
+from milepost.pipeline.insight_results import (
+    Figure,
+    Filter,
+    Loading,
+    Overview,
+    ParcelRow,
+    Result,
+    Rows,
+    Share,
+)
 from milepost.pipeline.insight_rows import csv_lines, numbers, parcel_row, standings, which_rows
 from milepost.pipeline.insight_service import notification_health, transport_lag
 from milepost.pipeline.insight_terms import Terms, basis_of, lets_through
@@ -57,19 +67,30 @@ METRICS: Final = (*_RATES, *_LENGTHS, *_TABLES, "trend", "transport-lag", "notif
 
 class Insights:
     """Questions over one store's parcels. `policy` has the calendar and after how many days a scan is missed;
-    `refresh_s` is how old the columns may be."""
+    `refresh_s` is how old the columns may be; 0 also means that no answer is given twice."""
 
     def __init__(self, store: Store, policy: Policy, *, refresh_s: float = 1.0) -> None:
         self._store = store
         self._policy = policy
         self._columns = Columns(store, policy, refresh_s=refresh_s)
+        self._answers = Answers(longest_s=LONGEST_S if refresh_s else 0.0)
 
     async def close(self) -> None:
         await self._columns.close()
 
     async def overview(self, filter: Filter, now: Instant) -> Overview | Loading:
-        """Everything that the first page shows, from one state of the columns."""
-        return await self._ask(filter, now, partial(_overview, filter))
+        """Everything that the first page shows, from one state of the columns. What took long is given again for a
+        few seconds (`insight_answers`)."""
+        asked = ("overview", filter)
+        return await self._answers.get(asked, now, lambda: self._ask(filter, now, partial(_overview, filter)))
+
+    async def leading(
+        self, names: tuple[str, ...], filter: Filter, now: Instant
+    ) -> dict[str, Figure] | Loading:
+        """The main figures of these rates, and how many estimates were right within a day for `estimates`; by their
+        ids, from one pass over the columns. Given again as an overview is."""
+        asked = ("leading", names, filter)
+        return await self._answers.get(asked, now, lambda: self._ask(filter, now, partial(_leading, names)))
 
     async def metric(self, name: str, filter: Filter, now: Instant) -> Result | Loading:
         """One of METRICS. Raises `NotFound` for another name."""
@@ -170,6 +191,19 @@ def _rate(name: str, terms: Terms, cohort: pl.LazyFrame) -> Share:
     if name != "completeness":
         return share
     return Share(share.main, share.variants, (*share.parts, milestones_a_tracker(terms, cohort)))
+
+
+def _leading(
+    names: Sequence[str], terms: Terms, cohort: pl.LazyFrame, visible: pl.LazyFrame
+) -> dict[str, Figure]:
+    every = families(terms)
+    rates = [every[name].main for name in names if name in every]
+    counted = count(cohort, rates)
+    found = {rate.id: rate.figure(counted) for rate in rates}
+    if "estimates" in names:
+        right = accuracy(terms, cohort).within_a_day
+        found[right.id] = right
+    return found
 
 
 def _overview(filter: Filter, terms: Terms, cohort: pl.LazyFrame, visible: pl.LazyFrame) -> Overview:

@@ -267,6 +267,7 @@ views = Table(
 """`number` is given when a view is first seen and stays while it lives: lists are paged by it."""
 Index("views_id", views.c.kind, views.c.id, views.c.business_product_id, unique=True)
 Index("views_page", views.c.kind, views.c.state, views.c.number)
+Index("views_number", views.c.kind, views.c.number)
 Index("views_business_product", views.c.kind, views.c.business_product_id, views.c.number)
 _CHECKED = text("check_at IS NOT NULL")
 Index("views_check_at", views.c.check_at, sqlite_where=_CHECKED, postgresql_where=_CHECKED)

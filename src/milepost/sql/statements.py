@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Table, func, select, true
+from sqlalchemy import ColumnElement, Connection, Table, func, select, true, union_all
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import Insert
 from sqlalchemy.sql.elements import UnaryExpression
@@ -19,6 +19,8 @@ K = TypeVar("K", bound=Hashable)
 
 CHUNK = 500
 """Bound values a statement: far below every driver's limit, and few different statements to keep compiled."""
+_LOOKED_UP = 50
+"""Business products that are looked up one by one for a page; more are found together."""
 
 _INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
@@ -67,6 +69,25 @@ def grouped(pairs: Iterable[tuple[K, T]]) -> Iterator[tuple[K, list[T]]]:
 def visible(column: ColumnElement[str], business_products: Collection[str] | None) -> ColumnElement[bool]:
     """Rows of these business products; None means all, an empty collection none."""
     return true() if business_products is None else column.in_(sorted(business_products))
+
+
+def firsts_of_each(
+    number: ColumnElement[int],
+    product: ColumnElement[str],
+    business_products: Collection[str] | None,
+    wanted: Sequence[ColumnElement[bool]],
+    order: ColumnElement[Any],
+    limit: int,
+) -> ColumnElement[bool]:
+    """Rows of these business products, for a page in the order of their numbers. Each of several has its own first
+    numbers looked up in an index, and only those are sorted: SQLite would sort every row that they have."""
+    if business_products is None or not 1 < len(set(business_products)) <= _LOOKED_UP:
+        return visible(product, business_products)
+    firsts = (
+        select(number).where(*wanted, product == one).order_by(order).limit(limit).subquery()
+        for one in sorted(set(business_products))
+    )
+    return number.in_(union_all(*(select(first) for first in firsts)))
 
 
 def aside(connection: Connection, column: ColumnElement[T]) -> ColumnElement[T]:

@@ -195,14 +195,17 @@ class SqlViews:
     ) -> list[tuple[int, View]]:
         """Views of a kind, oldest first or newest. A cursor from before a rebuild goes on behind the same view."""
         of_kind = statements.aside(self._connection, _v.kind) if walk else _v.kind
-        mine = visible(_v.business_product_id, business_products)
-        statement = select(*_FIELDS, _v.number).where(of_kind == kind, mine)
+        wanted = [of_kind == kind]
         if after is not None:
             number = self._number(kind, after, business_products)
-            statement = statement.where(_v.number < number if newest_first else _v.number > number)
+            wanted.append(_v.number < number if newest_first else _v.number > number)
         if state is not None:
-            statement = statement.where(_v.state == state)
+            wanted.append(_v.state == state)
         order = _v.number.desc() if newest_first else _v.number
+        mine = statements.firsts_of_each(
+            _v.number, _v.business_product_id, business_products, wanted, order, limit
+        )
+        statement = select(*_FIELDS, _v.number).where(*wanted, mine)
         rows = self._connection.execute(statement.order_by(order).limit(limit)).all()
         return [(row[9], self._view(row)) for row in rows]
 

@@ -35,26 +35,26 @@ class Plans:
     def __init__(self, connection: Connection) -> None:
         self.attempts = SqlAttempts(connection, Secrets())
         self._connection = connection
-        self._found: list[str] = []
+        self.found: list[str] = []
 
     def note(self, connection: Any, cursor: Any, statement: str, parameters: Any, *more: Any) -> None:
         if statement.startswith(("SELECT", "UPDATE", "DELETE", "WITH")):
             explained = connection.connection.cursor()
             given = parameters[0] if isinstance(parameters, list) else parameters
             explained.execute(f"EXPLAIN QUERY PLAN {statement}", given)
-            self._found += [row[3] for row in explained.fetchall()]
+            self.found += [row[3] for row in explained.fetchall()]
 
     def sorts(self, do: Callable[[Connection], object]) -> list[str]:
         """Where it sorts what it found."""
-        self._found.clear()
+        self.found.clear()
         do(self._connection)
-        assert self._found
-        return [line for line in self._found if "TEMP B-TREE" in line]
+        assert self.found
+        return [line for line in self.found if "TEMP B-TREE" in line]
 
     def of(self, do: Callable[[SqlAttempts], object], table: str) -> list[str]:
-        self._found.clear()
+        self.found.clear()
         do(self.attempts)
-        return [line for line in self._found if line.split()[1] == table]
+        return [line for line in self.found if line.split()[1] == table]
 
 
 @pytest.fixture
@@ -138,3 +138,17 @@ def test_a_page_of_a_queue_and_its_count_are_read_in_order(plans: Plans, reach: 
             plans.sorts(lambda c, at=after: SqlQueues(c).page(WantedItems("late"), at, 9, reach, NOW)) == []
         )  # type: ignore[misc]
     assert plans.sorts(lambda c: SqlQueues(c).count("late", 9, reach, NOW)) == []
+
+
+@pytest.mark.parametrize("newest_first", [False, True])
+@pytest.mark.parametrize("state", [None, "PENDING"])
+@pytest.mark.parametrize("reach", [None, ["bp-1"], ["bp-1", "bp-2"]])
+def test_a_page_of_views_sorts_no_more_than_pages(
+    plans: Plans, reach: Reach, state: str | None, newest_first: bool
+) -> None:
+    """Of several business products each one's page is sorted with the others'."""
+    found = plans.sorts(
+        lambda c: SqlViews(c, Secrets()).page("order", None, 9, reach, state, newest_first=newest_first)
+    )
+    assert len(found) <= (reach is not None and len(reach) > 1), found
+    assert "COMPOUND QUERY" in plans.found or not found

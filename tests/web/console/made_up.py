@@ -10,7 +10,7 @@ import msgspec
 
 from milepost.domain.instant import Instant
 from milepost.pipeline import insight_results as results
-from milepost.pipeline.insight_results import Accuracy, Filter, Loading, Overview, Rows, Share
+from milepost.pipeline.insight_results import Figure, Filter, Loading, Overview, Rows, Share
 
 DAY = date(2025, 1, 10)
 SHAPES: dict[type, dict[str, Any]] = {
@@ -62,9 +62,13 @@ class Told:
         found: Overview | Loading = self.answers["overview"]
         return found
 
-    async def metric(self, name: str, filter: Filter, now: Instant) -> Share | Accuracy:
-        self.asked.append(("metric", filter, name))
-        return self.answers["overview"].accuracy if name == "estimates" else self.answers["overview"].on_time  # type: ignore[no-any-return]
+    async def leading(
+        self, names: tuple[str, ...], filter: Filter, now: Instant
+    ) -> dict[str, Figure] | Loading:
+        self.asked.append(("leading", filter, names))
+        overview: Overview = self.answers["overview"]
+        figures = (overview.on_time.main, overview.accuracy.within_a_day)
+        return {figure.id: figure for figure in figures}
 
     async def notifications(self, filter: Filter) -> Share:
         self.asked.append(("notifications", filter))

@@ -109,7 +109,7 @@ async def test_the_filter_is_asked_kept_and_handed_to_every_number(store: Store)
     query = "carrier=ups&destination=OR&basis=ordered&days=business&from=2025-01-01&to=2025-01-10"
     answer = await get(world, f"/insights?{query}")
     (asked,) = (given[1] for given in told.asked if given[0] == "overview")
-    (before,) = {given[1] for given in told.asked if given[0] == "metric"}
+    (before,) = {given[1] for given in told.asked if given[0] == "leading"}
     assert (asked.carrier, asked.destination, asked.basis, asked.days) == ("ups", "OR", "ordered", "business")
     assert (before.since.isoformat(), before.until.isoformat()) == ("2024-12-22", "2024-12-31")
     assert 'value="2025-01-01"' in answer.text

@@ -13,7 +13,7 @@ from litestar.params import QueryParameter
 from litestar.response import Stream
 
 from milepost.domain.instant import Instant
-from milepost.pipeline.insight_results import Accuracy, Figure, Loading, Overview, Share
+from milepost.pipeline.insight_results import Figure, Loading, Overview
 from milepost.web.console import insight_charts as drawn
 from milepost.web.console import insight_words as words
 from milepost.web.console.insight_asking import (
@@ -116,16 +116,10 @@ async def download_rows(
 async def _earlier(context: Context, asked: Asked, now: Instant) -> dict[str, Figure]:
     """The leading figures of the period before, by their ids; none where there was no such period."""
     before = asked.before()
-    found: dict[str, Figure] = {}
     if before is None:
-        return found
-    for name in LEADING:
-        metric = await context.insights.metric(name, before, now)
-        if isinstance(metric, Share):
-            found[metric.main.id] = metric.main
-        elif isinstance(metric, Accuracy):
-            found[metric.within_a_day.id] = metric.within_a_day
-    return found
+        return {}
+    found = await context.insights.leading(LEADING, before, now)
+    return {} if isinstance(found, Loading) else found
 
 
 def _loading(
