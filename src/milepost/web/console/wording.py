@@ -7,7 +7,15 @@ import re
 from datetime import UTC, datetime
 from typing import Final
 
-from milepost.domain.instant import DAY, HOUR, MINUTE, Instant, format_instant, parse_instant
+from milepost.domain.instant import (
+    DAY,
+    HOUR,
+    MINUTE,
+    Instant,
+    format_instant,
+    parse_instant,
+    readable_instant,
+)
 from milepost.shopper.parcels import carrier_name
 from milepost.web.console.dates import day_words
 
@@ -34,6 +42,7 @@ _TONES: Final = {
     "UNMAPPED_CODE": "neutral",
     "ORPHAN": "neutral",
 }
+_HUMPS: Final = re.compile(r"(?<=[a-z])(?=[A-Z])|_")
 _INSTANTS: Final = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z")
 
 
@@ -45,6 +54,13 @@ def tone(code: str) -> str:
 def spoken(code: str) -> str:
     """`OUT_FOR_DELIVERY` as a person says it."""
     return code.replace("_", " ").capitalize()
+
+
+def deed(action: str) -> str:
+    """An action of the audit log as a person says it: `user.passwordSet` is `User: password set`."""
+    subject, _, done = action.partition(".")
+    words = _HUMPS.sub(" ", done).lower()
+    return f"{subject.capitalize()}: {words}" if done else spoken(action)
 
 
 def _instant(at: Instant | int | str) -> Instant:
@@ -68,8 +84,10 @@ def clock(at: Instant | int | str) -> str:
 
 
 def plain(text: str) -> str:
-    """A sentence of the API's with its instants as `when` says them."""
-    return _INSTANTS.sub(lambda found: when(found[0]), text)
+    """A sentence of the API's with its instants as `when` says them; what looks like one and is none stands."""
+    return _INSTANTS.sub(
+        lambda found: found[0] if readable_instant(found[0]) is None else when(found[0]), text
+    )
 
 
 def ago(at: Instant | int | str, now: Instant) -> str:
@@ -88,6 +106,7 @@ def ago(at: Instant | int | str, now: Instant) -> str:
 FILTERS: Final = {
     "tone": tone,
     "spoken": spoken,
+    "deed": deed,
     "iso": iso,
     "when": when,
     "clock": clock,
