@@ -52,7 +52,7 @@ SIGHTS = (
     Sight("queue", "/queues/{queue}"),
     Sight("queue-empty", "/queues/late"),
     Sight("insights-rows", "/insights/rows?which=all"),
-    Sight("event", "/events/{record}"),
+    Sight("event", "/events/{event}"),
     Sight("quarantined", "/quarantine/{quarantined}"),
     Sight("subscriber", "/subscribers/{subscriber}"),
     Sight("subscriber-attempts", "/subscribers/{subscriber}/attempts"),
@@ -107,6 +107,7 @@ async def ids_of(client: httpx.AsyncClient) -> dict[str, str]:
     return {
         "order": order["id"],
         "then": came[len(came) // 2]["occurredAt"] or came[len(came) // 2]["receivedAt"],
+        "event": str((await first(client, "/v1/events?limit=1"))["position"]),
         "record": str(came[0]["position"]),
         "moving": moving["id"],
         "queue": trouble["queue"],
