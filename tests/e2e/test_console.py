@@ -144,7 +144,7 @@ async def test_every_page_looks_as_it_should(console: Console, browser: Browser,
 
 async def test_the_keyboard_is_enough(console: Console, browser: Browser, axe: str) -> None:
     async with watched(browser, axe) as page:
-        await page.goto(console.at("/"))
+        await page.goto(console.at("/queues"))
         await page.keyboard.press("Tab")
         assert await page.evaluate("document.activeElement.textContent") == "Skip to the content"
         await page.keyboard.press("Enter")
@@ -160,7 +160,7 @@ async def test_the_keyboard_is_enough(console: Console, browser: Browser, axe: s
 async def test_the_menu_of_a_phone_opens_without_a_script(console: Console, browser: Browser) -> None:
     async with await browser.new_context(viewport=WINDOWS["phone"], java_script_enabled=False) as context:
         page = await context.new_page()
-        await page.goto(console.at("/"))
+        await page.goto(console.at("/queues"))
         menu = page.get_by_role("navigation", name="Main")
         assert not await menu.is_visible()
         await page.get_by_role("button", name="Menu").click()
