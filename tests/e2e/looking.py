@@ -95,6 +95,8 @@ async def watched(browser: Browser, axe: str, **context: Any) -> AsyncIterator[P
         # Not a script of the page's, so its policy does not forbid it.
         await opened.add_init_script(axe)
         page = await opened.new_page()
+        # A picture of a long page takes its time where others are at work on the machine.
+        page.set_default_timeout(90_000)
         heard = _heard[page] = []
         page.on("pageerror", lambda error: heard.append(f"error: {error.message[:200]}"))
         page.on("console", lambda said: heard.append(f"console: {said.text[:200]}") if loud(said) else None)

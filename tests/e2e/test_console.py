@@ -1,12 +1,13 @@
-"""Every page of the console, as `milepost demo` serves it: looked at on a desk and on a phone, light and dark, and
-used with the keyboard, without a script, and on paper. The pictures stay in `.cache/screenshots`.
+"""Every page of the console, as `milepost demo --size` serves it: looked at on a desk and on a phone, light and
+dark, and used with the keyboard, without a script, and on paper. The pictures stay in `.cache/screenshots`.
 
 `SIGHTS` is what is looked at. A page that is in no sight fails the last test.
 """
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httpx
 import pytest
@@ -15,18 +16,19 @@ from playwright.async_api import Browser
 from tests.chromium import browser as browser
 from tests.e2e.looking import PICTURES, WINDOWS, expected, look, visit, watched
 from tests.e2e.looking import axe as axe
-from tests.e2e.processes import environment, started
+from tests.e2e.processes import WAIT_S, environment, started
 
 from milepost.web.console import HANDLERS
 from milepost.web.console.pages import PLACES
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(400)]
 
-DEMO = "demo --seconds 6 --orders 5 --port 0 --sandbox-port 0 --folder played"
+DEMO = "demo --size 300 --seed 7 --port 0 --folder played"
+UNREADABLE = b'{"eventId": "cut of'
 
 
 class Sight(NamedTuple):
-    """A page to look at. `{…}` in its path is an id from the API (`IDS`)."""
+    """A page to look at. `{…}` in its path is one of `ids_of`."""
 
     name: str
     path: str
@@ -35,19 +37,33 @@ class Sight(NamedTuple):
 
 SIGHTS = (
     Sight("front", "/"),
-    Sight("front-searched", "/?q=Sample"),
+    Sight("front-searched", "/?q=Castillo"),
+    Sight("front-nothing-found", "/?q=nobody%40example.com"),
+    Sight("front-state", "/?state=IN_TRANSIT"),
     Sight("nowhere", "/no-such-page", 404),
+    Sight("order", "/orders/{order}"),
+    Sight("order-then", "/orders/{order}?asOf={then}"),
+    Sight("order-why", "/orders/{order}/why"),
+    Sight("order-record", "/orders/{order}/records/{record}"),
+    Sight("order-reply", "/orders/{order}/reply?locale=es"),
+    Sight("order-under-way", "/orders/{moving}"),
+    Sight("tracker", "/trackers/{carrier}/{number}"),
+    Sight("tracker-why", "/trackers/{carrier}/{number}/why"),
+    Sight("queue", "/queues/{queue}"),
+    Sight("queue-empty", "/queues/late"),
+    Sight("insights-rows", "/insights/rows?which=all"),
+    Sight("event", "/events/{event}"),
+    Sight("quarantined", "/quarantine/{quarantined}"),
+    Sight("subscriber", "/subscribers/{subscriber}"),
+    Sight("subscriber-attempts", "/subscribers/{subscriber}/attempts"),
+    Sight("subscriber-replay", "/subscribers/{subscriber}/replay?count=on"),
+    Sight("attempt", "/attempts/{message}"),
     *(Sight(place.path.strip("/").replace("/", "-"), place.path) for place in PLACES if place.path != "/"),
 )
-IDS: dict[str, tuple[str, str]] = {
-    "order": ("/v1/orders?limit=1", "id"),
-    "event": ("/v1/events?limit=1", "position"),
-}
-"""By their names in paths: a list of the API and which key of its first item."""
 ELSEWHERE = {"/sign-in", "/setup/", "/account", "/users/"}
 """Pages of people who sign in: tests/e2e/test_console_sign_in.py looks at them."""
-NO_PAGES = re.compile(r"/assets/|\.csv$|/fragments?/")
-"""Addresses whose answers nobody looks at by themselves."""
+NO_PAGES = re.compile(r"/assets/|csv$|^/deliveries/|^/events/live$")
+"""Addresses whose answers nobody looks at: files, a way to the order's page, the inbox's stream."""
 
 
 class Console(NamedTuple):
@@ -62,17 +78,57 @@ class Console(NamedTuple):
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def console(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Console]:
-    """One demo for all tests, once its world was played."""
+    """One hub with four months of orders for all tests, a body that nobody can read, and a subscriber that no
+    message reaches."""
     with started(DEMO.split(), tmp_path_factory.mktemp("console"), environment()) as demo:
-        demo.line("Staying up")
         url = re.search(r"http://[\d.:]+", demo.line("  hub  "))
         assert url is not None
-        async with httpx.AsyncClient(base_url=url[0]) as client:
-            ids = {}
-            for name, (path, key) in IDS.items():
-                items = (await client.get(path)).raise_for_status().json()["items"]
-                ids[name] = str(items[0][key])
-        yield Console(url[0], ids)
+        async with httpx.AsyncClient(base_url=url[0], timeout=30.0) as client:
+            yield Console(url[0], await ids_of(client))
+
+
+async def ids_of(client: httpx.AsyncClient) -> dict[str, str]:
+    """What the sights name: an order with a parcel that went wrong and what belongs to it, one under way, and what
+    is put into the hub here."""
+    trouble = await first(client, "/v1/queues/exception")
+    order = await read(client, f"/v1/orders/{trouble['orderId']}")
+    timeline = await read(client, f"/v1/orders/{order['id']}/timeline")
+    came = [entry for entry in timeline["items"] if entry["position"] is not None]
+    delivery = next(each for each in order["deliveries"] if each["id"] == trouble["deliveryId"])
+    moving = await first(client, "/v1/orders?state=IN_TRANSIT")
+    newest = (await read(client, f"/v1/orders/{moving['id']}/timeline"))["items"][-1]["position"]
+    await client.post("/webhooks/buy-with-prime", content=UNREADABLE)
+    asked = {
+        "name": "Warehouse",
+        "url": "https://warehouse.example/milepost",
+        "from": newest - 1,
+    }
+    subscriber = (await client.post("/v1/subscribers", json=asked)).raise_for_status().json()
+    return {
+        "order": order["id"],
+        "then": came[len(came) // 2]["occurredAt"] or came[len(came) // 2]["receivedAt"],
+        "event": str((await first(client, "/v1/events?limit=1"))["position"]),
+        "record": str(came[0]["position"]),
+        "moving": moving["id"],
+        "queue": trouble["queue"],
+        "carrier": delivery["trackers"][0]["carrierCode"],
+        "number": delivery["trackers"][0]["trackingNumber"],
+        "quarantined": str((await first(client, "/v1/quarantine"))["id"]),
+        "subscriber": subscriber["id"],
+        "message": (await first(client, f"/v1/attempts?subscriberId={subscriber['id']}"))["messageId"],
+    }
+
+
+async def first(client: httpx.AsyncClient, path: str) -> Any:
+    """The first item of a list, once there is one."""
+    async with asyncio.timeout(WAIT_S):
+        while not (items := (await read(client, path))["items"]):
+            await asyncio.sleep(0.1)
+    return items[0]
+
+
+async def read(client: httpx.AsyncClient, path: str) -> Any:
+    return (await client.get(path)).raise_for_status().json()
 
 
 async def test_every_page_looks_as_it_should(console: Console, browser: Browser, axe: str) -> None:
@@ -88,7 +144,7 @@ async def test_every_page_looks_as_it_should(console: Console, browser: Browser,
 
 async def test_the_keyboard_is_enough(console: Console, browser: Browser, axe: str) -> None:
     async with watched(browser, axe) as page:
-        await page.goto(console.at("/"))
+        await page.goto(console.at("/queues"))
         await page.keyboard.press("Tab")
         assert await page.evaluate("document.activeElement.textContent") == "Skip to the content"
         await page.keyboard.press("Enter")
@@ -104,7 +160,7 @@ async def test_the_keyboard_is_enough(console: Console, browser: Browser, axe: s
 async def test_the_menu_of_a_phone_opens_without_a_script(console: Console, browser: Browser) -> None:
     async with await browser.new_context(viewport=WINDOWS["phone"], java_script_enabled=False) as context:
         page = await context.new_page()
-        await page.goto(console.at("/"))
+        await page.goto(console.at("/queues"))
         menu = page.get_by_role("navigation", name="Main")
         assert not await menu.is_visible()
         await page.get_by_role("button", name="Menu").click()

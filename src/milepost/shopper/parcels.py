@@ -184,7 +184,13 @@ def _estimate(delivery: Document) -> Document | None:
     return estimate if not stages or stages & _MOVING else None
 
 
+def carrier_name(code: str) -> str:
+    """How a carrier writes its name; of one that is not known, its code with spaces."""
+    return _CARRIERS.get(code.lower(), code.replace("_", " "))
+
+
 def _carrier(tracker: Document) -> Carrier:
     code = one_line(tracker["carrierCode"], 40)
-    name = _CARRIERS.get(code.lower(), code.replace("_", " "))
-    return Carrier(code, name, one_line(tracker["trackingNumber"], 64), safe_url(tracker["trackingUrl"]))
+    return Carrier(
+        code, carrier_name(code), one_line(tracker["trackingNumber"], 64), safe_url(tracker["trackingUrl"])
+    )

@@ -9,6 +9,7 @@ from tests.web.told import tell, went
 from tests.web.world import World, event, milestone, one_delivery, order, tracker
 
 from milepost.store import Store
+from milepost.web.console.wording import plain
 
 HANDLES = {
     "order-1": "/orders/order-1",
@@ -47,7 +48,7 @@ async def test_a_beginning_lists_what_the_api_finds(world: World, beginning: str
     said = next(item for item in items if (item["kind"], item["id"]) == (row["data-kind"], row["data-id"]))
     assert shown(page, row) == {
         "state": said["state"],
-        "summary": said["summary"],
+        "summary": plain(said["summary"]),
         "latest": said["estimatedDelivery"]["latestDate"],
         "lastScanAt": said["lastScanAt"],
         "conditions": said["conditions"],

@@ -9,6 +9,7 @@ from litestar.params import QueryParameter
 from milepost.store import Transaction
 from milepost.web.audit import AuditDocument, entries
 from milepost.web.console.pages import ERRORS, page
+from milepost.web.console.wording import deed
 from milepost.web.context import Hub
 from milepost.web.user_actions import visible_users
 from milepost.web.visiting import Looking, needs
@@ -49,7 +50,7 @@ async def show_audit(
         now=context.clock(),
         entries=shown,
         people=_with(people, actor),
-        actions=_with([(each, each) for each in actions], action),
+        actions=_with([(each, deed(each)) for each in actions], action),
         actor=actor,
         action=action,
         older=older,

@@ -17,6 +17,7 @@ from milepost.domain.local_time import local_day, zone_of
 from milepost.domain.notification import Notification
 from milepost.domain.notification_wording import rule_text
 from milepost.domain.wording import capture_text, condition_text
+from milepost.shopper.parcels import carrier_name
 from milepost.web.console.dates import day_words, days_between, from_today, last_day, window_words
 from milepost.web.console.order_links import parcel_anchor
 from milepost.web.console.wording import ago, spoken, tone
@@ -189,7 +190,7 @@ def _place(delivery: Document, now: Instant) -> Line:
     if state == "PENDING" and not scans:
         return Line("Not shipped yet", "neutral")
     stage = next((each for each in stages if each not in ("UNKNOWN", "PENDING")), state)
-    carriers = ", ".join(dict.fromkeys(t["carrierCode"] for t in delivery["trackers"]))
+    carriers = ", ".join(dict.fromkeys(carrier_name(t["carrierCode"]) for t in delivery["trackers"]))
     said = spoken(stage) + (f" with {carriers}" if carriers else "")
     return Line(f"{said}; {last}", tone(stage))
 

@@ -11,6 +11,7 @@ from litestar import Request, Response, get
 from msgspec import Struct
 
 from milepost.domain.record import delivery_subject, order_subject, tracker_subject
+from milepost.shopper.parcels import carrier_name
 from milepost.store import Transaction
 from milepost.web.console.order_links import ASKING, Here, parcel_anchor
 from milepost.web.console.pages import page
@@ -107,7 +108,7 @@ async def why_tracker_page(
     explained = await context.store.read(read)
     explained = explained if visitor.may("serve") else _unsigned(explained)
     shown = explained["view"]
-    name = f"{shown['carrierCode']} {shown['trackingNumber']}"
+    name = f"{carrier_name(shown['carrierCode'])} {shown['trackingNumber']}"
     return page(
         request,
         visitor,
@@ -149,7 +150,7 @@ def _of_order(explained: Document, whys: Mapping[str, str]) -> Iterator[Reasons]
             # Of one that several deliveries share the facts stand once.
             listed = [] if subject in seen else about.get(subject, [])
             seen.add(subject)
-            name = f"{title}: {tracker['carrierCode']} {tracker['trackingNumber']}"
+            name = f"{title}: {carrier_name(tracker['carrierCode'])} {tracker['trackingNumber']}"
             anchor = f"{parcel_anchor(place)}-tracker-{number}"
             yield _reasons(name, anchor, tracker["stage"], whys.get(subject, ""), listed)
 

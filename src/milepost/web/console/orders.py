@@ -28,6 +28,7 @@ from milepost.web.console.order_parcels import MOST_DELIVERIES, items_of, money_
 from milepost.web.console.order_then import instants_of, slider, step_at
 from milepost.web.console.order_timeline import chosen, lanes_of
 from milepost.web.console.pages import page
+from milepost.web.console.wording import spoken
 from milepost.web.context import Hub
 from milepost.web.corrections import CorrectionItem, corrections_of
 from milepost.web.corrections import item_of as correction_item
@@ -171,7 +172,9 @@ def _answers(
 def _payment(order: dict[str, Any]) -> str:
     payment = order["payment"]
     return (
-        "" if payment is None else " ".join(filter(None, (payment["state"], money_words(payment["amount"]))))
+        ""
+        if payment is None
+        else ", ".join(filter(None, (spoken(payment["state"] or ""), money_words(payment["amount"]))))
     )
 
 

@@ -3,10 +3,21 @@
 Times are UTC, as the journal has them; a local day that a carrier wrote is shown as written, by whoever shows it.
 """
 
+import re
 from datetime import UTC, datetime
 from typing import Final
 
-from milepost.domain.instant import DAY, HOUR, MINUTE, Instant, format_instant, parse_instant
+from milepost.domain.instant import (
+    DAY,
+    HOUR,
+    MINUTE,
+    Instant,
+    format_instant,
+    parse_instant,
+    readable_instant,
+)
+from milepost.shopper.parcels import carrier_name
+from milepost.web.console.dates import day_words
 
 _TONES: Final = {
     "DELIVERED": "good",
@@ -31,6 +42,8 @@ _TONES: Final = {
     "UNMAPPED_CODE": "neutral",
     "ORPHAN": "neutral",
 }
+_HUMPS: Final = re.compile(r"(?<=[a-z])(?=[A-Z])|_")
+_INSTANTS: Final = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z")
 
 
 def tone(code: str) -> str:
@@ -41,6 +54,13 @@ def tone(code: str) -> str:
 def spoken(code: str) -> str:
     """`OUT_FOR_DELIVERY` as a person says it."""
     return code.replace("_", " ").capitalize()
+
+
+def deed(action: str) -> str:
+    """An action of the audit log as a person says it: `user.passwordSet` is `User: password set`."""
+    subject, _, done = action.partition(".")
+    words = _HUMPS.sub(" ", done).lower()
+    return f"{subject.capitalize()}: {words}" if done else spoken(action)
 
 
 def _instant(at: Instant | int | str) -> Instant:
@@ -58,6 +78,18 @@ def when(at: Instant | int | str) -> str:
     return f"{moment.day} {moment:%b %Y, %H:%M} UTC"
 
 
+def clock(at: Instant | int | str) -> str:
+    """The same, where the day stands above it: `14:05 UTC`."""
+    return f"{datetime.fromtimestamp(_instant(at) / 1000, UTC):%H:%M} UTC"
+
+
+def plain(text: str) -> str:
+    """A sentence of the API's with its instants as `when` says them; what looks like one and is none stands."""
+    return _INSTANTS.sub(
+        lambda found: found[0] if readable_instant(found[0]) is None else when(found[0]), text
+    )
+
+
 def ago(at: Instant | int | str, now: Instant) -> str:
     """How long ago it was, or how long it is until then: `3 h ago`, `in 2 days`."""
     distance = now - _instant(at)
@@ -71,5 +103,16 @@ def ago(at: Instant | int | str, now: Instant) -> str:
     return "just now"
 
 
-FILTERS: Final = {"tone": tone, "spoken": spoken, "iso": iso, "when": when, "ago": ago}
+FILTERS: Final = {
+    "tone": tone,
+    "spoken": spoken,
+    "deed": deed,
+    "iso": iso,
+    "when": when,
+    "clock": clock,
+    "ago": ago,
+    "day": day_words,
+    "plain": plain,
+    "carrier": carrier_name,
+}
 """By the names that templates use."""
