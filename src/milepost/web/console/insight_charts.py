@@ -111,7 +111,7 @@ def counted(title: str, found: Counts, rows_of: Opening) -> charts.Bars:
 
 
 def parted(title: str, found: Share, rows_of: Opening) -> charts.Bars:
-    """What a rate is made of. A part that rests on what the rate rests on, which stands above, says only its share."""
+    """What a rate is made of. A part that rests on what the rate itself does says only its share."""
     bars = [
         charts.Bar(
             part.title,
