@@ -79,7 +79,7 @@ async def test_every_part_of_the_overview_is_on_the_page(store: Store) -> None:
         "Whose delay",
         "Said to be delivered, and was not",
         "What shoppers were told",
-        "The carriers&#39; estimates",
+        "The carriers’ estimates",
         "Are all events there?",
     ):
         assert heading in answer.text, heading

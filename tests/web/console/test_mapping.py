@@ -31,8 +31,8 @@ async def test_three_steps_from_the_inbox_to_a_new_version(world: World) -> None
     assert 'href="/orders/order-1"' in shown.text
     fields = {"code": DRONE["code"], "carrier": "UPS", "meaning": DRONE["meaning"]}
     seen = await send(world, "/mapping/preview", **fields)
-    assert "1 trackers" in seen.text
-    assert "stage: OUT_FOR_DELIVERY" in seen.text
+    assert "1 tracker, " in seen.text
+    assert "OUT_FOR_DELIVERY" in seen.text
     made = await send(world, "/mapping", **fields, version="1", reason="The carrier said so.")
     assert (made.status_code, made.headers["location"]) == (303, "/mapping?done=applied")
     await remapped(world)

@@ -111,9 +111,14 @@ def counted(title: str, found: Counts, rows_of: Opening) -> charts.Bars:
 
 
 def parted(title: str, found: Share, rows_of: Opening) -> charts.Bars:
-    """What a rate is made of."""
+    """What a rate is made of. A part that rests on what the rate itself does says only its share."""
     bars = [
-        charts.Bar(part.title, float(_count(part.numerator, part.value)), resting(part), rows_of(part.rows))
+        charts.Bar(
+            part.title,
+            float(_count(part.numerator, part.value)),
+            _share(part) if resting(part) == resting(found.main) else resting(part),
+            rows_of(part.rows),
+        )
         for part in found.parts
     ]
     return charts.bars(title, bars)
@@ -155,6 +160,10 @@ def ages(title: str, found: AgeingGrid, cells: Sequence[Cell], rows_of: Opening)
 
 def _percent(value: float) -> str:
     return valued(value, "share")
+
+
+def _share(part: Figure) -> str:
+    return _of(part.numerator if part.numerator is not None else part.value, part.n)
 
 
 def _titled(part: Figure) -> str:
