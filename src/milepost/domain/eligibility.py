@@ -3,8 +3,8 @@
 The first ship evidence makes a capture due (tracking.md 10): a carrier's scan, the ship event, an answer that shows
 it; DELIVERED alone is enough, and marked `inferred`, as is an answer without the event. A label never is.
 
-Three things hold it back, as `hold_reason` says, and a fourth where somebody wants to look at what is inferred. The
-other contradictions (a delivery that was retracted, an event that is missing) are about the arrival or about what
+Three things hold it back, as `hold_reason` says, and a fourth: an agent's word alone is looked at by somebody who may
+let payment be collected, and so is everything inferred where somebody wants to look at it. The other contradictions (a delivery that was retracted, an event that is missing) are about the arrival or about what
 Milepost was not told; they do not make it doubtful that the parcel left, so they hold nothing.
 """
 
@@ -20,7 +20,8 @@ ORDER_NOT_KNOWN: Final = "order_not_known"
 EVIDENCE_WITHDRAWN: Final = "evidence_withdrawn"
 """What showed that it shipped did not happen (T8), or the order no longer shows the delivery."""
 REVIEW_INFERRED: Final = "inferred"
-"""It is inferred, and whoever runs the hub wants to review that. It holds only what was never let go."""
+"""It is inferred, from an agent's correction or where whoever runs the hub wants to review that. It holds only what
+was never let go."""
 
 Document = Mapping[str, Any]
 
@@ -35,7 +36,9 @@ def hold_reason(order: Document, delivery: Document, *, review_inferred: bool = 
         return EVIDENCE_WITHDRAWN
     if not order["lineItems"]:
         return ORDER_NOT_KNOWN
-    return REVIEW_INFERRED if review_inferred and _inferred(delivery, first) else ""
+    # Who corrects what a parcel's state is, is not who lets payment be collected.
+    is_doubtful = first["kind"] == "correction" or (review_inferred and _inferred(delivery, first))
+    return REVIEW_INFERRED if is_doubtful else ""
 
 
 def due_capture(order: Document, delivery: Document, hold: str, now: Instant) -> Capture:

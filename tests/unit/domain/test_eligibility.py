@@ -11,6 +11,7 @@ from tests.unit.domain.history import (
     UPS,
     Arrived,
     condition,
+    correction,
     event,
     fold,
     order_answer,
@@ -105,3 +106,10 @@ def test_what_is_inferred_is_held_where_that_is_reviewed(facts: Any, reason: str
     order = fold(*facts).document
     (delivery,) = order["deliveries"]
     assert hold_reason(order, delivery, review_inferred=True) == reason
+
+
+def test_an_agents_word_alone_waits_for_somebody_who_may_let_money_go() -> None:
+    told = correction("IN_TRANSIT", "2025-03-01T12:00:00Z")
+    assert made(KNOWN, told).state == "HELD"
+    assert made(KNOWN, told).reason == "inferred"
+    assert made(KNOWN, told, SHIP).state == made(KNOWN, told, SCANNED).state == "READY"
