@@ -112,7 +112,7 @@ def odd_event(product: str, number: str, code: str) -> bytes:
         for said, at in scans
     ]
     tracker = {"packageTrackerIdentifier": {"trackingNumber": f"1Z{number}", "carrierCode": "UPS"}}
-    details = {"id": f"delivery-{number}", "state": "IN_TRANSIT"}
+    details: dict[str, Any] = {"id": f"delivery-{number}", "state": "IN_TRANSIT"}
     known = {"id": f"order-{number}", "packageInformation": {"details": [details]}}
     details |= {"packageTracker": tracker | {"milestones": milestones}}
     event = {
