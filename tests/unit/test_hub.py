@@ -273,6 +273,8 @@ async def test_a_hub_leads_everything_it_does_and_lets_go_before_the_database_is
             "publisher",
             "queues",
             "reconciler",
+            "remapping",
+            "remeasuring",
             "replaying",
             "retention",
             "sending",

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from milepost.store import Lease
 
 LOW_SPACE_BYTES = 500 * 1024 * 1024
+COLUMN = 24
+"""Characters of the longest name that others are aligned with."""
 CONNECTIONS_WANTED = 10
 """What a hub takes of a PostgreSQL server at the most, and a little for commands beside it."""
 
@@ -84,8 +86,9 @@ def doctor(
 
 
 def _print_findings(findings: list[Finding]) -> None:
-    """A line each, what was looked at in one column and what was found beside it; what to do stands below."""
-    width = max(len(finding.check) for finding in findings)
+    """A line each, what was looked at in one column and what was found beside it; what to do stands below. A long name
+    (of an event source, a queue) takes the room that it needs."""
+    width = max((len(f.check) for f in findings if len(f.check) <= COLUMN), default=0)
     for finding in findings:
         mark = "[green]✓[/]" if finding.ok else "[red]✗[/]"
         said = Text.from_markup(f"{mark} [bold]{finding.check}[/]: {' ' * (width - len(finding.check))}")
