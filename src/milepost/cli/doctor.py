@@ -86,8 +86,8 @@ def doctor(
 
 
 def _print_findings(findings: list[Finding]) -> None:
-    """A line each, what was looked at in one column and what was found beside it; what to do stands below. A long name
-    (of an event source, a queue) takes the room that it needs."""
+    """A line each, what was looked at in one column and what was found beside it; what to do stands below. A long
+    name (of an event source, a queue) takes the room that it needs."""
     width = max((len(f.check) for f in findings if len(f.check) <= COLUMN), default=0)
     for finding in findings:
         mark = "[green]✓[/]" if finding.ok else "[red]✗[/]"

@@ -4,8 +4,9 @@ The first ship evidence makes a capture due (tracking.md 10): a carrier's scan, 
 it; DELIVERED alone is enough, and marked `inferred`, as is an answer without the event. A label never is.
 
 Three things hold it back, as `hold_reason` says, and a fourth: an agent's word alone is looked at by somebody who may
-let payment be collected, and so is everything inferred where somebody wants to look at it. The other contradictions (a delivery that was retracted, an event that is missing) are about the arrival or about what
-Milepost was not told; they do not make it doubtful that the parcel left, so they hold nothing.
+let payment be collected, and so is everything inferred where somebody wants to look at it. The other contradictions
+(a delivery that was retracted, an event that is missing) are about the arrival or about what Milepost was not told;
+they do not make it doubtful that the parcel left, so they hold nothing.
 """
 
 from collections.abc import Iterator, Mapping
