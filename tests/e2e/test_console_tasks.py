@@ -315,7 +315,7 @@ async def test_an_admin_invites_somebody_and_reads_it_in_the_audit_log_without_a
         await page.get_by_role("button", name="Save").click()
         await expect(page.get_by_role("status")).to_be_visible()
         await go(page, "/audit")
-        for action in ("user.invited", "user.changed"):
+        for action in ("User: invited", "User: changed"):
             row = page.get_by_role("row").filter(has_text="Grace Hopper").filter(has_text=action)
             await expect(row.first).to_contain_text("The admin")
     users = (await api.get("/v1/users")).json()["items"]

@@ -12,7 +12,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page
 from tests.chromium import browser as browser
 from tests.e2e.running import Client, running_hub
-from tests.e2e.test_mail_rendering import EVIL, LOOK, hostile
+from tests.e2e.test_mail_rendering import EVIL, hostile, looked_at
 
 from milepost.domain.instant import DAY, Instant
 from milepost.domain.tracking_token import Link, make_token
@@ -29,7 +29,7 @@ SECRET = "s" * 32
 NOTHING_LISTENS = "http://127.0.0.1:9"
 SHOP = {"shop_name": "Fern & Flint", "shop_color": "#ffe600", "support_email": "help@shop.example"}
 OWN = "something to be fetched"
-"""What `LOOK` says of the icon, which is an empty one in the page itself."""
+"""What `looked_at` says of the icon, which is an empty one in the page itself."""
 SHOPPER = {"name": "Alex Doe", "email": "alex@shopper.example"}
 PRODUCT = "bp-sample"
 
@@ -61,7 +61,7 @@ async def look(page: Page, name: str) -> str:
     """What the page's heading says; it is photographed, and nothing may be wrong with it."""
     PICTURES.mkdir(parents=True, exist_ok=True)
     await page.screenshot(path=PICTURES / f"{name}.png", full_page=True)
-    seen = await page.evaluate(LOOK)
+    seen = await looked_at(page)
     assert [each for each in seen["found"] if each != OWN] == [], name
     heading = await page.locator("h1").text_content()
     assert heading is not None

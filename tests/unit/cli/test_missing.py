@@ -7,8 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from milepost.cli.client import HubClient, console
-from milepost.cli.doctor import missing_findings
 from milepost.cli.main import app
+from milepost.web.findings import missing_findings
 
 MILESTONE = "PACKAGE_TRACKER_MILESTONE_CHANGED"
 NOTHING: dict[str, Any] = {
