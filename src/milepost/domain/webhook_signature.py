@@ -138,13 +138,16 @@ def _three(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, bytes]:
 
 
 def _entries(header: bytes) -> Iterable[tuple[bytes, bytes]]:
-    """(version, signature) of each entry that can be read; others are for somebody else."""
+    """(version, signature) of each entry that can be read; others are for somebody else. A signature is written in
+    one way: the bits of its last character that carry nothing are not looked at by a decoder, and have to be zero."""
     for entry in header.split(b" "):
         version, _, encoded = entry.partition(b",")
         try:
-            yield version, binascii.a2b_base64(encoded, strict_mode=True)
+            signature = binascii.a2b_base64(encoded, strict_mode=True)
         except ValueError:
             continue
+        if b64encode(signature) == encoded:
+            yield version, signature
 
 
 def _text(signature: bytes) -> str:

@@ -144,6 +144,15 @@ def test_a_repeated_header_is_refused(name: bytes) -> None:
         verify([*headers, (name, again)], BODY, AT, [KEY])
 
 
+def test_a_signature_is_written_in_one_way() -> None:
+    """`E` and `F` before the padding decode to the same bytes: the bits that they differ in carry nothing."""
+    assert base64.b64decode("g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=") == base64.b64decode(
+        "g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OF="
+    )
+    with pytest.raises(Unauthenticated):
+        verify(given_headers(webhook_signature=SIGNATURE[:-2] + "F="), BODY, AT, [KEY])
+
+
 def test_a_dotted_id_cannot_move_the_border_to_the_timestamp() -> None:
     """`a.1` at 2 signs the same bytes as `a` at `1.2`: neither is accepted."""
     signed = sign("a", AT, b"5." + BODY, [KEY])
