@@ -6,6 +6,7 @@ are on loopback, on free ports; the databases are in a folder that goes with the
 
 import asyncio
 import re
+import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,17 +15,17 @@ from typing import Any
 import httpx
 from playwright.async_api import Browser, async_playwright
 from tests.chromium import FLAGS, chromium
-from tests.e2e.processes import environment, started
+from tests.e2e.processes import MILEPOST, environment, started
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
-DESK, PHONE = (1280, 800), (390, 844)
+DESK, TALL, PHONE = (1280, 800), (1280, 1800), (390, 844)
 SECRET = "a-secret-for-links-that-nobody-follows"
 DEMO = "demo --size 3000 --seed 7 --port 0 --folder filled"
 SHOTS: Mapping[str, tuple[str, tuple[int, int], str]] = {
     "order": ("/orders/{order}", DESK, "light"),
     "queues": ("/queues", DESK, "light"),
-    "insights": ("/insights", DESK, "light"),
-    "insights-dark": ("/insights", DESK, "dark"),
+    "insights": ("/insights?days=90", TALL, "light"),
+    "insights-dark": ("/insights?days=90", TALL, "dark"),
     "events": ("/events", DESK, "light"),
     "tracking": ("{page}", PHONE, "light"),
     "order-phone": ("/orders/{order}", PHONE, "dark"),
@@ -37,6 +38,8 @@ async def take() -> None:
     IMAGES.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="milepost-screenshots-") as folder:
         settings = {**environment(), "MILEPOST_TRACKING_SECRET": SECRET, "MILEPOST_SHOP_NAME": "Fern & Flint"}
+        # Filled first, with its progress to be seen, which takes minutes.
+        subprocess.run([str(MILEPOST), *DEMO.split(), "--no-stay"], cwd=folder, env=settings, check=True)
         with started(DEMO.split(), Path(folder), settings) as demo:
             url = re.search(r"http://[\d.:]+", demo.line("  hub  "))
             assert url is not None
@@ -75,7 +78,7 @@ async def _picture(browser: Browser, url: str, path: Path, size: tuple[int, int]
         await page.goto(url)
         # Insights say how far they are while they load.
         await page.wait_for_selector("main h1")
-        await page.wait_for_selector("[data-loading]", state="detached", timeout=60_000)
+        await page.wait_for_selector("main progress", state="detached", timeout=60_000)
         await page.screenshot(path=path)
 
 
