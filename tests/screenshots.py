@@ -24,8 +24,8 @@ DEMO = "demo --size 3000 --seed 7 --port 0 --folder filled"
 SHOTS: Mapping[str, tuple[str, tuple[int, int], str]] = {
     "order": ("/orders/{order}", DESK, "light"),
     "queues": ("/queues", DESK, "light"),
-    "insights": ("/insights?days=90", TALL, "light"),
-    "insights-dark": ("/insights?days=90", TALL, "dark"),
+    "insights": ("/insights?period=90", TALL, "light"),
+    "insights-dark": ("/insights?period=90", TALL, "dark"),
     "events": ("/events", DESK, "light"),
     "tracking": ("{page}", PHONE, "light"),
     "order-phone": ("/orders/{order}", PHONE, "dark"),
