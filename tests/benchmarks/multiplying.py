@@ -13,6 +13,8 @@ from milepost.sql import schema
 MINUTE_MS = 60_000
 SPREAD = 97
 """Copies of a parcel differ by up to so many minutes."""
+SLOWER = 89
+"""A copy takes up to so many thousandths longer than its parcel did, so that there are as many lengths as in life."""
 PIECE = 50
 """Copies a transaction."""
 _COPIES = "WITH RECURSIVE copies(k) AS (SELECT :first UNION ALL SELECT k + 1 FROM copies WHERE k < :last)"
@@ -61,11 +63,22 @@ def _copy(table: Table, changed: dict[str, str], where: str, without: tuple[str,
 
 
 def _parcels() -> str:
-    times = [column.name for column in schema.parcels.columns if column.name.endswith("_at")]
-    changed = {name: f"{name} + k % {SPREAD} * {MINUTE_MS}" for name in times}
+    names = [column.name for column in schema.parcels.columns]
+    changed = {name: _later(name) for name in names if name.endswith("_at")}
+    changed |= {name: _longer(name) for name in names if name.startswith("in_")}
     changed |= {name: _of_copy(name) for name in ("order_id", "delivery_id")}
     changed["revision"] = "revision + k * (SELECT revision FROM parcels_state)"
     return _copy(schema.parcels, changed, "order_id NOT LIKE '%~%'", ("number",))
+
+
+def _later(name: str) -> str:
+    """A time of a copy: what the order led to is spread from the order on, in the order in which it happened."""
+    begun = f"coalesce(ordered_at, {name})"
+    return f"{begun} + k % {SPREAD} * {MINUTE_MS} + {_longer(f'({name} - {begun})')}"
+
+
+def _longer(length: str) -> str:
+    return f"{length} * (1000 + k % {SLOWER}) / 1000"
 
 
 def _queue_items() -> str:

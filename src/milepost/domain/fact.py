@@ -290,26 +290,35 @@ def order_answer(order: object) -> OrderAnswer | None:
     if not isinstance(order, dict) or not isinstance(order.get("id"), str):
         return None
     packages: dict[str, PackageAnswer] = {}
+    read: _Trackers = {}
     for detail in package_details(order):
-        package = _package_answer(detail)
+        package = _package_answer(detail, read)
         if package is not None:
             known = packages.get(package.delivery_id)
             packages[package.delivery_id] = package if known is None else _merge(known, package)
     return OrderAnswer(order["id"], tuple(packages.values()), order)
 
 
-def _package_answer(detail: dict[str, Any]) -> PackageAnswer | None:
+_Trackers = dict[str, tuple[object, TrackerAnswer | None]]
+"""By delivery: its packageTracker as it was last seen in one order, and what was read in it."""
+
+
+def _package_answer(detail: dict[str, Any], read: _Trackers) -> PackageAnswer | None:
     delivery_id, state = detail.get("id"), detail.get("state")
     if not isinstance(delivery_id, str) or not delivery_id:
         return None
     contents = detail.get("packageInformationDetailsFor")
     entries = contents.get("orderLineItems") if isinstance(contents, dict) else None
     line_items = [_line_item(e) for e in entries] if isinstance(entries, list) else []
+    # The two levels of an order show the same tracker with all of its milestones: it is read once.
+    shown = detail.get("packageTracker")
+    if delivery_id not in read or read[delivery_id][0] != shown:
+        read[delivery_id] = shown, tracker_answer(shown)
     return PackageAnswer(
         delivery_id,
         milestone_code(state) if isinstance(state, str) else "",
         _text(detail.get("reason")),
-        tracker_answer(detail.get("packageTracker")),
+        read[delivery_id][1],
         tuple(item for item in line_items if item is not None),
     )
 
@@ -344,7 +353,7 @@ def _merge(one: PackageAnswer, other: PackageAnswer) -> PackageAnswer:
 
 def _merge_trackers(one: TrackerAnswer | None, other: TrackerAnswer | None) -> TrackerAnswer | None:
     """The selections of the two levels may differ: what either shows of the same tracker."""
-    if one is None or other is None:
+    if one is None or other is None or one is other:
         return one or other
     if (one.carrier_code.lower(), one.tracking_number) != (other.carrier_code.lower(), other.tracking_number):
         return one

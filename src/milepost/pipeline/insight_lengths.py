@@ -20,6 +20,8 @@ METHOD: Final = (
     f"Percentiles by linear interpolation, not shown below {FEWEST} parcels. The estimate with those under way"
     " is Kaplan–Meier's."
 )
+_MINUTE_S: Final = 60
+_HOUR_S: Final = 3_600
 _MINUTES_A_DAY: Final = 1_440
 _DAYS: Final = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 12.0, 14.0, 21.0)
 _HOURS: Final = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 24.0, 48.0)
@@ -27,7 +29,7 @@ _QUANTILES: Final = (0.5, 0.9, 0.95)
 
 
 class Length(Struct, frozen=True):
-    """One length of time. `value` and `so_far` are in `unit`."""
+    """One length of time. `value` and `so_far` are whole seconds, which sort and compare fastest."""
 
     id: str
     title: str
@@ -42,7 +44,15 @@ class Length(Struct, frozen=True):
     """None: nothing is under way, only ends are known."""
     definition: str
     edges: tuple[float, ...] = _DAYS
+    """Where bins begin, in `unit`."""
     note: str = ""
+
+    @property
+    def unit_s(self) -> int:
+        return _HOUR_S if self.unit == "hours" else DAY_S
+
+    def seconds(self, edge: float) -> int:
+        return round(edge * self.unit_s)
 
 
 def lengths(t: Terms) -> dict[str, Length]:
@@ -60,8 +70,8 @@ def _processing(t: Terms) -> Length:
         both & (column("shipped_at") >= column("ordered_at")),
         t.shipped,
         known("ordered_at") & ~known("shipped_at") & t.open,
-        t.days("ordered_at", "shipped_at"),
-        t.days("ordered_at", None),
+        t.passed("ordered_at", "shipped_at"),
+        t.passed("ordered_at", None),
         "From the order to its shipment: the carrier's first scan, without one the ship event.",
     )
 
@@ -93,8 +103,8 @@ def _transit(t: Terms) -> Length:
         both & (column("delivered_at") >= column("first_scan_at")),
         t.delivered,
         known("first_scan_at") & ~t.delivered,
-        t.days("first_scan_at", "delivered_at"),
-        t.days("first_scan_at", None),
+        t.passed("first_scan_at", "delivered_at"),
+        t.passed("first_scan_at", None),
         "From the carrier's first scan to the delivery.",
         note="Parcels of which only the delivery was scanned are not measured.",
     )
@@ -109,8 +119,8 @@ def _door(t: Terms) -> Length:
         legs & (column("delivered_at") >= column("ordered_at")),
         t.delivered,
         known("ordered_at") & ~t.cancelled & ~t.delivered,
-        t.days("ordered_at", "delivered_at"),
-        t.days("ordered_at", None),
+        t.passed("ordered_at", "delivered_at"),
+        t.passed("ordered_at", None),
         "From the order to the delivery, of parcels whose order, shipment and first scan are known.",
     )
 
@@ -125,7 +135,7 @@ def _source_lag() -> Length:
         by_scan & lag.is_not_null(),
         by_scan,
         pl.lit(False),
-        lag / 3_600,
+        lag,
         None,
         "From the delivered scan to the publishing of the delivered event. Below 0: told before the scan.",
         edges=_HOURS,
@@ -134,23 +144,26 @@ def _source_lag() -> Length:
 
 def length_rows(length: Length, low: float, high: float | None) -> pl.Expr:
     """The parcels of one bin."""
-    inside = length.value >= low
+    inside = length.value >= length.seconds(low)
     if low == length.edges[0]:
         inside = pl.lit(True)
     if high is not None:
-        inside = inside & (length.value < high)
+        inside = inside & (length.value < length.seconds(high))
     return length.ended & inside.fill_null(False)
 
 
 def distribution(length: Length, cohort: pl.LazyFrame) -> Distribution:
     """The length over a cohort."""
     row = cohort.select(cohort=pl.len(), arrived=length.arrived.sum()).collect().row(0, named=True)
-    ends = cohort.filter(length.ended).select(value=length.value.cast(pl.Float64)).collect()["value"].sort()
-    under_way = pl.Series("value", [], pl.Float64)
+    ends = _taken(cohort, length.ended, length.value)
+    under_way = ends.clear()
     if length.so_far is not None:
-        under_way = cohort.filter(length.open).select(value=length.so_far.cast(pl.Float64)).collect()["value"]
+        under_way = _taken(cohort, length.open, length.so_far)
     suppressed = ends.len() < FEWEST
-    p50, p90, p95 = (None if suppressed else _number(ends.quantile(q, "linear")) for q in _QUANTILES)
+    values: list[Any] = [None, None, None, None]
+    if not suppressed:
+        values = [*(ends.quantile(q, "linear") for q in _QUANTILES), ends.mean()]
+    p50, p90, p95, mean = (None if value is None else value / length.unit_s for value in values)
     outlasting: tuple[float | None, ...] = (None, None, None)
     if length.so_far is not None and ends.len() + under_way.len() >= FEWEST:
         outlasting = kaplan_meier(ends, under_way, _QUANTILES)
@@ -167,7 +180,7 @@ def distribution(length: Length, cohort: pl.LazyFrame) -> Distribution:
         p50=p50,
         p90=p90,
         p95=p95,
-        mean=None if suppressed else _number(ends.mean()),
+        mean=mean,
         survival_p50=outlasting[0],
         survival_p90=outlasting[1],
         survival_p95=outlasting[2],
@@ -180,43 +193,58 @@ def distribution(length: Length, cohort: pl.LazyFrame) -> Distribution:
     )
 
 
+def _taken(cohort: pl.LazyFrame, which: pl.Expr, seconds: pl.Expr) -> pl.Series:
+    return _whole(cohort.filter(which).select(value=seconds.cast(pl.Int64)).collect()["value"])
+
+
+def _whole(values: pl.Series) -> pl.Series:
+    """Those that there are, in one piece: where there are gaps or several pieces, a quantile sorts them first."""
+    return values.drop_nulls().rechunk()
+
+
 def kaplan_meier(
     ends: pl.Series, under_way: pl.Series, quantiles: Sequence[float]
 ) -> tuple[float | None, ...]:
-    """After how long each of these shares has ended, those under way counted; None where it can't be told yet.
-    In days, to the minute; one that is under way as long as another took outlasts that one."""
-    counted = pl.concat(
-        pl.DataFrame({"at": series.cast(pl.Float64)}).with_columns(ended=pl.lit(ended), of=pl.lit(""))
-        for series, ended in ((ends, True), (under_way, False))
-    )
-    return survival(counted, quantiles).get("", tuple(None for _ in quantiles))
+    """After how long each of these shares has ended, those under way counted; None where it can't be told yet. From
+    seconds; in days, to the minute. One that is under way as long as another took outlasts that one."""
+    counted = [
+        pl.DataFrame({"at": series})
+        .lazy()
+        .group_by(at=_minutes())
+        .agg(left=pl.len().cast(pl.Int64), ended=ended)
+        for series, ended in ((ends, pl.len().cast(pl.Int64)), (under_way, pl.lit(0, pl.Int64)))
+    ]
+    return _passed(pl.concat(counted).group_by("at").sum().collect(), quantiles)
 
 
-def survival(counted: pl.DataFrame, quantiles: Sequence[float]) -> dict[str, tuple[float | None, ...]]:
-    """Kaplan–Meier of each group: rows of `of` (the group), `at` (how long) and whether it `ended` then."""
+def survival(ways: pl.LazyFrame, quantiles: Sequence[float]) -> dict[str, tuple[float | None, ...]]:
+    """Kaplan–Meier of each group: rows of `of` (the group), `at` (seconds) and whether it `ended` then."""
+    ended, left = pl.col("ended").sum().cast(pl.Int64), pl.len().cast(pl.Int64)
+    counted = ways.group_by("of", at=_minutes()).agg(ended=ended, left=left).collect()
+    groups = counted.partition_by("of", as_dict=True, include_key=False)
+    return {str(of): _passed(steps, quantiles) for (of,), steps in groups.items()}
+
+
+def _minutes() -> pl.Expr:
+    return (pl.col("at") / _MINUTE_S).round().cast(pl.Int32)
+
+
+def _passed(counted: pl.DataFrame, quantiles: Sequence[float]) -> tuple[float | None, ...]:
+    """From how many `ended` and how many `left`, whichever way, at each minute `at`."""
     steps = (
-        counted.with_columns((pl.col("at") * _MINUTES_A_DAY).round().cast(pl.Int32))
-        .group_by("of", "at")
-        .agg(ended=pl.col("ended").sum().cast(pl.Int64), left=pl.len().cast(pl.Int64))
-        .sort("of", "at")
-        .with_columns(at_risk=pl.col("left").cum_sum(reverse=True).over("of"))
-        .with_columns(survival=(1 - pl.col("ended") / pl.col("at_risk")).cum_prod().over("of"))
+        counted.sort("at")
+        .with_columns(at_risk=pl.col("left").cum_sum(reverse=True))
+        .with_columns(survival=(1 - pl.col("ended") / pl.col("at_risk")).cum_prod())
         .filter(pl.col("ended") > 0)
     )
-    passed = steps.group_by("of").agg(
-        pl.col("at").filter(pl.col("survival") <= 1 - share + 1e-9).min().alias(f"q{number}")
-        for number, share in enumerate(quantiles)
-    )
-    return {
-        group: tuple(None if at is None else at / _MINUTES_A_DAY for at in ats)
-        for group, *ats in passed.iter_rows()
-    }
+    ats: list[Any] = [steps["at"].filter(steps["survival"] <= 1 - share + 1e-9).min() for share in quantiles]
+    return tuple(None if at is None else at / _MINUTES_A_DAY for at in ats)
 
 
 def _bins(length: Length, ends: pl.Series) -> tuple[Bin, ...]:
-    """`ends` are sorted. What is below the first edge (an event told before its scan) is in the first bin."""
-    inner = [int(ends.search_sorted(edge, "left")) for edge in length.edges[1:]]
-    places = (0, *inner, ends.len())
+    """What is below the first edge (an event told before its scan) is in the first bin."""
+    below = [int((ends < length.seconds(edge)).sum()) for edge in length.edges[1:]]
+    places = (0, *below, ends.len())
     found: list[Bin] = []
     for number, (low, high) in enumerate(zip(length.edges, (*length.edges[1:], None), strict=True)):
         name = f"length:{length.id}:{low:g}-{'' if high is None else f'{high:g}'}"
@@ -227,32 +255,24 @@ def _bins(length: Length, ends: pl.Series) -> tuple[Bin, ...]:
 def dwell(t: Terms, cohort: pl.LazyFrame) -> DwellTable:
     """How long parcels stay in each stage."""
     names = {stage: f"in_{stage.lower()}" for stage in measure.DWELLING}
-    left = cohort.select(
-        expression
-        for stage, name in names.items()
-        for expression in (
-            column(name).count().alias(f"{stage}.n"),
-            (column(name).quantile(0.5, "linear") / DAY_S).alias(f"{stage}.p50"),
-            (column(name).quantile(0.9, "linear") / DAY_S).alias(f"{stage}.p90"),
-        )
-    )
+    left = cohort.select(names.values()).collect()
     since = (t.now - t.seconds("stage_at")) / DAY_S
     here = cohort.filter(t.open & known("stage_at")).group_by("stage")
     there = here.agg(
         pl.len(), since.quantile(0.5, "linear").alias("a"), since.quantile(0.9, "linear").alias("b")
     )
-    row = left.collect().row(0, named=True)
     open_now = {stage: (n, p50, p90) for stage, n, p50, p90 in there.collect().iter_rows()}
     found: list[Dwell] = []
-    for stage in names:
-        n, (waiting, p50, p90) = row[f"{stage}.n"], open_now.get(measure.STAGES.index(stage), (0, None, None))
-        few, few_open = n < FEWEST, waiting < FEWEST
+    for stage, name in names.items():
+        stays = _whole(left[name])
+        waiting, p50, p90 = open_now.get(measure.STAGES.index(stage), (0, None, None))
+        few, few_open = stays.len() < FEWEST, waiting < FEWEST
         found.append(
             Dwell(
                 stage=stage,
-                n=n,
-                p50=None if few else row[f"{stage}.p50"],
-                p90=None if few else row[f"{stage}.p90"],
+                n=stays.len(),
+                p50=None if few else _days(stays.quantile(0.5, "linear")),
+                p90=None if few else _days(stays.quantile(0.9, "linear")),
                 open=waiting,
                 open_p50=None if few_open else p50,
                 open_p90=None if few_open else p90,
@@ -269,5 +289,5 @@ def dwell(t: Terms, cohort: pl.LazyFrame) -> DwellTable:
     )
 
 
-def _number(value: Any) -> float | None:
-    return None if value is None else float(value)
+def _days(seconds: float | None) -> float | None:
+    return None if seconds is None else seconds / DAY_S

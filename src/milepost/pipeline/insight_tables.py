@@ -151,28 +151,28 @@ def trend(t: Terms, cohort: pl.LazyFrame, filter: Filter) -> Trend:
 def carriers(t: Terms, cohort: pl.LazyFrame) -> CarrierTable:
     rates = (on_time_rate(t), exception_rate(t), false_delivered_rate(t), first_attempt_rate(t))
     transit = lengths(t)["transit"]
-    timed = _timed(cohort, transit)
     table = (
-        timed.group_by("carrier")
+        cohort.group_by("carrier")
         .agg(
             pl.len().alias("parcels"),
             t.shipped.sum().alias("shipped"),
             t.delivered.sum().alias("delivered"),
             t.open.sum().alias("moving"),
-            *_transit(),
             *(expression for rate in rates for expression in rate.sums()),
         )
+        .join(_transit(cohort, transit, "carrier"), on="carrier", how="left")
         .with_columns(column("carrier").cast(pl.String))
         .sort(["parcels", "carrier"], descending=[True, False])
         .collect()
     )
     shown = table.head(MOST_CARRIERS)
-    ways = timed.filter(column("transit_ended") | transit.open).select(
+    ended = transit.ended
+    ways = cohort.filter(ended | transit.open).select(
         of=column("carrier"),
-        at=pl.when("transit_ended").then("transit_days").otherwise(transit.so_far),
-        ended="transit_ended",
+        at=pl.when(ended).then(transit.value).otherwise(transit.so_far),
+        ended=ended,
     )
-    slowest = survival(ways.collect(), (0.9,))
+    slowest = survival(ways, (0.9,))
     rows = [
         _carrier(row, rates, slowest.get(row["carrier"], (None,))[0]) for row in shown.iter_rows(named=True)
     ]
@@ -184,23 +184,20 @@ def carriers(t: Terms, cohort: pl.LazyFrame) -> CarrierTable:
     )
 
 
-def _timed(cohort: pl.LazyFrame, transit: Length) -> pl.LazyFrame:
-    """With each parcel's transit, worked out once: within groups it would be for every number of them."""
-    return cohort.with_columns(transit_ended=transit.ended, transit_days=transit.value)
-
-
-def _transit() -> Sequence[pl.Expr]:
-    """Of a group of `_timed`."""
-    inside = column("transit_days").filter(column("transit_ended"))
-    return (
-        column("transit_ended").sum().alias("transit_n"),
-        inside.quantile(0.5, "linear").alias("transit_p50"),
-        inside.quantile(0.9, "linear").alias("transit_p90"),
+def _transit(cohort: pl.LazyFrame, transit: Length, *by: str) -> pl.LazyFrame:
+    """How many of each group were in transit and arrived, and for how many days. They are taken out of the cohort
+    first: within groups that would be done for every number of them."""
+    arrived = cohort.filter(transit.ended).select(*by, value=transit.value)
+    return arrived.group_by(by).agg(
+        pl.len().alias("transit_n"),
+        (column("value").quantile(0.5, "linear") / transit.unit_s).alias("transit_p50"),
+        (column("value").quantile(0.9, "linear") / transit.unit_s).alias("transit_p90"),
     )
 
 
 def _carrier(row: dict[str, Any], rates: Sequence[Rate], slowest: float | None) -> CarrierRow:
-    enough = row["transit_n"] >= FEWEST
+    transit_n = row["transit_n"] or 0
+    enough = transit_n >= FEWEST
     on_time, exceptions, false_delivered, first_attempt = (rate.figure(row) for rate in rates)
     return CarrierRow(
         carrier=row["carrier"],
@@ -212,7 +209,7 @@ def _carrier(row: dict[str, Any], rates: Sequence[Rate], slowest: float | None) 
         transit_p50=row["transit_p50"] if enough else None,
         transit_p90=row["transit_p90"] if enough else None,
         survival_p90=slowest if enough else None,
-        transit_n=row["transit_n"],
+        transit_n=transit_n,
         exceptions=exceptions,
         false_delivered=false_delivered,
         first_attempt=first_attempt,
@@ -222,9 +219,9 @@ def _carrier(row: dict[str, Any], rates: Sequence[Rate], slowest: float | None) 
 def lanes(t: Terms, cohort: pl.LazyFrame) -> LaneMatrix:
     rate, transit = on_time_rate(t), lengths(t)["transit"]
     every = (
-        _timed(cohort, transit)
-        .group_by("origin", "destination")
-        .agg(pl.len().alias("parcels"), *_transit(), *rate.sums())
+        cohort.group_by("origin", "destination")
+        .agg(pl.len().alias("parcels"), *rate.sums())
+        .join(_transit(cohort, transit, "origin", "destination"), on=["origin", "destination"], how="left")
         .with_columns(column("origin", "destination").cast(pl.String))
         .collect()
     )
@@ -237,7 +234,7 @@ def lanes(t: Terms, cohort: pl.LazyFrame) -> LaneMatrix:
             row["destination"],
             row["parcels"],
             rate.figure(row),
-            row["transit_p50"] if row["transit_n"] >= FEWEST else None,
+            row["transit_p50"] if (row["transit_n"] or 0) >= FEWEST else None,
         )
         for row in shown.sort("origin", "destination").iter_rows(named=True)
     ]

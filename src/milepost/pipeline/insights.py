@@ -207,6 +207,7 @@ def _leading(
 
 
 def _overview(filter: Filter, terms: Terms, cohort: pl.LazyFrame, visible: pl.LazyFrame) -> Overview:
+    terms, cohort = terms.over(cohort)
     every = families(terms)
     counted = count(cohort, [rate for family in every.values() for rate in family.rates()])
     shares = {name: family.share(counted) for name, family in every.items()}

@@ -5,8 +5,11 @@ the orders and trackers it is worked out from, `views.clear` forgets it and a re
 people's: no rebuild touches them.
 """
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, PrimaryKeyConstraint, Table
+from typing import Final
 
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, PrimaryKeyConstraint, Table, text
+
+from milepost.domain.queue import HANDLED
 from milepost.sql.columns import Text, metadata
 
 queue_items = Table(
@@ -42,6 +45,19 @@ Index(
     queue_items.c.subject,
     queue_items.c.hidden_until,
 )
+
+UNHANDLED: Final = text(f"hidden_until < {HANDLED}")
+"""Said in these very words where rows are looked for, or neither database knows that these indexes hold them all."""
+for _name, _columns in (
+    ("queue_items_open", ("queue", "since", "hidden_until")),
+    ("queue_items_open_product", ("queue", "business_product_id", "since", "hidden_until")),
+):
+    Index(
+        _name,
+        *(queue_items.c[_column] for _column in _columns),
+        sqlite_where=UNHANDLED,
+        postgresql_where=UNHANDLED,
+    )
 
 queue_marks = Table(
     "queue_marks",

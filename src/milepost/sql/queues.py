@@ -7,6 +7,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Select,
+    and_,
     bindparam,
     delete,
     func,
@@ -21,6 +22,7 @@ from sqlalchemy import (
 from milepost.domain.instant import Instant
 from milepost.domain.queue import HANDLED, Mark, QueueItem, QueueName
 from milepost.sql import schema
+from milepost.sql.queue_tables import UNHANDLED
 from milepost.sql.statements import aside, grouped, pack, unpack_texts, upsert
 from milepost.store.queues import ItemKey, ItemPlace, SavedFilter, WantedItems
 
@@ -112,7 +114,8 @@ class SqlQueues:
     def count(
         self, queue: QueueName, most: int, business_products: Collection[str] | None, now: Instant
     ) -> tuple[int, Instant | None]:
-        open_items = self._of_queue(queue, business_products).where(_i.hidden_until <= now)
+        wanted = _standing(WantedItems(queue), now)
+        open_items = self._of_queue(queue, business_products).where(wanted)
         first = open_items.with_only_columns(_i.since).order_by(_i.since).limit(1)
         oldest = self._connection.execute(first).scalar()
         if oldest is None:
@@ -211,9 +214,9 @@ def _copied(mark: Mark, count: int) -> dict[str, Any]:
 
 def _standing(wanted: WantedItems, now: Instant) -> ColumnElement[bool]:
     if wanted.standing == "open":
-        return _i.hidden_until <= now
+        return and_(UNHANDLED, _i.hidden_until <= now)
     if wanted.standing == "handled":
         return _i.hidden_until == HANDLED
     if wanted.standing == "snoozed":
-        return (_i.hidden_until > now) & (_i.hidden_until < HANDLED)
+        return and_(UNHANDLED, _i.hidden_until > now)
     return true()

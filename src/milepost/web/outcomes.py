@@ -14,6 +14,7 @@ from milepost.domain.outcome import Outcome, Reading, Told, outcome_of
 from milepost.domain.record import Record, subjects_of
 from milepost.domain.trace import TraceEntry
 from milepost.domain.tracker import Tracker
+from milepost.pipeline.joins import tracker_identity
 from milepost.pipeline.loaded import LoadedOrder, LoadedTracker, load_orders, load_trackers
 from milepost.pipeline.projector import NAME as PROJECTOR
 from milepost.pipeline.projector import Key
@@ -66,8 +67,10 @@ def _readings(tx: Transaction, records: Sequence[Record]) -> dict[int, list[Read
     named = {record.position: _keys_of(record) for record in records}
     wanted = dict.fromkeys(key for keys in named.values() for key in keys)
     orders = load_orders(tx, [key for key in wanted if key[1].startswith("order/")], explain=True)
-    trackers = load_trackers(tx, [key for key in wanted if key[1].startswith("tracker/")], explain=True)
-    matches = {key: match_milestones(loaded.facts) for key, loaded in trackers.items()}
+    trackers = _of_orders(orders)
+    alone = [key for key in wanted if key[1].startswith("tracker/") and key not in trackers]
+    trackers |= load_trackers(tx, alone, explain=True)
+    matches = {key: match_milestones(trackers[key].facts) for key in wanted if key in trackers}
     found: dict[int, list[Reading]] = {}
     for record in records:
         readings = found.setdefault(record.position, [])
@@ -76,6 +79,18 @@ def _readings(tx: Transaction, records: Sequence[Record]) -> dict[int, list[Read
                 readings.append(_of_order(orders[key], record.position))
             elif key in trackers:
                 readings.append(_of_tracker(trackers[key], record, matches[key]))
+    return found
+
+
+def _of_orders(orders: Mapping[Key, LoadedOrder]) -> dict[Key, LoadedTracker]:
+    """The trackers that were folded with their orders, where they are spelt as they would be by themselves."""
+    found: dict[Key, LoadedTracker] = {}
+    for (product, _), loaded in orders.items():
+        for subject, tracker in loaded.trackers.items():
+            facts, document = loaded.tracker_facts[subject], tracker.document
+            spelt = document["carrierCode"], document["trackingNumber"]
+            if spelt == tracker_identity(subject, facts):
+                found[product, subject] = LoadedTracker(tracker, facts)
     return found
 
 

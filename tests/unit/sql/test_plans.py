@@ -13,6 +13,7 @@ from sqlalchemy import Connection, create_engine, event
 from milepost.domain.attempt import Destination, Replay
 from milepost.domain.errors import Conflict
 from milepost.domain.instant import Instant
+from milepost.domain.queue import QueueItem
 from milepost.pipeline.exporting import SOURCES, Reach
 from milepost.sql import schema
 from milepost.sql.attempts import SqlAttempts
@@ -52,8 +53,12 @@ class Plans:
         return [line for line in self.found if "TEMP B-TREE" in line]
 
     def of(self, do: Callable[[SqlAttempts], object], table: str) -> list[str]:
+        return self.reads(lambda _: do(self.attempts), table)
+
+    def reads(self, do: Callable[[Connection], object], table: str) -> list[str]:
+        """How a table is read."""
         self.found.clear()
-        do(self.attempts)
+        do(self._connection)
         return [line for line in self.found if line.split()[1] == table]
 
 
@@ -138,6 +143,22 @@ def test_a_page_of_a_queue_and_its_count_are_read_in_order(plans: Plans, reach: 
             plans.sorts(lambda c, at=after: SqlQueues(c).page(WantedItems("late"), at, 9, reach, NOW)) == []
         )  # type: ignore[misc]
     assert plans.sorts(lambda c: SqlQueues(c).count("late", 9, reach, NOW)) == []
+
+
+@pytest.mark.parametrize(
+    ("reach", "index"), [(None, "queue_items_open"), (["bp-1"], "queue_items_open_product")]
+)
+def test_what_was_handled_is_not_counted_along(plans: Plans, reach: Reach, index: str) -> None:
+    item = QueueItem("late", "bp-1", "order/o", NOW, "o", "d")
+
+    def count(connection: Connection) -> None:
+        SqlQueues(connection).put({("bp-1", "order/o"): [item]})
+        plans.found.clear()
+        assert SqlQueues(connection).count("late", 9, reach, NOW) == (1, NOW)
+
+    found = plans.reads(count, "queue_items")
+    assert len(found) == 2
+    assert all(f"COVERING INDEX {index} " in line for line in found), found
 
 
 @pytest.mark.parametrize("newest_first", [False, True])
