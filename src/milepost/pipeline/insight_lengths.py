@@ -277,7 +277,8 @@ def dwell(t: Terms, cohort: pl.LazyFrame) -> DwellTable:
                 open_p50=None if few_open else p50,
                 open_p90=None if few_open else p90,
                 suppressed=few,
-                rows=f"stage:{stage}",
+                rows=f"dwelling:{stage}",
+                left_rows=f"left:{stage}",
             )
         )
     return DwellTable(

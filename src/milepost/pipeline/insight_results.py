@@ -153,6 +153,8 @@ class Dwell(Struct, frozen=True, rename="camel"):
     suppressed: bool
     rows: str
     """Name of the rows that are in it now."""
+    left_rows: str
+    """Name of those that left it."""
 
 
 class DwellTable(Struct, frozen=True, rename="camel"):

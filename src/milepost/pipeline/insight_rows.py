@@ -15,7 +15,7 @@ import polars as pl
 from milepost.domain import measure
 from milepost.domain.errors import NotFound
 from milepost.domain.instant import Instant, format_instant
-from milepost.domain.measure import STAGES, Measure
+from milepost.domain.measure import DWELLING, STAGES, Measure
 from milepost.pipeline.export_formats import FORMULAS
 from milepost.pipeline.insight_lengths import length_rows, lengths
 from milepost.pipeline.insight_rates import families
@@ -91,6 +91,16 @@ def _stage(rest: str, t: Terms) -> Which | None:
     return (rest, in_stage(rest)) if rest in STAGES else None
 
 
+def _dwelling(rest: str, t: Terms) -> Which | None:
+    if rest not in DWELLING:
+        return None
+    return f"{rest}, in it now", t.open & in_stage(rest) & known("stage_at")
+
+
+def _left(rest: str, t: Terms) -> Which | None:
+    return (f"{rest}, left it", known(f"in_{rest.lower()}")) if rest in DWELLING else None
+
+
 def _entry(rest: str, t: Terms) -> Which | None:
     return _aged(rest, t, t.age(t.entered()), "in the stage")
 
@@ -122,6 +132,8 @@ def _length(rest: str, t: Terms) -> Which | None:
 
 _PATTERNS: Final[Mapping[str, Callable[[str, Terms], Which | None]]] = {
     "stage": _stage,
+    "dwelling": _dwelling,
+    "left": _left,
     "age-entry": _entry,
     "age-scan": _scan,
     "length": _length,

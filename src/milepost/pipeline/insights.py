@@ -10,6 +10,7 @@ from functools import partial
 from typing import Final, TypeVar
 
 import polars as pl
+from msgspec.structs import replace
 
 from milepost.domain.condition import Policy
 from milepost.domain.errors import Invalid, NotFound
@@ -188,9 +189,12 @@ def _metric(name: str, filter: Filter, terms: Terms, cohort: pl.LazyFrame, visib
 def _rate(name: str, terms: Terms, cohort: pl.LazyFrame) -> Share:
     family = families(terms)[name]
     share = family.share(count(cohort, family.rates()))
-    if name != "completeness":
-        return share
-    return Share(share.main, share.variants, (*share.parts, milestones_a_tracker(terms, cohort)))
+    return _with_scans(share, terms, cohort) if name == "completeness" else share
+
+
+def _with_scans(completeness: Share, terms: Terms, cohort: pl.LazyFrame) -> Share:
+    """Events may be complete and scans not: both belong to the same question."""
+    return replace(completeness, parts=(*completeness.parts, milestones_a_tracker(terms, cohort)))
 
 
 def _leading(
@@ -237,7 +241,7 @@ def _overview(filter: Filter, terms: Terms, cohort: pl.LazyFrame, visible: pl.La
         ageing=tables.ageing(terms, cohort),
         carriers=tables.carriers(terms, cohort),
         lanes=tables.lanes(terms, cohort),
-        completeness=shares["completeness"],
+        completeness=_with_scans(shares["completeness"], terms, cohort),
         source_lag=long["source-lag"],
         choices=tables.choices(visible, filter),
     )

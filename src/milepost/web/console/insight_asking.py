@@ -6,7 +6,7 @@ asked under the very filter that the number was. Dates are local days; without a
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import Final, TypeVar, get_args
+from typing import Any, Final, TypeVar, get_args
 from urllib.parse import urlencode
 
 from msgspec import Struct
@@ -34,7 +34,7 @@ PRESETS: Final[tuple[tuple[str, str, int | None], ...]] = (
 BASES: Final[Mapping[str, str]] = {"ordered": "Ordered", "shipped": "Shipped", "delivered": "Delivered"}
 LENGTHS: Final[Mapping[str, str]] = {"calendar": "Calendar days", "business": "Business days"}
 UNKNOWN: Final = "unknown"
-"""In an address: those whose region nobody knows."""
+"""In an address: those whose region, or carrier, nobody knows."""
 _LONGEST: Final = 256
 
 
@@ -53,6 +53,16 @@ class Asked(Struct, frozen=True):
     def over(self, period: str) -> str:
         """This page over a preset's period."""
         return replace(self, period=period).address(PAGE)
+
+    def within(self, **group: Any) -> "Asked":
+        """The same of one group alone: fields of the filter that are its own. A week that the filter's days cut off
+        stays cut off."""
+        if "since" not in group:
+            return replace(self, filter=replace(self.filter, **group))
+        since, until = self.filter.since, self.filter.until
+        group["since"] = max(filter(None, (since, group["since"])))
+        group["until"] = min(filter(None, (until, group["until"])))
+        return replace(self, filter=replace(self.filter, **group), period="")
 
     def before(self) -> Filter | None:
         """The period of the same length before this one; None where it has no beginning."""
@@ -93,7 +103,7 @@ def asked_by(visitor: Visitor, query: Mapping[str, str], now: Instant) -> Asked:
         since, until = _preset(period, now)
     wanted = Filter(
         None if reach is None else frozenset(reach),
-        _text(query, "carrier") or None,
+        _place(query, "carrier"),
         _place(query, "origin"),
         _place(query, "destination"),
         basis,
@@ -131,7 +141,7 @@ def _text(query: Mapping[str, str], name: str) -> str:
 
 
 def _place(query: Mapping[str, str], name: str) -> str | None:
-    """A region; empty for `UNKNOWN`, None for any."""
+    """A region, or a carrier; empty for `UNKNOWN`, None for any."""
     value = _text(query, name)
     return None if not value else "" if value == UNKNOWN else value
 

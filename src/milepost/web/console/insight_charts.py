@@ -23,8 +23,9 @@ from milepost.web.console.wording import spoken
 _FEWEST_BINS = 4
 """With fewer of one width there is nothing to see along an axis."""
 
-Opening = Callable[[str | None], str]
-"""The address of the rows of a number; empty where it has none."""
+Opening = Callable[..., str]
+"""The address of the rows of a number, by their name and, of a group's number, what the group's filter has more;
+empty where a number has none."""
 
 
 def trend(found: Trend, rows_of: Opening) -> charts.LineChart:
@@ -34,7 +35,7 @@ def trend(found: Trend, rows_of: Opening) -> charts.LineChart:
             spanned(point),
             point.figure.value,
             resting(point.figure),
-            rows_of(point.figure.all_rows or point.figure.rows),
+            rows_of(point.figure.all_rows or point.figure.rows, since=point.start, until=point.end),
             settled(point.figure),
         )
         for point in found.points
@@ -111,15 +112,16 @@ def counted(title: str, found: Counts, rows_of: Opening) -> charts.Bars:
 
 
 def parted(title: str, found: Share, rows_of: Opening) -> charts.Bars:
-    """What a rate is made of. A part that rests on what the rate itself does says only its share."""
+    """What a rate is made of: what is counted. A part that rests on what the rate itself does says only its share."""
     bars = [
         charts.Bar(
             part.title,
-            float(_count(part.numerator, part.value)),
-            _share(part) if resting(part) == resting(found.main) else resting(part),
+            float(part.numerator),
+            _of(part.numerator, part.n) if resting(part) == resting(found.main) else resting(part),
             rows_of(part.rows),
         )
         for part in found.parts
+        if part.numerator is not None
     ]
     return charts.bars(title, bars)
 
@@ -139,7 +141,8 @@ def lanes(found: LaneMatrix, rows_of: Opening) -> heat_map.Heat:
             half = "" if lane.transit_p50 is None else f", half within {valued(lane.transit_p50, 'days')}"
             note = f"{lane.parcels:,} parcels{half}"
             value = None if figure.suppressed else figure.value
-            cells.append(heat_map.Cell(value, told(figure), note, rows_of(figure.all_rows or figure.rows)))
+            opened = rows_of(figure.all_rows or figure.rows, origin=origin, destination=destination)
+            cells.append(heat_map.Cell(value, told(figure), note, opened))
         rows.append((origin, cells))
     return heat_map.heat("On time by lane", "From", found.destinations, rows, worst="low")
 
@@ -162,10 +165,6 @@ def _percent(value: float) -> str:
     return valued(value, "share")
 
 
-def _share(part: Figure) -> str:
-    return _of(part.numerator if part.numerator is not None else part.value, part.n)
-
-
 def _titled(part: Figure) -> str:
     """Parts that are a stage are titled by its code."""
     return spoken(part.title) if part.title.isupper() else part.title
@@ -173,7 +172,3 @@ def _titled(part: Figure) -> str:
 
 def _of(part: float | None, whole: int) -> str:
     return valued(part / whole, "share") if part is not None and whole else ""
-
-
-def _count(numerator: int | None, value: float | None) -> float:
-    return numerator if numerator is not None else value or 0.0

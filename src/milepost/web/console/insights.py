@@ -133,11 +133,11 @@ def _span(asked: Asked) -> str:
     return words.dated(asked.filter.basis, asked.filter.since, asked.filter.until)
 
 
-def _opening(asked: Asked) -> Callable[[str | None], str]:
-    """The address of the rows of a number; empty where a number has none."""
+def _opening(asked: Asked) -> Callable[..., str]:
+    """The address of the rows of a number, of one group's where that is said; empty where a number has none."""
 
-    def rows_of(which: str | None) -> str:
-        return asked.address(ROWS, which=which) if which else ""
+    def rows_of(which: str | None, **within: Any) -> str:
+        return asked.within(**within).address(ROWS, which=which) if which else ""
 
     return rows_of
 
@@ -147,9 +147,9 @@ def _choices(found: Overview, asked: Asked, visitor: Visitor) -> dict[str, list[
     choices, chosen = found.choices, asked.filter
     return {
         "business_products": _offered(choices.business_products, asked.business_product, "All"),
-        "carriers": _offered(choices.carriers, chosen.carrier, "All carriers"),
-        "origins": _places(choices.origins, chosen.origin),
-        "destinations": _places(choices.destinations, chosen.destination),
+        "carriers": _known_or_not(choices.carriers, chosen.carrier, "All carriers"),
+        "origins": _known_or_not(choices.origins, chosen.origin, "Anywhere"),
+        "destinations": _known_or_not(choices.destinations, chosen.destination, "Anywhere"),
         "bases": list(BASES.items()),
         "days": list(LENGTHS.items()),
     }
@@ -162,9 +162,8 @@ def _offered(values: tuple[str, ...], chosen: str | None, every: str) -> list[tu
     return [("", every), *((value, value) for value in offered)]
 
 
-def _places(values: tuple[str, ...], chosen: str | None) -> list[tuple[str, str]]:
-    offered = _offered(values, chosen, "Anywhere")
-    return [*offered, (UNKNOWN, "Not known")] if "" in values or chosen == "" else offered
+def _known_or_not(values: tuple[str, ...], chosen: str | None, every: str) -> list[tuple[str, str]]:
+    return [*_offered(values, chosen, every), (UNKNOWN, "Not known")]
 
 
 HANDLERS = [show_insights, show_rows, download_rows]
