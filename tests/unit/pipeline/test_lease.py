@@ -5,7 +5,6 @@ don't fire. Random interleavings print their seed; set MILEPOST_SEED to it to re
 """
 
 import asyncio
-import os
 import random
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -13,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from tests.chance import SEED
 from tests.unit.pipeline.leasing import (
     LEASE,
     NAME,
@@ -33,7 +33,6 @@ from milepost.domain.errors import LeaseLost
 from milepost.domain.instant import Instant
 from milepost.store import Lease, Store
 
-SEED = int(os.environ.get("MILEPOST_SEED", "0")) or random.SystemRandom().randrange(1, 10**6)
 ROUNDS = 12
 
 
