@@ -416,7 +416,7 @@ class Chaos:
             process.gate.set()
             process.store.is_away = False
             process.resume()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while await self.store.read(lambda tx: tx.journal.checkpoint(NAME)) < self.journalled:
                 for clock in self.clocks:
                     clock.step(LEASE // 3)
