@@ -7,12 +7,19 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from tests.postgres import Postgres
 from tests.sqlite_template import copied
 
 from milepost.sql import open_store
 
 _numbers = count(1)
+
+# How fast a machine is, and what runs beside a test, is no property of what is tested.
+settings.register_profile(
+    "milepost", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.load_profile("milepost")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -23,12 +23,14 @@ import uuid
 from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from functools import cache
 from types import TracebackType
 from typing import Any, Self
 from unittest.mock import patch
 
 import boto3
 from botocore.config import Config
+from botocore.loaders import JSONFileLoader
 from moto.events import models
 from moto.events.models import Archive, EventsBackend, Replay, events_backends
 from moto.events.responses import EventsHandler
@@ -73,6 +75,7 @@ class PartnerBus:
         self.requests: list[list[dict[str, Any]]] = []
         """The entries of every PutPartnerEvents that came, refused ones too."""
         self._open = ExitStack()
+        self._clients: dict[tuple[str, str], Any] = {}
 
     def __enter__(self) -> Self:
         replacements, additions = self._replacements(), self._additions()
@@ -80,11 +83,7 @@ class PartnerBus:
             self._open.enter_context(patch.object(owner, name, replacement))
         for name, addition in additions.items():
             self._open.enter_context(patch.object(EventsHandler, name, addition, create=True))
-        server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-        server.start()
-        self._open.callback(server.stop)
-        host, port = server.get_host_and_port()
-        self.url = f"http://{host}:{port}"
+        self.url = _server()
         # Backends belong to the process; each bus begins with empty ones.
         urllib.request.urlopen(urllib.request.Request(f"{self.url}/moto-api/reset", method="POST")).close()
         return self
@@ -96,6 +95,11 @@ class PartnerBus:
 
     def client(self, service: str, region: str = REGION) -> Any:
         """A real boto3 client of a service here, closed with the bus."""
+        if (service, region) not in self._clients:
+            self._clients[service, region] = self._made(service, region)
+        return self._clients[service, region]
+
+    def _made(self, service: str, region: str) -> Any:
         made: Any = boto3.client(
             service,  # type: ignore[call-overload]
             endpoint_url=self.url,
@@ -204,6 +208,7 @@ class PartnerBus:
             bus._replay(replay, archive)
 
         replaced: list[tuple[Any, str, Any]] = [
+            (JSONFileLoader, "load_file", lambda _, path: _described(path)),
             (Replay, "replay_events", replay_events),
             (SQSBackend, "receive_message", receive_message),
             (EventsBackend, "_normalize_event_bus_arn", bus_name),
@@ -308,6 +313,24 @@ class PartnerBus:
                 self._deliver(customer, source, again, replay.destination.get("FilterArns", ()))
         replay.state = models.ReplayState.COMPLETED
         replay.end_time = datetime.now(UTC).timestamp()
+
+
+@cache
+def _server() -> str:
+    """The address of this process's moto. Its backends are the process's too, and stopping one takes half a second."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    return f"http://{host}:{port}"
+
+
+_load_file = JSONFileLoader.load_file
+
+
+@cache
+def _described(path: str) -> Any:
+    """What botocore knows of a service. Every session of a client reads it anew, megabytes of JSON."""
+    return _load_file(JSONFileLoader(), path)
 
 
 def _there(owner: Any, name: str) -> Any:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import typer.main
 
+from milepost.cli.main import MODULES as COMMAND_MODULES
 from milepost.cli.main import app
 from milepost.config import Config
 from milepost.domain import errors
@@ -24,7 +25,9 @@ ROOT = Path(__file__).parent.parent
 SRC = ROOT / "src" / "milepost"
 MODULES = sorted(SRC.rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
-ENTRY_POINTS = {"milepost.cli.main", "milepost.sql.migrations.env"}
+ENTRY_POINTS = {"milepost.cli.main", "milepost.sql.migrations.env"} | {
+    f"milepost.cli.{name}" for name in COMMAND_MODULES
+}
 
 
 def name_of(path: Path) -> str:

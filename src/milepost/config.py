@@ -20,6 +20,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from milepost.domain.condition import Policy, policy_from
 from milepost.domain.errors import Misconfigured
 from milepost.domain.tracking_token import SHORTEST_SECRET
 from milepost.people_settings import PeopleSettings
@@ -257,6 +258,11 @@ class Config(PeopleSettings):
     def has_queue(self) -> bool:
         """Whether events are received from a queue."""
         return self.sqs_queue_url is not None or bool(self.sqs_queues)
+
+
+def policy_of(config: Config) -> Policy:
+    """The limits of the conditions, from the settings. Raises `Misconfigured`."""
+    return policy_from({"timezone": config.timezone, "holidays": list(config.holidays), **config.conditions})
 
 
 def _parts(secret: SecretStr) -> tuple[str, ...]:

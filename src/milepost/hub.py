@@ -22,8 +22,8 @@ import structlog
 
 from milepost import __version__, credentials, people, sql
 from milepost.buywithprime.client import BuyWithPrimeClient
-from milepost.config import Config
-from milepost.domain.condition import Policy, policy_from
+from milepost.config import Config, policy_of
+from milepost.domain.condition import Policy
 from milepost.domain.errors import StoreUnavailable
 from milepost.domain.instant import Instant
 from milepost.domain.message import render
@@ -98,11 +98,6 @@ def now() -> Instant:
 
 def no_probe(point: str) -> None:
     """The probe of a hub that nobody tests."""
-
-
-def policy_of(config: Config) -> Policy:
-    """The limits of the conditions, from the settings. Raises `Misconfigured`."""
-    return policy_from({"timezone": config.timezone, "holidays": list(config.holidays), **config.conditions})
 
 
 def projector_handler(config: Config, store: Store, clock: Callable[[], Instant]) -> Prepare:

@@ -25,9 +25,9 @@ from tests.benchmarks.report import Row, Table
 from tests.postgres import Postgres
 
 from milepost import sql
-from milepost.config import Config
+from milepost.config import Config, policy_of
 from milepost.domain.instant import HOUR, Instant
-from milepost.hub import Hub, now, policy_of, projector_handler
+from milepost.hub import Hub, now, projector_handler
 from milepost.sandbox.histories import History
 from milepost.sandbox.loading import Loader
 from milepost.store import Transaction

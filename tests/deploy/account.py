@@ -89,5 +89,5 @@ class Account:
     async def look(self, *queue_urls: str, source: str | None = None) -> list[Finding]:
         """The findings for a hub that receives from these queues (none named: from the stack's)."""
         urls = list(queue_urls or filter(None, [self.outputs.get("QueueUrl")]))
-        async with AwsReader(deadline_s=5.0) as reader:
+        async with AwsReader(deadline_s=60.0) as reader:
             return await look(reader, source=source, queue_urls=urls)

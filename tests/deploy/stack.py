@@ -8,6 +8,7 @@ are ours, each one call of moto's own backend. One that moto has meanwhile ends 
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 from unittest.mock import patch
@@ -168,6 +169,7 @@ def taught() -> Iterator[None]:
         yield
 
 
+@cache
 def template() -> dict[str, Any]:
     """The template, with CloudFormation's short forms written out."""
     loaded: dict[str, Any] = cfn_yaml.load(str(TEMPLATE))

@@ -69,7 +69,7 @@ class LambdaService:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Api)
-        self._thread = threading.Thread(target=self._server.serve_forever)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
         self._thread.start()
 
     def start(self, folder: Path, handler: str, settings: dict[str, str]) -> None:

@@ -26,7 +26,7 @@ SEEDS = Path(__file__).parents[1] / "seeds"
 KEY = "api-key-of-the-test"
 SENDER = ("buy-with-prime", "pass-of-the-test")
 """User name and password that the hub is told of."""
-WAIT_S = 30.0
+WAIT_S = 60.0
 """How long anything may take that a test waits for; only a failure takes so long."""
 
 Document = dict[str, Any]

@@ -9,12 +9,11 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from tests.chance import SEED
 from tests.e2e.processes import Ran, environment, run
 from tests.simulation.crash import HubProcess, Sender, settled, world
 
 from milepost import sql
-
-SEED = random.SystemRandom().randrange(1, 10**6)
 
 
 class Told:
@@ -31,7 +30,7 @@ class Told:
 
 @pytest.mark.timeout(240)
 async def test_a_backup_under_load_is_restored_and_everybody_goes_on(tmp_path: Path) -> None:
-    print(f"seed {SEED}")
+    print(f"MILEPOST_SEED={SEED}")
     sandbox, serving, stop_world, orders = await world(tmp_path, 10)
     told = Told()
     runner = web.AppRunner(route(told), access_log=None)

@@ -52,7 +52,7 @@ class Handler:
                 pass
 
         server = ThreadingHTTPServer(("127.0.0.1", self.port), Answering)
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
             yield

@@ -29,7 +29,7 @@ from milepost.domain.errors import StoreUnavailable
 from milepost.hub import Hub
 
 SECONDS = float(os.environ.get("MILEPOST_OUTAGE_SECONDS", "40"))
-RECOVERS_S = 10.0
+RECOVERS_S = 30.0
 MOST_GROWTH_MB = 40
 OUTAGES = ("restart", "power failure", "cut")
 

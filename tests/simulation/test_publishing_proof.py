@@ -2,7 +2,6 @@
 rotation is noticed. The kills are in `test_publishing_kills`. A failure prints the seed; MILEPOST_SEED repeats it."""
 
 import asyncio
-import os
 import random
 import statistics
 import time
@@ -18,6 +17,7 @@ import structlog
 from aiohttp import web
 from msgspec.structs import replace
 from tests.benchmarks.publishing import body, mock_receiver, received_log
+from tests.chance import SEED
 from tests.unit.pipeline.publishing import Rig
 from tests.unit.transports.receiver import Received, Receiver
 from tests.unit.transports.serving import Clock
@@ -44,8 +44,6 @@ from milepost.transports.webhook_sender import (
     WebhookSender,
     WebhookSettings,
 )
-
-SEED = int(os.environ.get("MILEPOST_SEED", "0")) or random.SystemRandom().randrange(1, 10**6)
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(300)]
 

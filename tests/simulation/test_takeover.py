@@ -13,6 +13,7 @@ from statistics import median
 from typing import cast
 
 import pytest
+from tests.chance import SEED
 from tests.simulation.crash import HubProcess, Sender, check, settled, world
 from tests.simulation.takeover import (
     HANDS,
@@ -28,7 +29,6 @@ from tests.simulation.takeover import (
 
 from milepost import sql
 
-SEED = int(os.environ.get("MILEPOST_SEED", "0")) or random.SystemRandom().randrange(1, 10**6)
 DIED = LEASE_S + HANDS
 """A lease that isn't renewed runs out; the standby waits for that very moment."""
 STOPPED = LEASE_S / 3 + HANDS

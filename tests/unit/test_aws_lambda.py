@@ -359,7 +359,7 @@ def test_an_answer_that_does_not_come_in_the_function_s_time_has_failed(
     assert relay.handle(given, Context(1.0)) == failures(*range(20))
     with pytest.raises(NotTaken):
         relay.handle(document("1"), Context(1.0))
-    assert time.monotonic() - started < 3.0
+    assert time.monotonic() - started < 15.0, "twenty waits, one after the other"
     script.gate.set()
 
 

@@ -213,7 +213,7 @@ async def test_readyz_names_a_part_that_fails_until_it_runs_again(
     try:
         stop, port = asyncio.Event(), asyncio.get_running_loop().create_future()
         running = asyncio.create_task(hub.run(stop, port.set_result))
-        url = f"http://127.0.0.1:{await asyncio.wait_for(port, 10)}"
+        url = f"http://127.0.0.1:{await asyncio.wait_for(port, 60)}"
 
         async def failing() -> bool:
             status, said = await get(url, "/readyz")
@@ -228,7 +228,7 @@ async def test_readyz_names_a_part_that_fails_until_it_runs_again(
         mended.set()
         await until(ready, "a part that runs again is trusted again")
         stop.set()
-        await asyncio.wait_for(running, 10)
+        await asyncio.wait_for(running, 60)
     finally:
         await hub.close()
 

@@ -30,7 +30,7 @@ from milepost.web import exports
 from milepost.web.authentication import hash_of
 from milepost.web.exports import DatasetList
 
-BOUND_S = 30.0
+BOUND_S = 60.0
 """The longest a test waits for something that should come."""
 
 

@@ -14,7 +14,7 @@ from tests.web.world import ADMIN_KEY, World, event
 from milepost.store import Store
 from milepost.web import stream
 
-BOUND_S = 20.0
+BOUND_S = 60.0
 """The longest a test waits for something that should come."""
 
 RESOURCE = "order/order-1/delivery/delivery-1"

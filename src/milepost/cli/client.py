@@ -2,19 +2,21 @@
 
 `MILEPOST_URL` and `MILEPOST_API_KEY` say where a hub is and as whom; `--url` and `--api-key` win. A sandbox is at
 `MILEPOST_SANDBOX_URL`, or `--sandbox`, and needs no key. Exit codes: 0 ok, 1 failed, 2 misused. What each command
-asks for is in its own module.
+asks for is in its own module. httpx takes as long to import as all the rest: whoever speaks to no hub goes without.
 """
 
 import math
 import os
 import sys
 from collections.abc import Iterator
-from typing import Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-import httpx
 import msgspec
 import typer
 from rich.console import Console
+
+if TYPE_CHECKING:
+    import httpx
 
 DEFAULT_URL = "http://127.0.0.1:8480"
 DEFAULT_SANDBOX_URL = "http://127.0.0.1:8481"
@@ -54,6 +56,8 @@ class HubClient:
 
     def __init__(self, url: str | None = None, api_key: str | None = None) -> None:
         """`api_key`: None for the environment's, empty for none."""
+        import httpx
+
         self.url = (url or os.environ.get(self.variable) or self.default_url).rstrip("/")
         key = os.environ.get("MILEPOST_API_KEY") if api_key is None else api_key
         headers = {"authorization": f"Bearer {key}"} if key else {}
@@ -102,6 +106,8 @@ class HubClient:
 
     def stream(self, path: str, **parameters: object) -> Iterator[dict[str, str]]:
         """Server-sent events as dicts of their fields, until the server or the user ends it."""
+        import httpx
+
         timeout = httpx.Timeout(30.0, read=None)
         try:
             with self._http.stream("GET", path, params=_given(parameters), timeout=timeout) as response:
@@ -116,7 +122,9 @@ class HubClient:
         response = self._request(method, path, **request)
         return response.json() if response.content else None
 
-    def _request(self, method: str, path: str, **request: Any) -> httpx.Response:
+    def _request(self, method: str, path: str, **request: Any) -> "httpx.Response":
+        import httpx
+
         try:
             response = self._http.request(method, path, **request)
         except httpx.HTTPError as e:
@@ -125,7 +133,7 @@ class HubClient:
             self._refuse(response)
         return response
 
-    def _refuse(self, response: httpx.Response) -> NoReturn:
+    def _refuse(self, response: "httpx.Response") -> NoReturn:
         try:
             problem = response.json()
             text = f"{problem.get('detail') or problem.get('title')} ({problem.get('code')})"
@@ -136,7 +144,7 @@ class HubClient:
     def _advice(self, status: int) -> str:
         return ". Set MILEPOST_API_KEY, or pass --api-key." if status in (401, 403) else ""
 
-    def _unreachable(self, error: httpx.HTTPError) -> NoReturn:
+    def _unreachable(self, error: "httpx.HTTPError") -> NoReturn:
         reason = str(error) or type(error).__name__
         fail(
             f"nothing answers at {self.url} ({reason}). Is it running? Set {self.variable}, or pass {self.option}."

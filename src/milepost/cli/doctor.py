@@ -8,10 +8,10 @@ import asyncio
 import os
 import platform
 import shutil
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import httpx
 import typer
 from rich.markup import escape
 from rich.text import Text
@@ -55,8 +55,7 @@ def doctor(
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
 ) -> None:
     """Look at settings, database, API and hub, and say what is wrong and how to mend it."""
-    from milepost.config import Config
-    from milepost.hub import policy_of
+    from milepost.config import Config, policy_of
 
     config: Config | None = None
     try:
@@ -209,11 +208,10 @@ def _secrets(standing: "Standing", open_key_file: Path | None) -> Finding:
 
 def _leases(leases: "Sequence[Lease]") -> Finding:
     """Which hub does what only one may do."""
-    from milepost.hub import now
-
+    now = time.time_ns() // 1_000_000
     held: dict[str, list[str]] = {}
     for lease in leases:
-        if lease.until > now():
+        if lease.until > now:
             held.setdefault(lease.label or lease.owner, []).append(lease.name)
     found = "; ".join(f"{who} does {', '.join(sorted(names))}" for who, names in sorted(held.items()))
     return Finding("leases", True, found or "nobody holds one")
@@ -221,7 +219,6 @@ def _leases(leases: "Sequence[Lease]") -> Finding:
 
 async def _api(config: "Config") -> list[Finding]:
     from milepost.buywithprime.client import BuyWithPrimeClient
-    from milepost.hub import now
 
     if config.bwp_client_id is None or config.bwp_client_secret is None:
         mend = "set MILEPOST_BWP_CLIENT_ID and MILEPOST_BWP_CLIENT_SECRET: thin events stay thin without them"
@@ -231,7 +228,6 @@ async def _api(config: "Config") -> list[Finding]:
         config.bwp_client_id,
         config.bwp_client_secret.get_secret_value(),
         config.bwp_target_id,
-        clock=now,
     )
     try:
         await client.check()
@@ -246,6 +242,8 @@ async def _api(config: "Config") -> list[Finding]:
 
 
 def _hub(url: str) -> Finding:
+    import httpx
+
     try:
         response = httpx.get(f"{url.rstrip('/')}/readyz", timeout=5.0)
     except httpx.HTTPError as e:
@@ -256,6 +254,8 @@ def _hub(url: str) -> Finding:
 
 def _missing(url: str, config: "Config | None") -> list[Finding]:
     """What the hub says did not come. Nothing, where it does not let us ask."""
+    import httpx
+
     key = os.environ.get("MILEPOST_API_KEY")
     if key is None and config is not None and config.api_key is not None:
         key = config.api_key.get_secret_value()

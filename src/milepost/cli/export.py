@@ -12,9 +12,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, NoReturn
 
-import httpx
 import msgspec
 import typer
 from msgspec import Struct
@@ -23,6 +22,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from milepost.cli.client import HubClient, console, errors, fail, print_json
 from milepost.cli.show import Json, Key, Url
+
+if TYPE_CHECKING:
+    import httpx
 
 FORMATS = ("csv", "jsonl", "parquet")
 PIECE_ROWS = 10_000
@@ -41,8 +43,10 @@ class _PatientClient(HubClient):
     """Raises `_Away` where other commands give up."""
 
     @contextmanager
-    def piece(self, path: str, **parameters: object) -> Iterator[httpx.Response]:
+    def piece(self, path: str, **parameters: object) -> "Iterator[httpx.Response]":
         """An answer whose body is read as it comes, and comes as it is: a proxy shall not compress it."""
+        import httpx
+
         given: Any = {name: value for name, value in parameters.items() if value is not None}
         try:
             with self._http.stream("GET", path, params=given, headers=_PLAIN) as response:
@@ -53,12 +57,12 @@ class _PatientClient(HubClient):
         except httpx.HTTPError as e:
             self._unreachable(e)
 
-    def _refuse(self, response: httpx.Response) -> NoReturn:
+    def _refuse(self, response: "httpx.Response") -> NoReturn:
         if response.status_code in (429, 502, 503, 504):
             raise _Away(f"it answers {response.status_code}")
         super()._refuse(response)
 
-    def _unreachable(self, error: httpx.HTTPError) -> NoReturn:
+    def _unreachable(self, error: "httpx.HTTPError") -> NoReturn:
         raise _Away(str(error) or type(error).__name__)
 
 
@@ -235,7 +239,7 @@ class _Unfinished:
                     self._part.unlink()
                 raise
 
-    def keep(self, file: BinaryIO, response: httpx.Response) -> bool:
+    def keep(self, file: BinaryIO, response: "httpx.Response") -> bool:
         """Append a piece behind what is known to be whole, and note that; whether there is another one."""
         headers, standing = response.headers, self.standing
         file.truncate(standing.length)

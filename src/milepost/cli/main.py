@@ -1,51 +1,88 @@
-"""The `milepost` program: its commands in the order a newcomer meets them, and how every one of them fails."""
+"""The `milepost` program: its commands in the order a newcomer meets them, and how every one of them fails.
+
+A command's module is imported when that command is called, and all of them when `--help` lists them.
+"""
 
 import sys
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib import import_module
+from typing import Any, Final
 
 import typer
+import typer.main
 from typer.core import TyperGroup
 
 from milepost import __version__
-from milepost.cli import (
-    accounting,
-    attempts,
-    backup,
-    bench,
-    captures,
-    database,
-    doctor,
-    erase,
-    explanation,
-    export,
-    keys,
-    listen,
-    missing,
-    notes,
-    notifications,
-    operate,
-    queues,
-    receive,
-    retention,
-    roads,
-    sandbox,
-    serve,
-    show,
-    subscribers,
-    users,
-)
 from milepost.cli.client import errors
 from milepost.domain.errors import MilepostError
 
+MODULES: Final = {
+    "serve": ("serve", "demo"),
+    "receive": ("receive",),
+    "sandbox": ("sandbox",),
+    "listen": ("listen",),
+    "operate": ("trigger", "quarantine"),
+    "show": ("tail", "orders", "track"),
+    "explanation": ("explain",),
+    "captures": ("captures",),
+    "notifications": ("notifications",),
+    "accounting": ("accounting",),
+    "notes": ("notes",),
+    "queues": ("queues",),
+    "roads": ("roads",),
+    "subscribers": ("subscribers",),
+    "attempts": ("attempts", "replay"),
+    "missing": ("missing",),
+    "export": ("export",),
+    "retention": ("retention",),
+    "backup": ("backup", "restore"),
+    "keys": ("keys",),
+    "users": ("users",),
+    "erase": ("erase",),
+    "database": ("migrate", "rebuild"),
+    "doctor": ("doctor",),
+    "bench": ("bench",),
+}
+"""Modules of this package, each with the commands that its `register` adds."""
 
-class _InOrder(TyperGroup):
-    """Lists commands in the order they were added, and turns named errors into one line and exit code 1."""
+
+@cache
+def _loaded(module: str) -> Mapping[str, Any]:
+    """The commands of a module, by name."""
+    app = typer.Typer(rich_markup_mode="rich", pretty_exceptions_enable=False)
+    import_module(f"milepost.cli.{module}").register(app)
+    return typer.main.get_group(app).commands
+
+
+class _Commands(Mapping[str, Any]):
+    """Every command by name; its module is imported when it is asked for."""
+
+    _module_of: Final = {name: module for module, names in MODULES.items() for name in names}
+
+    def __getitem__(self, name: str) -> Any:
+        return _loaded(self._module_of[name])[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._module_of)
+
+    def __len__(self) -> int:
+        return len(self._module_of)
+
+
+class _Program(TyperGroup):
+    """Finds commands where they are, and lists them in their order."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = _Commands()  # type: ignore[assignment]  # nobody adds to them
 
     def list_commands(self, ctx: object) -> list[str]:
         return list(self.commands)
 
 
 app = typer.Typer(
-    cls=_InOrder,
+    cls=_Program,
     name="milepost",
     no_args_is_help=True,
     add_completion=False,
@@ -70,36 +107,6 @@ def _root(
     ),
 ) -> None:
     """Options of the program itself."""
-
-
-for module in (
-    serve,
-    receive,
-    sandbox,
-    listen,
-    operate,
-    show,
-    explanation,
-    captures,
-    notifications,
-    accounting,
-    notes,
-    queues,
-    roads,
-    subscribers,
-    attempts,
-    missing,
-    export,
-    retention,
-    backup,
-    keys,
-    users,
-    erase,
-    database,
-    doctor,
-    bench,
-):
-    module.register(app)
 
 
 def main() -> None:

@@ -9,7 +9,6 @@ import time
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
-import httpx
 import typer
 from rich.markup import escape
 
@@ -121,6 +120,8 @@ def _tell_caused(answer: dict[str, Any], json: bool) -> None:
 def _post_to(
     url: str, event: str, named: "Named", eventbridge: bool, username: str | None, password: str | None
 ) -> dict[str, Any]:
+    import httpx
+
     from milepost.config import Config
     from milepost.sandbox.example import example_document
 

@@ -13,9 +13,9 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from milepost import sql
 from milepost.cli.client import console, errors, print_json
 from milepost.cli.demo import HOST, link_secret
-from milepost.config import Config
+from milepost.config import Config, policy_of
 from milepost.domain.instant import DAY, HOUR, Instant
-from milepost.hub import Hub, calm_collector, now, policy_of, projector_handler
+from milepost.hub import Hub, calm_collector, now, projector_handler
 from milepost.sandbox.histories import History
 from milepost.sandbox.loading import Loaded, Loader
 from milepost.store import Store

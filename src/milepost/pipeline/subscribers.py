@@ -12,9 +12,8 @@ is short, and only two of its macros go through lists.
 
 import re
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import cel
 import msgspec
 import structlog
 
@@ -24,6 +23,10 @@ from milepost.domain.intent import TEST, Intent, decode
 from milepost.domain.message import amazon_document, told
 from milepost.domain.record import Record, subjects_of
 from milepost.domain.subscriber import Filter
+
+if TYPE_CHECKING:
+    # Imported where an expression is used: it brings a toolkit for terminals, and most hubs have no expression.
+    import cel
 
 LONGEST_EXPRESSION = 1_000
 MOST_MACROS = 2
@@ -52,7 +55,7 @@ _OWN_NAMES = re.compile(r"\(\s*([A-Za-z_]\w*)\s*,")
 log = structlog.get_logger()
 
 
-def compile_expression(text: str, form: str) -> cel.Program:
+def compile_expression(text: str, form: str) -> "cel.Program":
     """A CEL expression, ready. Raises `Invalid` in words for one that cannot be used on messages of this form."""
     if len(text) > LONGEST_EXPRESSION:
         raise Invalid(
@@ -61,7 +64,7 @@ def compile_expression(text: str, form: str) -> cel.Program:
     if len(_MACROS.findall(text)) > MOST_MACROS:
         raise Invalid(f"expression goes through lists more than {MOST_MACROS} times", field="expression")
     try:
-        program = cel.compile(text)
+        program = _program(text)
     except ValueError as e:
         words = str(e).split("\n")[0]
         raise Invalid(f"expression is not CEL: {words[-300:]}", field="expression") from e
@@ -73,6 +76,13 @@ def compile_expression(text: str, form: str) -> cel.Program:
     return program
 
 
+def _program(text: str) -> "cel.Program":
+    """Raises ValueError for what is not CEL."""
+    import cel
+
+    return cel.compile(text)
+
+
 class _Compiled:
     """A filter, ready to be asked."""
 
@@ -81,7 +91,7 @@ class _Compiled:
     def __init__(self, wanted: Filter) -> None:
         self.products = frozenset(wanted.business_product_ids)
         self.carriers = frozenset(map(str.lower, wanted.carriers))
-        self.program = cel.compile(wanted.expression) if wanted.expression else None
+        self.program = _program(wanted.expression) if wanted.expression else None
 
 
 @lru_cache(maxsize=FILTERS)
@@ -115,9 +125,11 @@ class _Read:
         return self._carriers
 
     @property
-    def context(self) -> cel.Context:
+    def context(self) -> "cel.Context":
         """Its message, as an expression sees it."""
         if self._context is None:
+            import cel
+
             record = self.record
             if record.kind == "intent":
                 body = told(record.business_product_id, self._intents())
@@ -166,7 +178,7 @@ class Matching:
         return last
 
 
-def _holds(program: cel.Program, read: _Read) -> bool:
+def _holds(program: "cel.Program", read: _Read) -> bool:
     try:
         return program.execute(read.context) is True
     except Exception:  # noqa: BLE001 (whatever an expression stumbles over; it has no root of its own)

@@ -62,7 +62,7 @@ class _Answer(BaseHTTPRequestHandler):
 def proxy() -> Iterator[Compressing]:
     server = Compressing(("127.0.0.1", 0), _Answer)
     server.asked = []
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     yield server
     server.shutdown()

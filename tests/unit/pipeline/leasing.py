@@ -77,7 +77,7 @@ class Watched:
     async def used_again(self, times: int = 1) -> None:
         """Wait until it was used so many times more."""
         wanted = self.used + times
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while self.used < wanted:
                 self._using.clear()
                 await self._using.wait()
@@ -124,7 +124,7 @@ class Process:
         """Stop as told to."""
         self.stop.set()
         assert self._running is not None
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await self._running
 
     def pause(self) -> None:
@@ -207,7 +207,7 @@ async def folds(store: Store) -> Counter[int]:
 
 async def folded(store: Store, position: int) -> None:
     """Wait until the checkpoint is there."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while await store.read(lambda tx: tx.journal.checkpoint(NAME)) < position:
             # A read takes a turn of the loop and of a thread; nothing tells of a checkpoint.
             continue
@@ -220,11 +220,11 @@ async def stored(store: Store) -> Lease:
 
 async def knows(process: Process, leader: str) -> None:
     """Wait until a process has seen who leads."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while process.holder.leader != leader:
             await process.store.used_again()
 
 
 async def happens(event: asyncio.Event) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await event.wait()

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import os
 import random
 from collections.abc import AsyncIterator
 from typing import Any
@@ -15,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from msgspec.structs import replace
 from tests.benchmarks.history import PRODUCT, fill
+from tests.chance import SEED
 from tests.unit.domain.history import BP
 from tests.unit.pipeline.projecting import clock, forget, handler
 
@@ -32,7 +32,6 @@ from milepost.pipeline.projector import NAME
 from milepost.sql import open_store
 from milepost.store import NewRecord, Store, Transaction
 
-SEED = int(os.environ.get("MILEPOST_SEED", random.SystemRandom().randrange(2**32)))
 AT = parse_instant("2025-01-20T12:00:00Z")
 
 

@@ -215,7 +215,7 @@ async def test_while_it_runs_somebody_who_appears_gets_what_comes(rig: Rig) -> N
 
 
 async def _until(rig: Rig, done: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not done():
             # A read is a moment that passes for everybody.
             await rig.store.read(lambda tx: None)

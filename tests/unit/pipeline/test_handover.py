@@ -129,7 +129,7 @@ async def asks(store: Store) -> list[Ask]:
 
 
 async def within(event: asyncio.Event) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await event.wait()
 
 

@@ -121,7 +121,7 @@ class Hub:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait, at most ten seconds, until the API was asked something and the condition holds."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not condition():
                 self.api.arrived.clear()
                 if not condition():
@@ -548,7 +548,7 @@ async def test_the_worker_wakes_for_new_events_and_for_its_clock(hub: Hub) -> No
     await hub.until(lambda: len(hub.asked()) == 1)
     await hub.store.changed(1, 10)
     hub.api.orders["o1"] = order("o1", package("d1", "IN_TRANSIT"))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (await hub.asks())["order/o1"].tries == 0:
             await asyncio.sleep(0)
     hub.clock.now += MINUTE
@@ -592,7 +592,7 @@ async def test_being_killed_between_answer_and_write_means_asking_again(hub: Hub
     await hub.consumer.catch_up()
     before = (await hub.asks())["tracker/ups/1Z"]
     with pytest.raises(Killed):
-        await asyncio.wait_for(_first_task(hub.hydrator), 10)
+        await asyncio.wait_for(_first_task(hub.hydrator), 60)
     assert (await hub.asks())["tracker/ups/1Z"] == before
     hub.start()
     await hub.hydrate()

@@ -5,7 +5,6 @@ don't fire. Random interleavings print their seed; set MILEPOST_SEED to it to re
 """
 
 import asyncio
-import os
 import random
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -13,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from tests.chance import SEED
 from tests.unit.pipeline.leasing import (
     LEASE,
     NAME,
@@ -33,7 +33,6 @@ from milepost.domain.errors import LeaseLost
 from milepost.domain.instant import Instant
 from milepost.store import Lease, Store
 
-SEED = int(os.environ.get("MILEPOST_SEED", "0")) or random.SystemRandom().randrange(1, 10**6)
 ROUNDS = 12
 
 
@@ -417,7 +416,7 @@ class Chaos:
             process.gate.set()
             process.store.is_away = False
             process.resume()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while await self.store.read(lambda tx: tx.journal.checkpoint(NAME)) < self.journalled:
                 for clock in self.clocks:
                     clock.step(LEASE // 3)

@@ -32,7 +32,7 @@ class Gate:
         return [Outcome(self.status)] * len(parcels)
 
     async def next(self) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await self.begun.wait()
         self.begun.clear()
 
@@ -56,7 +56,7 @@ async def gate(rig: Rig) -> AsyncIterator[Gate]:
 
 
 async def claimed_again(rig: Rig, fence: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (await rig.message("1-d")).fence < fence:
             await asyncio.sleep(0)
 
@@ -68,7 +68,7 @@ async def test_a_clock_stepped_over_a_lease_sends_nothing_twice(rig: Rig, gate: 
         rig.clock.advance(HOUR)
         await claimed_again(rig, 1 + step)
     gate.open.set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not await rig.attempts():
             await asyncio.sleep(0)
     assert gate.sent == ["1-d"]
@@ -81,7 +81,7 @@ async def test_what_is_asked_by_hand_goes_beside_what_is_under_way(rig: Rig, gat
     await gate.next()
     assert gate.sent == ["1-d", "1-d"]
     gate.open.set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not await rig.attempts():
             await asyncio.sleep(0)
     assert [(a.number, a.manual) for a in await rig.attempts()] == [(1, True)]

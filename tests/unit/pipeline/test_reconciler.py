@@ -358,9 +358,9 @@ async def test_it_runs_until_it_is_stopped(world: World) -> None:
     nudged, stop = asyncio.Event(), asyncio.Event()
     reconciler = world.restarted(nudge=nudged.set)
     running = asyncio.create_task(reconciler.run(stop))
-    await asyncio.wait_for(nudged.wait(), 10)
+    await asyncio.wait_for(nudged.wait(), 60)
     stop.set()
-    await asyncio.wait_for(running, 10)
+    await asyncio.wait_for(running, 60)
     assert reconciler.asked == 1
 
 

@@ -400,7 +400,7 @@ async def test_while_it_runs_a_new_one_is_noticed(rig: Rig, endpoint: Endpoint) 
     tasks = [asyncio.create_task(part.run(stop)) for part in (rig.replaying, rig.publisher)]
     await backfill(rig)
     rig.replaying.notify()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(endpoint.got) < 5:
             await rig.store.read(lambda tx: None)
     stop.set()

@@ -7,6 +7,7 @@ import random
 from pathlib import Path
 
 import pytest
+from tests.chance import SEED
 from tests.unit.domain.history import DELIVERED, MILESTONE, SHIPPED, UPS, Arrived, event
 from tests.unit.pipeline.projecting import clock
 from tests.unit.pipeline.retaining import DAYS, Place
@@ -70,15 +71,14 @@ async def storm(place: Place) -> None:
 
 
 async def weather(place: Place) -> None:
-    seed = random.randrange(2**32)
-    print(f"seed {seed}")
+    print(f"MILEPOST_SEED={SEED}")
     await place.come(*map(delivered, range(ORDERS)))
     await place.settle()
     place.later(DAYS)
     stop = asyncio.Event()
 
     async def send(sender: int) -> None:
-        dice = random.Random(seed + sender)
+        dice = random.Random(SEED + sender)
         for number in range(SENT):
             await place.come(news(dice, sender * SENT + number))
             if dice.random() < 0.3:

@@ -45,7 +45,7 @@ async def test_a_stepped_clock_wakes_who_waits_for_it() -> None:
         await asyncio.sleep(0)
     assert not waiting.done()
     clock.advance(HOUR)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await waiting
 
 
@@ -54,13 +54,13 @@ async def test_a_signal_ends_every_wait() -> None:
     waiting = asyncio.create_task(WorldClock(NOW, 0).wait(Instant(NOW + DAY), signal))
     await asyncio.sleep(0)
     signal.set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await waiting
 
 
 async def test_a_fast_clock_waits_as_short_as_it_is_fast() -> None:
     clock = WorldClock(Instant(WorldClock().now() - DAY), 1_000_000.0)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await clock.wait(Instant(clock.now() + HOUR), asyncio.Event())
 
 

@@ -10,10 +10,10 @@ import msgspec
 import pytest
 
 from milepost import sql
-from milepost.config import Config
+from milepost.config import Config, policy_of
 from milepost.domain.errors import Conflict
 from milepost.domain.instant import Instant, parse_instant
-from milepost.hub import policy_of, projector_handler
+from milepost.hub import projector_handler
 from milepost.pipeline.consumer import Consumer
 from milepost.pipeline.hydrator import NAME as HYDRATOR
 from milepost.pipeline.hydrator import Hydrator

@@ -411,10 +411,10 @@ async def test_what_somebody_wrote_who_went_away_is_heard_of(opened: Open) -> No
     def write(tx: Transaction) -> None:
         tx.journal.add([snapshot()])
         loop.call_soon_threadsafe(begun.set)
-        go_on.wait(10)
+        go_on.wait(60)
 
     writing = asyncio.ensure_future(store.write(write))
     await begun.wait()
     writing.cancel()
     go_on.set()
-    assert await store.changed(0, 10) == 1
+    assert await store.changed(0, 60) == 1

@@ -39,7 +39,7 @@ class Served:
         reader, writer = await self.open()
         try:
             writer.write(data)
-            return await asyncio.wait_for(reader.read(), 5)
+            return await asyncio.wait_for(reader.read(), 60)
         except ConnectionResetError:
             return b""
         finally:
@@ -68,7 +68,7 @@ async def serving(
         )
     )
     try:
-        yield Served(await asyncio.wait_for(port, 5), stop, task)
+        yield Served(await asyncio.wait_for(port, 60), stop, task)
     finally:
         stop.set()
-        await asyncio.wait_for(task, 15)
+        await asyncio.wait_for(task, 60)

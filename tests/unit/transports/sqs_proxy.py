@@ -65,7 +65,7 @@ class SqsProxy:
 
     async def called(self, operation: str, times: int) -> list[Call]:
         """The same, as soon as there are so many."""
-        async with asyncio.timeout(20), self._changed:
+        async with asyncio.timeout(60), self._changed:
             await self._changed.wait_for(lambda: len(self.of(operation)) >= times)
         return self.of(operation)
 

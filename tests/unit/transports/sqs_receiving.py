@@ -64,7 +64,7 @@ class HeldStore:
 
     async def held(self, count: int) -> None:
         """Return as soon as so many messages are on their way into the journal."""
-        async with asyncio.timeout(20), self.changed_how_many:
+        async with asyncio.timeout(60), self.changed_how_many:
             await self.changed_how_many.wait_for(lambda: self.appending >= count)
 
 
@@ -87,7 +87,7 @@ class Sleeps:
 
     async def many(self, count: int) -> list[float]:
         """The pauses taken, as soon as there are so many."""
-        async with asyncio.timeout(20), self._changed:
+        async with asyncio.timeout(60), self._changed:
             await self._changed.wait_for(lambda: len(self.taken) >= count)
         return self.taken
 

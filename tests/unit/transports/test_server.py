@@ -31,14 +31,14 @@ async def early(scope: Scope, receive: Receive, send: Send) -> None:
 
 async def answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
     """(status, body) of the next response."""
-    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 60)
     length = next(int(line[15:]) for line in head.split(b"\r\n") if line.startswith(b"content-length:"))
-    return int(head[9:12]), await asyncio.wait_for(reader.readexactly(length), 5)
+    return int(head[9:12]), await asyncio.wait_for(reader.readexactly(length), 60)
 
 
 async def closed(reader: asyncio.StreamReader) -> bool:
     try:
-        return await asyncio.wait_for(reader.read(), 5) == b""
+        return await asyncio.wait_for(reader.read(), 60) == b""
     except ConnectionResetError:
         return True
 
@@ -186,7 +186,7 @@ async def test_trailers_are_capped(serve_app: Any) -> None:
 
 
 async def test_what_comes_after_a_refusal_has_an_end(serve_app: Any) -> None:
-    served = await serve_app(early, Limits(request_bytes=100_000))
+    served = await serve_app(early, Limits(request_bytes=100_000, request_seconds=600.0, drain_seconds=600.0))
     reader, writer = await served.open()
     writer.write(b"POST / HTTP/1.1\r\ncontent-length: 1000000000\r\n\r\n")
     assert await answer(reader) == (401, b"no")
@@ -197,7 +197,7 @@ async def test_what_comes_after_a_refusal_has_an_end(serve_app: Any) -> None:
             await writer.drain()
 
     with pytest.raises(ConnectionError):
-        await asyncio.wait_for(flood(), 5)
+        await asyncio.wait_for(flood(), 60)
     writer.close()
 
 
@@ -250,7 +250,7 @@ async def test_no_bytes_stop_the_server(junk: bytes) -> None:
         writer.write(junk)
         writer.write_eof()
         with contextlib.suppress(ConnectionResetError):
-            await asyncio.wait_for(reader.read(), 5)
+            await asyncio.wait_for(reader.read(), 60)
         assert (await served.raw(b"GET / HTTP/1.0\r\n\r\n")).startswith(b"HTTP/1.1 200")
         writer.close()
 
@@ -267,7 +267,7 @@ async def test_stopping_finishes_what_is_in_flight(serve_app: Any) -> None:
     reader, writer = await served.open()
     idle, idle_writer = await served.open()
     writer.write(GET)
-    await asyncio.wait_for(entered.wait(), 5)
+    await asyncio.wait_for(entered.wait(), 60)
 
     served.stop.set()
     assert await closed(idle)
@@ -276,7 +276,7 @@ async def test_stopping_finishes_what_is_in_flight(serve_app: Any) -> None:
     assert not served.task.done()
     release.set()
     assert await answer(reader) == (200, b"done")
-    await asyncio.wait_for(served.task, 5)
+    await asyncio.wait_for(served.task, 60)
     writer.close()
     idle_writer.close()
 
@@ -294,10 +294,10 @@ async def test_stopping_does_not_wait_for_ever(serve_app: Any) -> None:
     served: Served = await serve_app(stuck, Limits(drain_seconds=0.1))
     _, writer = await served.open()
     writer.write(GET)
-    await asyncio.wait_for(entered.wait(), 5)
+    await asyncio.wait_for(entered.wait(), 60)
     served.stop.set()
 
-    await asyncio.wait_for(served.task, 5)
+    await asyncio.wait_for(served.task, 60)
     assert cancelled.is_set()
     writer.close()
 

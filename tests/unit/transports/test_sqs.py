@@ -6,12 +6,13 @@ The queue is the fake AWS's over HTTP, with a proxy before it for what that fake
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
-from random import Random, SystemRandom
+from random import Random
 from typing import Any
 
 import pytest
 import structlog
 from aiohttp import web
+from tests.chance import SEED
 from tests.e2e.running import over_eventbridge, until
 from tests.partner_bus import PartnerBus
 from tests.unit.transports.sqs_proxy import Call, Forward, SqsProxy, answered, passing, refused
@@ -718,9 +719,8 @@ async def test_the_age_of_the_oldest_message_is_shown(road: Road, proxy: SqsProx
 async def test_nothing_is_lost_or_doubled_whatever_fails(
     proxy: SqsProxy, store: Store, bus: PartnerBus
 ) -> None:
-    seed = SystemRandom().randrange(2**32)
-    print(f"seed {seed}")
-    random = Random(seed)
+    print(f"MILEPOST_SEED={SEED}")
+    random = Random(SEED)
     road = Road(proxy, store, pollers=3)
 
     async def meddle(operation: str, given: Call, forward: Forward) -> web.StreamResponse:

@@ -71,7 +71,7 @@ async def test_a_body_that_comes_in_pieces_is_one_message() -> None:
         for start in range(0, len(whole), 100):
             writer.write(whole[start : start + 100])
             await writer.drain()
-        assert b" 1000 xxx" in await asyncio.wait_for(reader.read(), 5)
+        assert b" 1000 xxx" in await asyncio.wait_for(reader.read(), 60)
         writer.close()
 
 

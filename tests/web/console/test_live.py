@@ -29,7 +29,7 @@ def world(store: Store) -> World:
 async def _rows(messages: AsyncIterator[bytes], count: int) -> list[str]:
     """The next `count` rows."""
     found: list[str] = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         async for one in messages:
             if one.startswith(b"event: row\n"):
                 found.append(one.decode())

@@ -128,9 +128,9 @@ async def test_a_try_of_an_unknown_name_is_as_much_work(
     took: dict[str, list[float]] = {"ada": [], "nobody": []}
     for number in range(4):
         for name, times in took.items():
-            begun = time.perf_counter()
+            begun = time.process_time()
             await try_in(world, name, "wrong", f"198.51.100.{number}")
-            times.append(time.perf_counter() - begun)
+            times.append(time.process_time() - begun)
     known, unknown = min(took["ada"]), min(took["nobody"])
     assert max(known, unknown) < 5 * min(known, unknown), (known, unknown)
 
