@@ -16,7 +16,7 @@ from rich.table import Table
 from milepost.cli.client import HubClient, console, print_json
 from milepost.cli.looks import local, state
 from milepost.cli.show import AsOf, Json, Key, Product, Url, place
-from milepost.domain.wording import MILESTONE_TEXTS, spoken
+from milepost.domain.wording import MILESTONE_TEXTS, milestone_name, spoken
 
 POSITIONS_SHOWN = 6
 _CHANGING = re.compile(r"\d{4}-\d\d-\d\d[T\d:.]*Z?|position \d+")
@@ -111,9 +111,7 @@ def _print_milestones(view: dict[str, Any], lines: list[Line]) -> set[tuple[str,
         why = f"  {line['text'].partition(said)[2]}" if line and not counts else ""
         table.add_row(
             f"  {local(milestone['occurredAt'])}",
-            state(milestone["code"])
-            if counts
-            else f"[yellow]{escape(spoken(milestone['code']).capitalize())}[/]",
+            state(milestone["code"]) if counts else f"[yellow]{escape(milestone_name(milestone['code']))}[/]",
             escape(line["rule"]) if line else "",
             str(line["position"]) if line else "",
             escape(f"{number.replace('/', ' '):<{width}}  {place(milestone)}{why}".rstrip()),

@@ -9,9 +9,9 @@ from milepost.domain.correction import CorrectionFact, Told, WithdrawalFact, exp
 from milepost.domain.fact import ConditionFact, EventFact, SettlementFact, SnapshotFact, TrackerAnswer
 from milepost.domain.gathering import MILESTONE_CHANGED, RETURN_PACKAGE_DELIVERED, Gathered
 from milepost.domain.instant import format_instant
-from milepost.domain.milestone import CLOCK_SUSPECT, KNOWN, REUSED_NUMBER_SUSPECTED, Scan, Scans
+from milepost.domain.milestone import CLOCK_SUSPECT, REUSED_NUMBER_SUSPECTED, Scan, Scans
 from milepost.domain.trace import TraceEntry
-from milepost.domain.wording import spoken
+from milepost.domain.wording import milestone_name, spoken
 
 _WHY: dict[tuple[str, str], str] = {
     ("counts", "T1"): "it counts; the stage is that of the last one to occur",
@@ -133,7 +133,7 @@ def _named(scan: Scan) -> str:
     raw = scan.key[0]
     if scan.code != raw:
         return f"{raw}, mapped to {spoken(scan.code)} (T10),"
-    return spoken(raw).capitalize() if raw in KNOWN else raw
+    return milestone_name(raw)
 
 
 def _newest_changes(gathered: Gathered) -> dict[tuple[str, str, object], int]:

@@ -100,6 +100,11 @@ def spoken(code: str) -> str:
     return _HUMPS.sub(" ", code).lower()
 
 
+def milestone_name(code: str) -> str:
+    """What a milestone is called: `Out for delivery`; a code that nobody knows stands as the carrier wrote it."""
+    return spoken(code).capitalize() if code in MILESTONE_TEXTS else code
+
+
 def event_text(type: str) -> str:
     """A plain sentence for an event type, known or not."""
     return EVENT_TEXTS.get(type, f"Buy with Prime published {type}.")

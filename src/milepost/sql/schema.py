@@ -85,6 +85,7 @@ __all__ = [
     "record_subjects",
     "records",
     "replays",
+    "road_bodies",
     "saved_filters",
     "search_terms",
     "sessions",
@@ -162,6 +163,16 @@ arrivals = Table(
 Index("arrivals_position", arrivals.c.position)
 _LIVE = text("road <> 'replay'")
 Index("arrivals_live", arrivals.c.id, sqlite_where=_LIVE, postgresql_where=_LIVE)
+
+road_bodies = Table(
+    "road_bodies",
+    metadata,
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("road", Text, primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+)
+"""What came by another road than a record's own: the body of the first arrival by it. Apart from `arrivals`, through
+which counts read."""
 
 counters = Table(
     "counters",

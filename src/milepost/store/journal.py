@@ -137,9 +137,10 @@ class Journal(Protocol):
         ...
 
     def positions_of(
-        self, subjects: Collection[tuple[str, str]], limit: int
+        self, subjects: Collection[tuple[str, str]], limit: int, *, after: int = 0
     ) -> dict[tuple[str, str], list[int]]:
-        """Positions of the indexed records of each (business product, subject), `limit` in all at most."""
+        """Positions above `after` of the indexed records of each (business product, subject), lowest first, `limit`
+        in all at most."""
         ...
 
     def business_products(self) -> list[str]:
@@ -150,6 +151,10 @@ class Journal(Protocol):
 
     def arrivals(self, positions: Collection[int]) -> dict[int, list[ArrivalRow]]:
         """Every arrival of each record, the first included, in order."""
+        ...
+
+    def other_bodies(self, position: int) -> dict[str, bytes]:
+        """The body of the first arrival by each live road that the record itself did not come by, by road."""
         ...
 
     def crossings(self, limit: int, business_products: Collection[str] | None) -> list[Crossing]:
@@ -231,7 +236,7 @@ class Journal(Protocol):
         ...
 
     def remove(self, positions: Collection[int]) -> int:
-        """Take records away for good, with their arrivals and the quarantined bodies that were released to them;
-        returns how many there were, and counts them as removed. Raises `ValueError` for the journal's last
-        record: its position would be given again."""
+        """Take records away for good, with their arrivals, what came of them by other roads, and the quarantined
+        bodies that were released to them; returns how many there were, and counts them as removed. Raises
+        `ValueError` for the journal's last record: its position would be given again."""
         ...
