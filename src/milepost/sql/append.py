@@ -41,7 +41,7 @@ RECORD_COLUMNS = (
 _BY_POSITION = select(*RECORD_COLUMNS).where(_c.position.in_(bindparam("positions", expanding=True)))
 _BY_KEY = select(_c.key_hash, _c.position).where(_c.key_hash.in_(bindparam("hashes", expanding=True)))
 _BY_EVENT = select(_c.event_hash, _c.position).where(_c.event_hash.in_(bindparam("hashes", expanding=True)))
-_COUNTED = ("others", "duplicates", "conflicts", "quarantined", "removed")
+_COUNTED = ("others", "duplicates", "conflicts", "quarantined", "removed", "dismissed")
 _COUNT = (
     update(schema.counters)
     .where(schema.counters.c.id == literal_column("1"))

@@ -333,7 +333,9 @@ class SqlJournal:
 
     def dismiss(self, id: int, at: Instant, by: str) -> bool:
         statement = update(schema.quarantine).where(_quarantine.id == id, *_IN_STATE["waiting"])
-        return self._connection.execute(statement.values(dismissed_at=at, handled_by=by)).rowcount > 0
+        dismissed = self._connection.execute(statement.values(dismissed_at=at, handled_by=by)).rowcount
+        self._counted["dismissed"] += dismissed
+        return dismissed > 0
 
     def append_released(self, id: int, arrival: Arrival, at: Instant, by: str = "") -> Receipt:
         """Ingest a quarantined body that can be read now, and move its count. Raises `NotFound`."""
@@ -352,6 +354,7 @@ class SqlJournal:
         )
         self._counted.update(appended.counted)
         self._counted["quarantined"] -= 1
+        self._counted["dismissed"] -= entry.dismissed_at is not None
         self.added = max(self.added, appended.last)
         return receipt
 
@@ -386,6 +389,7 @@ class SqlJournal:
             pending,
             self._connection.execute(_FAILED, {"name": projector}).scalar_one(),
             row.removed,
+            row.dismissed,
         )
 
     def freeze(self) -> None:

@@ -183,11 +183,13 @@ counters = Table(
     Column("conflicts", BigInteger, nullable=False),
     Column("quarantined", BigInteger, nullable=False),
     Column("removed", BigInteger, nullable=False),
+    Column("dismissed", BigInteger, nullable=False, server_default=text("0")),
     **ONE_ROW,
 )
 """One row, id 1, moved in the transaction that moves what it counts. Events are not counted, so that a batch of
 new ones touches nothing else: positions have no gaps when they are given, and what got one and is no event is among
-`others`. Retention takes records away later: `removed` says how many, the other counts stay what they were."""
+`others`. Retention takes records away later: `removed` says how many, the other counts stay what they were. Of those
+`quarantined`, `dismissed` need nobody any more."""
 
 quarantine = Table(
     "quarantine",

