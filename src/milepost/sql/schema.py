@@ -45,7 +45,7 @@ from milepost.sql.people_tables import (
     notifications_under_way,
     periods,
 )
-from milepost.sql.queue_tables import queue_items, queue_marks, saved_filters
+from milepost.sql.queue_tables import queue_items, queue_marks, saved_filter_products, saved_filters
 
 __all__ = [
     "Text",
@@ -86,6 +86,7 @@ __all__ = [
     "records",
     "replays",
     "road_bodies",
+    "saved_filter_products",
     "saved_filters",
     "search_terms",
     "sessions",
