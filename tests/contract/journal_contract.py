@@ -308,11 +308,13 @@ class JournalContract:
         assert released is not None
         assert released.id == second
         assert await store.read(lambda tx: tx.journal.quarantined_at(2)) is None
-        assert (await counts(store)).quarantined == 2
+        found = await counts(store)
+        assert (found.quarantined, found.dismissed, found.waiting) == (2, 1, 1)
         # One that was dismissed can be let in after all.
         receipt = await store.write(lambda tx: tx.journal.append_released(first, given, at, "usr_4"))
         assert receipt == Receipt("duplicate", 1)
         assert await listed(None, 9, state="dismissed") == []
+        assert ((await counts(store)).dismissed, (await counts(store)).waiting) == (0, 1)
 
     async def test_what_was_received_is_read_from_either_end(self, store: Store) -> None:
         kinds = ("PACKAGE_DELIVERED", "REFUND_REQUESTED", "PACKAGE_DELIVERED", "PACKAGE_DELIVERED")

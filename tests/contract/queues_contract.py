@@ -8,7 +8,7 @@ from tests.contract.harness import T0, Harness
 
 from milepost.domain.instant import Instant
 from milepost.domain.queue import Mark, QueueItem
-from milepost.store import ItemKey, ItemPlace, SavedFilter, Store, View, WantedItems
+from milepost.store import ItemKey, ItemPlace, SavedFilter, Store, Transaction, View, WantedItems
 
 LATE = WantedItems("late")
 
@@ -193,9 +193,40 @@ class QueuesContract:
         shared = replace(mine, id="f-3", owner="bob", shared=True, name="A", business_product_ids=("bp-1",))
         for each in (mine, theirs, shared):
             await store.write(lambda tx, saved=each: tx.queues.put_filter(saved))  # type: ignore[misc]
-        assert await store.read(lambda tx: tx.queues.filters("ann", 9)) == [shared, mine]
+        assert await store.read(lambda tx: tx.queues.filters("ann", None, 9)) == [shared, mine]
         renamed = replace(mine, name="0")
         await store.write(lambda tx: tx.queues.put_filter(renamed))
         await store.write(lambda tx: (tx.queues.remove_filter("f-3"), tx.queues.remove_filter("none")))
-        assert await store.read(lambda tx: tx.queues.filters("ann", 9)) == [renamed]
-        assert await store.read(lambda tx: tx.queues.filters("cid", 9)) == []
+        assert await store.read(lambda tx: tx.queues.filters("ann", None, 9)) == [renamed]
+        assert await store.read(lambda tx: tx.queues.filters("cid", None, 9)) == []
+
+    async def test_what_others_share_is_bounded_for_each_who_may_see_it(self, store: Store) -> None:
+        """Filters of other shops take no place, however many and however they sort."""
+        first = SavedFilter("f-0", "ann", True, "late", "zz", "carrier=UPS", ("bp-1",), T0)
+        both = replace(first, id="f-1", name="zy", business_product_ids=("bp-1", "bp-2"))
+        everybodys = replace(first, id="f-2", name="zx", business_product_ids=())
+        crowd = [
+            replace(first, id=f"x-{n}", owner=f"x-{n}", name="a", business_product_ids=("bp-9",))
+            for n in range(20)
+        ]
+
+        def put_all(tx: Transaction) -> None:
+            for saved in (first, both, everybodys, *crowd):
+                tx.queues.put_filter(saved)
+
+        async def seen(owner: str, *products: str) -> list[str]:
+            rows = await store.read(lambda tx: tx.queues.filters(owner, products or None, 3))
+            return [saved.id for saved in rows]
+
+        await store.write(put_all)
+        assert await seen("bob", "bp-1") == ["f-0"]
+        assert await seen("bob", "bp-1", "bp-2") == ["f-1", "f-0"]
+        assert await seen("bob", "bp-2") == []
+        assert len(await seen("bob", "bp-9")) == 3
+        assert await seen("ann", "bp-9") == ["x-0", "x-1", "x-10", "f-2", "f-1", "f-0"], (
+            "one's own are all there"
+        )
+        await store.write(lambda tx: tx.queues.put_filter(replace(both, business_product_ids=("bp-2",))))
+        assert await seen("bob", "bp-2") == ["f-1"]
+        await store.write(lambda tx: tx.queues.put_filter(replace(both, shared=False)))
+        assert await seen("bob", "bp-1", "bp-2") == ["f-0"]

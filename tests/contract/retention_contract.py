@@ -78,6 +78,8 @@ class RetentionContract:
             one: [1, 2, 3],
             other: [2],
         }
+        found = await store.read(lambda tx: tx.journal.positions_of([one, other], 9, after=2))
+        assert found == {one: [3]}
         assert await store.read(lambda tx: tx.journal.positions_of([one, other], 2)) == {one: [1, 2]}
         assert await store.read(lambda tx: tx.journal.positions_of([], 2)) == {}
 

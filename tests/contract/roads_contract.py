@@ -1,7 +1,9 @@
 """The contract of what the journal says of roads: crossings, and the newest arrivals by live roads and by replays."""
 
+from msgspec.structs import replace
 from tests.contract.harness import MILESTONE, T0, arrival
 
+from milepost.domain.erasure import ERASED
 from milepost.domain.instant import Instant
 from milepost.domain.roads import Crossing, Passage
 from milepost.store import Arrival, Store, Transaction
@@ -84,3 +86,37 @@ class RoadsContract:
         assert [record.kind for record in records] == ["event", "conflict"]
         found = await store.read(lambda tx: tx.journal.passages(10, None, replays=False))
         assert [(p.position, p.first) for p in found] == [(1, False), (1, True)]
+
+    async def test_what_came_by_the_other_road_is_kept_as_it_came_first(self, store: Store) -> None:
+        first, other = copy(1, "webhook", 0), _enveloped(copy(1, "eventbridge", 5))
+        await store.append([first])
+        assert await _other_bodies(store, 1) == {}
+        again, replayed = _enveloped(copy(1, "eventbridge", 9), b"  "), _enveloped(copy(1, "replay", 9))
+        await store.append([other, again, copy(1, "webhook", 7)])
+        await store.append([again, replayed])
+        assert await _other_bodies(store, 1) == {"eventbridge": other.body}
+        assert (await store.read(lambda tx: tx.journal.records([1])))[1].body == first.body
+
+    async def test_a_copy_with_other_data_has_its_body_in_a_record_of_its_own(self, store: Store) -> None:
+        await store.append([arrival(data={"a": 1})])
+        await store.append([arrival(data={"a": 2}, road="eventbridge")])
+        assert await _other_bodies(store, 1) == {}
+
+    async def test_what_is_removed_or_erased_is_so_of_every_road(self, store: Store) -> None:
+        both = [_enveloped(copy(n, "eventbridge", 5)) for n in (1, 2)]
+        await store.append([copy(1, "webhook", 0), copy(2, "webhook", 0), copy(3, "webhook", 0)])
+        await store.append(both)
+        assert await store.write(lambda tx: tx.journal.remove([1])) == 1
+        await store.write(lambda tx: tx.erasures.rewrite({2: copy(2, "webhook", 0).body}, ERASED))
+        assert [await _other_bodies(store, n) for n in (1, 2)] == [{}, {}]
+        await store.append(both[1:])
+        assert await _other_bodies(store, 2) == {}, "what was erased does not come back by the other road"
+
+
+def _enveloped(given: Arrival, more: bytes = b" ") -> Arrival:
+    """The same event in other bytes."""
+    return replace(given, body=given.body + more)
+
+
+async def _other_bodies(store: Store, position: int) -> dict[str, bytes]:
+    return await store.read(lambda tx: tx.journal.other_bodies(position))

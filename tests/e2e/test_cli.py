@@ -138,7 +138,7 @@ def test_orders_are_listed_shown_and_found(hub: Place, order: dict[str, Any]) ->
     shown = hub.run("orders", order["id"])
     assert shown.code == 0
     tracker = parcel(order)["trackers"][0]
-    assert f"tracker {tracker['carrierCode']} {tracker['trackingNumber']} DELIVERED" in shown.out
+    assert f"tracker {tracker['carrierCode']} {tracker['trackingNumber']} Delivered" in shown.out
     assert "Package delivered." in shown.out
     assert hub.run("orders", order["id"], "--json").json()["deliveries"][0]["id"]
     found = hub.run("orders", "--search", tracker["trackingNumber"], "--json").json()
@@ -162,7 +162,7 @@ def test_a_parcel_is_tracked(hub: Place, order: dict[str, Any]) -> None:
     tracker = parcel(order)["trackers"][0]
     ran = hub.run("track", tracker["carrierCode"], tracker["trackingNumber"])
     assert ran.code == 0
-    assert ran.out.startswith(f"tracker {tracker['carrierCode']} {tracker['trackingNumber']} DELIVERED")
+    assert ran.out.startswith(f"tracker {tracker['carrierCode']} {tracker['trackingNumber']} Delivered")
     document = hub.run("track", tracker["carrierCode"], tracker["trackingNumber"], "--json").json()
     assert document["stage"] == "DELIVERED"
     assert hub.run("track", "ups", "NO-SUCH-NUMBER").code == 1

@@ -45,7 +45,7 @@ async def test_a_delivery_is_corrected_and_its_view_says_by_whom(world: World) -
     assert correction["standing"] == "counts"
     assert {k: item[k] for k in ("id", "position", "reason", "toldAt")}.items() <= correction.items()
     why = await shown(world, "/v1/deliveries/delivery-1/explain")
-    assert why["state"].startswith("The delivery is IN_TRANSIT because ada corrected it")
+    assert why["state"].startswith("The delivery is in transit because ada corrected it")
     assert ("correction", "T11", True) in {(f["kind"], f["rule"], f["used"]) for f in why["facts"]}
 
 
@@ -59,7 +59,7 @@ async def test_a_tracker_is_corrected_and_what_it_was_before_can_be_seen(world: 
     assert (tracker["stage"], tracker["stageEnteredAt"]) == ("LOST", world.at())
     assert (await world.get("/v1/trackers/UPS/1Z999", asOf=before)).json()["stage"] == "DELIVERED"
     why = await shown(world, "/v1/trackers/UPS/1Z999/explain")
-    assert why["state"] == f"The tracker is LOST because ada corrected it, as of {world.at()}."
+    assert why["state"] == f"The tracker is lost because ada corrected it, as of {world.at()}."
 
 
 async def test_subscribers_are_told_of_the_state_and_captures_are_left_alone(world: World) -> None:
@@ -88,7 +88,7 @@ async def test_withdrawn_it_counts_no_longer_and_cannot_be_withdrawn_again(world
     entries = (await world.get("/v1/orders/order-1/timeline")).json()["items"]
     texts = [e["text"] for e in entries if e["kind"] == "correction"]
     assert texts == [
-        "ada corrected it to IN_TRANSIT. Reason: The shopper called.",
+        "ada corrected it to in transit. Reason: The shopper called.",
         f"ben withdrew a correction at {world.at()}; it counts no longer. Reason: A mistake.",
     ]
 

@@ -97,6 +97,8 @@ async def test_one_event_has_its_body_and_every_arrival(world: World) -> None:
         answer = await world.get("/v1/events/event-1")
         shown = answer.json()
         assert body in answer.content
+        (other,) = shown["otherBodies"]
+        assert (other["road"], other["body"]) == ("eventbridge", bridge)
         assert (shown["arrivals"], shown["road"]) == (2, "webhook")
         assert shown["roads"] == ["webhook", "eventbridge"]
         log = [(a["road"], a["lagMs"], a["behindMs"], a["subscriptionId"]) for a in shown["arrivalLog"]]

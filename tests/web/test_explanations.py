@@ -8,16 +8,16 @@ from milepost.web.explanations import why_order
 @pytest.mark.parametrize(
     ("counts", "said"),
     [
-        ({}, "The order is DELIVERED: no delivery of it is known yet."),
-        ({"delivered": 1}, "The order is DELIVERED because its only delivery is DELIVERED."),
-        ({"delivered": 3}, "The order is DELIVERED because all 3 deliveries are DELIVERED."),
+        ({}, "The order is delivered: no delivery of it is known yet."),
+        ({"delivered": 1}, "The order is delivered because its only delivery is delivered."),
+        ({"delivered": 3}, "The order is delivered because all 3 deliveries are delivered."),
         (
             {"delivered": 2, "cancelled": 1},
-            "The order is DELIVERED because of its 3 deliveries 2 are DELIVERED and 1 is CANCELLED.",
+            "The order is delivered because of its 3 deliveries 2 are delivered and 1 is cancelled.",
         ),
         (
             {"delivered": 1, "inTransit": 2, "pending": 1},
-            "The order is DELIVERED because of its 4 deliveries 1 is DELIVERED, 2 are IN_TRANSIT and 1 is PENDING.",
+            "The order is delivered because of its 4 deliveries 1 is delivered, 2 are in transit and 1 is pending.",
         ),
     ],
 )

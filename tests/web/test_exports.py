@@ -15,9 +15,9 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import uvicorn
 from msgspec.structs import replace
 from tests.benchmarks.history import PRODUCT, fill
+from tests.web.serving import BOUND_S, serving
 from tests.web.world import ADMIN_KEY, World, event, milestone, one_delivery, order, tracker
 
 from milepost.domain.accounting import Entry, entry_id
@@ -29,9 +29,6 @@ from milepost.store import Store, Transaction
 from milepost.web import exports
 from milepost.web.authentication import hash_of
 from milepost.web.exports import DatasetList
-
-BOUND_S = 60.0
-"""The longest a test waits for something that should come."""
 
 
 def rows(answer: httpx.Response) -> list[dict[str, Any]]:
@@ -232,17 +229,8 @@ async def served(store: Store) -> AsyncIterator[tuple[World, str]]:
     """A world of some thousand facts behind a real server, and its address."""
     await fill(store, 1_400)
     world = World(store)
-    config = uvicorn.Config(world.app, host="127.0.0.1", port=0, log_config=None, lifespan="on", ws="none")
-    server = uvicorn.Server(config)
-    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
-    listening = config.bind_socket()
-    running = asyncio.create_task(server.serve([listening]))
-    yield world, f"http://127.0.0.1:{listening.getsockname()[1]}"
-    world.context.closing.set()
-    server.should_exit = True
-    async with asyncio.timeout(BOUND_S):
-        await running
-    listening.close()
+    async with serving(world) as address:
+        yield world, address
 
 
 @asynccontextmanager

@@ -1,10 +1,14 @@
 """Orders, deliveries and trackers as they are read: now, then, in lists, within business products."""
 
+import re
+
 import msgspec
 import pytest
 from tests.web.world import World, event, milestone, one_delivery, order, tracker
 
+from milepost.domain.correction import DELIVERY_STATES, TRACKER_STAGES
 from milepost.domain.instant import Instant, parse_instant
+from milepost.domain.wording import CONDITION_TEXTS, MILESTONE_TEXTS
 from milepost.store import Ask
 from milepost.web.documents import (
     DeliveryDocument,
@@ -171,7 +175,7 @@ async def test_an_explanation_lists_every_fact_and_says_why(world: World) -> Non
     assert (delivered["type"], delivered["arrivals"]) == ("PACKAGE_DELIVERED", 2)
     assert all(fact["text"] for fact in answer["facts"])
     assert any(fact["used"] for fact in answer["facts"])
-    assert "DELIVERED" in answer["state"]
+    assert "is delivered" in answer["state"]
 
 
 async def test_explanations_of_the_past_know_only_its_facts(world: World) -> None:
@@ -184,7 +188,34 @@ async def test_explanations_of_the_past_know_only_its_facts(world: World) -> Non
     known = [r for r in journalled if r.received_at <= parse_instant(scanned) and r.kind != "intent"]
     assert [record.kind for record in known] == ["event", "snapshot", "snapshot"]
     assert {fact["position"] for fact in answer["facts"]} == {record.position for record in known[1:]}
-    assert answer["state"].startswith("The tracker is IN_TRANSIT because IN_TRANSIT at 2025-01-20T12:30:00Z")
+    assert answer["state"].startswith(
+        "The tracker is in transit because “in transit” at 2025-01-20T12:30:00Z"
+    )
+
+
+async def test_what_people_read_names_states_in_words_and_fields_keep_the_codes(world: World) -> None:
+    """Events and queries have names, which stand as Amazon wrote them; where a parcel is, is said in words."""
+    await one_delivery(world)
+    late = [
+        milestone("OUT_FOR_DELIVERY", "2025-01-21T07:00:00Z"),
+        milestone("DELIVERY_ATTEMPTED", "2025-01-21T08:00:00Z"),
+        milestone("PACKAGE_RECEIVED_BY_DRONE", "2025-01-21T09:00:00Z"),
+    ]
+    await world.answer("packageTracker", tracker(*late), carrier_code="UPS", tracking_number="1Z999")
+    await world.project()
+    entries = (await world.get("/v1/orders/order-1/timeline")).json()["items"]
+    explained = (await world.get("/v1/orders/order-1/explain")).json()
+    number = (await world.get("/v1/trackers/UPS/1Z999/explain")).json()
+    texts = [entry["text"] for entry in entries]
+    texts += [x["text"] for x in (*explained["facts"], *number["facts"])]
+    texts += [explained["state"], number["state"]]
+    codes = {*DELIVERY_STATES, *TRACKER_STAGES, *MILESTONE_TEXTS, *CONDITION_TEXTS}
+    assert {word for text in texts for word in re.findall("[A-Z_]{4,}", text)} & codes == set()
+    assert any("PACKAGE_RECEIVED_BY_DRONE" in text for text in texts), (
+        "what nobody knows stands as it was written"
+    )
+    assert {"DELIVERED", "OUT_FOR_DELIVERY"} <= {entry["code"] for entry in entries}
+    assert explained["view"]["state"] == "DELIVERED"
 
 
 async def test_a_scan_set_aside_says_by_which_rule(world: World) -> None:

@@ -16,10 +16,13 @@ from rich.table import Table
 from milepost.cli.client import HubClient, console, print_json
 from milepost.cli.looks import local, state
 from milepost.cli.show import AsOf, Json, Key, Product, Url, place
+from milepost.domain.wording import MILESTONE_TEXTS, milestone_name, spoken
 
 POSITIONS_SHOWN = 6
 _CHANGING = re.compile(r"\d{4}-\d\d-\d\d[T\d:.]*Z?|position \d+")
 """What differs between lines that say the same: times and positions."""
+
+_NAMED = frozenset({"event", "conflict", "snapshot"})
 
 Line = dict[str, Any]
 
@@ -74,7 +77,7 @@ def _print_line(line: Line) -> None:
     mark = "[green]✓[/]" if line["used"] else "[yellow]–[/]"
     console.print(
         f" {mark} [dim]{line['position']:>6}[/] {local(line['publishedAt'] or line['receivedAt'])}"
-        f" [cyan]{escape(line['what'])}[/] [dim]{escape(line['rule'])}[/] {escape(line['text'])}",
+        f" [cyan]{escape(_what(line))}[/] [dim]{escape(line['rule'])}[/] {escape(line['text'])}",
         soft_wrap=True,
     )
 
@@ -96,15 +99,19 @@ def _print_milestones(view: dict[str, Any], lines: list[Line]) -> set[tuple[str,
     width = max((len(_number(tracker)) for tracker, _ in shown), default=0)
     for tracker, milestone in sorted(shown, key=lambda pair: pair[1]["occurredAt"] or ""):
         number = _number(tracker)
-        said = f"{milestone['code']} at {milestone['occurredAt'] or 'an unknown time'}: "
-        told = [x for x in lines if x["about"].endswith(number) and x["text"].startswith(said)]
+        said = f" at {milestone['occurredAt'] or 'an unknown time'}: "
+        told = [
+            line
+            for line in lines
+            if line["about"].endswith(number) and line["what"] == milestone["code"] and said in line["text"]
+        ]
         stood_for.update(map(_id_of, told))
         line = min(told, key=lambda x: x["position"], default=None)
         counts = milestone["standing"] == "counts"
-        why = f"  {line['text'].removeprefix(said)}" if line and not counts else ""
+        why = f"  {line['text'].partition(said)[2]}" if line and not counts else ""
         table.add_row(
             f"  {local(milestone['occurredAt'])}",
-            state(milestone["code"]) if counts else f"[yellow]{escape(milestone['code'])}[/]",
+            state(milestone["code"]) if counts else f"[yellow]{escape(milestone_name(milestone['code']))}[/]",
             escape(line["rule"]) if line else "",
             str(line["position"]) if line else "",
             escape(f"{number.replace('/', ' '):<{width}}  {place(milestone)}{why}".rstrip()),
@@ -113,6 +120,13 @@ def _print_milestones(view: dict[str, Any], lines: list[Line]) -> set[tuple[str,
         console.print("\n[bold]What made it so: the carriers' milestones[/], oldest first")
         console.print(table)
     return stood_for
+
+
+def _what(line: Line) -> str:
+    """What a line is about: events and queries by their names, everything else in words."""
+    what: str = line["what"]
+    is_name = line["kind"] in _NAMED and what not in MILESTONE_TEXTS
+    return what if is_name else spoken(what).capitalize()
 
 
 def _number(tracker: dict[str, Any]) -> str:
@@ -147,7 +161,7 @@ def _print_told(lines: list[Line]) -> None:
         first = group[0]
         times = f" ×{len(group)}" if len(group) > 1 else ""
         console.print(
-            f"  {local(first['publishedAt'] or first['receivedAt'])}  [cyan]{escape(first['what'])}[/]{times}"
+            f"  {local(first['publishedAt'] or first['receivedAt'])}  [cyan]{escape(_what(first))}[/]{times}"
             f"  [dim]{_positions(group)}[/]",
             soft_wrap=True,
         )

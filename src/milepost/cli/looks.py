@@ -10,6 +10,8 @@ from typing import Any, Final
 from rich.markup import escape
 from rich.text import Text
 
+from milepost.domain.wording import spoken
+
 STATE_COLOURS: Final = {
     "DELIVERED": "green",
     "IN_TRANSIT": "cyan",
@@ -29,9 +31,9 @@ _HARD: Final = frozenset({"LATE", "CONTRADICTION", "LOST", "UNDELIVERABLE", "AUT
 
 
 def state(name: str | None) -> str:
-    """A state, coloured."""
+    """A state in words, coloured."""
     colour = STATE_COLOURS.get(name or "", "white")
-    return f"[{colour}]{escape(str(name or '?'))}[/]"
+    return f"[{colour}]{escape(spoken(name).capitalize() if name else '?')}[/]"
 
 
 def dot(name: str | None) -> str:

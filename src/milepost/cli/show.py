@@ -28,6 +28,7 @@ from milepost.cli.looks import (
     trouble,
     window,
 )
+from milepost.domain.wording import condition_text, hold_text, spoken
 
 Url = Annotated[str | None, typer.Option("--url", help="The hub's address (MILEPOST_URL).", metavar="URL")]
 Key = Annotated[str | None, typer.Option("--api-key", help="An API key (MILEPOST_API_KEY).", metavar="KEY")]
@@ -161,7 +162,7 @@ def _orders_table(items: list[Any]) -> Table:
             counts(item["summary"]),
             expected(item),
             f"[dim]{ago(last_scan(item))}[/]",
-            f"[{trouble(worst)}]{escape(worst)}[/]" if worst else "",
+            f"[{trouble(worst)}]{escape(spoken(worst))}[/]" if worst else "",
             # The last column gives way in a narrow terminal, by being cut and not by a second line.
             Text(str((item.get("customer") or {}).get("name") or ""), no_wrap=True, overflow="ellipsis"),
         )
@@ -221,7 +222,7 @@ def _order_tree(order: dict[str, Any]) -> Tree:
         _add_condition(tree, condition)
     titles = {item["id"]: item.get("title") for item in order.get("lineItems") or ()}
     for delivery in order["deliveries"]:
-        reason = f" {escape(delivery['reason'])}" if delivery.get("reason") else ""
+        reason = f" ({escape(spoken(delivery['reason']))})" if delivery.get("reason") else ""
         branch = tree.add(f"delivery [bold]{escape(delivery['id'])}[/] {state(delivery['state'])}{reason}")
         _add_delivery(branch, delivery, titles)
     return tree
@@ -240,8 +241,8 @@ def _add_delivery(branch: Tree, delivery: dict[str, Any], titles: dict[str, Any]
         if delivery.get(key):
             branch.add(f"{label} {local(delivery[key])}")
     if (capture := delivery.get("capture")) is not None and capture["state"] != "NOT_READY":
-        why = f" ({escape(capture['reason'])})" if capture["reason"] else ""
-        branch.add(f"payment {escape(capture['state'])}{why}, capture {capture['id']}")
+        why = f" ({escape(hold_text(capture['reason']))})" if capture["reason"] else ""
+        branch.add(f"payment {escape(spoken(capture['state']))}{why}, capture {capture['id']}")
     for condition in delivery.get("conditions") or ():
         _add_condition(branch, condition)
     for tracker in delivery["trackers"]:
@@ -269,17 +270,17 @@ def _add_tracker(branch: Tree, tracker: dict[str, Any]) -> None:
         line.append("● ", STATE_COLOURS.get(milestone["code"], "white"))
         line.append(local(milestone.get("occurredAt")))
         line.append(f"  {place(milestone):<{width}}", "dim")
-        line.append(f"  {milestone.get('message') or milestone['code']}")
+        line.append(f"  {milestone.get('message') or spoken(milestone['code']).capitalize()}")
         if milestone.get("standing", "counts") != "counts":
-            line.append(f"  ({milestone['standing']})", "yellow")
+            line.append(f"  ({spoken(milestone['standing'])})", "yellow")
         branch.add(line)
     for condition in tracker.get("conditions") or ():
         _add_condition(branch, condition)
 
 
 def _add_condition(branch: Tree, condition: dict[str, Any]) -> None:
-    kind = f" ({condition['kind']})" if condition.get("kind") else ""
     style = "dim" if condition.get("clearedAt") else trouble(condition["code"])
     cleared = ", cleared" if condition.get("clearedAt") else ""
     mark = "✓" if cleared else "!"
-    branch.add(f"[{style}]{mark} {escape(condition['code'] + kind + cleared)}[/]")
+    text = condition_text(condition["code"], condition.get("kind")).rstrip(".")
+    branch.add(f"[{style}]{mark} {escape(text + cleared)}[/]")

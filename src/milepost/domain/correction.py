@@ -21,6 +21,7 @@ from msgspec import Struct
 from milepost.domain.instant import Instant, Stamp, format_instant, readable_instant
 from milepost.domain.record import Correction, Withdrawal, delivery_subject, order_subject, tracker_subject
 from milepost.domain.trace import TraceEntry
+from milepost.domain.wording import spoken
 
 TRACKER_STAGES: Final = (
     "IN_TRANSIT",
@@ -196,7 +197,7 @@ def explain_corrections(
         if isinstance(fact, CorrectionFact):
             told = by_id.get(fact.correction.id)
             if told is not None and told.position == fact.position:
-                said = f"{told.correction.author} told that it was {told.code} at {told.text}"
+                said = f"{told.correction.author} told that it was {spoken(told.code)} at {told.text}"
                 text = f"{said}: {_STOOD[told.standing]}."
                 counts = told.standing == "counts"
                 yield TraceEntry(fact.position, "correction", told.code, counts, "T11", text)

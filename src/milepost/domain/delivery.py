@@ -44,6 +44,7 @@ from milepost.domain.parcel import (
 )
 from milepost.domain.trace import TraceEntry
 from milepost.domain.tracker import Tracker
+from milepost.domain.wording import spoken
 
 UNDELIVERABLE = "UNDELIVERABLE"
 RETURN_TO_SENDER = "RETURN_TO_SENDER"
@@ -359,7 +360,9 @@ def _trace(evidence: Evidence, decision: _Decision, first: Possession | None) ->
         if claim in outranked and claim.state != decision.state:
             used, rule, why = False, "T11", "an agent told of a later time, which outranks it"
         verb = "shows" if claim.answer else "says"
-        text = f"{claim.name} of {format_instant(claim.at)} {verb} {claim.state or 'no state'}: {why}."
+        text = (
+            f"{claim.name} of {format_instant(claim.at)} {verb} {spoken(claim.state) or 'no state'}: {why}."
+        )
         yield TraceEntry(claim.position, claim.kind, claim.type, used, rule, text)
     if first is not None:
         when = first.stamp.text if first.stamp is not None else "a time it doesn't tell"
@@ -368,7 +371,7 @@ def _trace(evidence: Evidence, decision: _Decision, first: Possession | None) ->
         yield TraceEntry(first.position, kind, first.code, True, "D4", text)
     for fact in evidence.conditions:
         verb = "raised" if fact.change.raised else "cleared"
-        text = f"{fact.change.code} was {verb} at {format_instant(fact.change.at)}."
+        text = f"“{spoken(fact.change.code).capitalize()}” was {verb} at {format_instant(fact.change.at)}."
         yield TraceEntry(fact.position, "condition", fact.change.code, True, "D3", text)
     yield from explain_corrections(evidence.told, evidence.corrections)
 
@@ -384,12 +387,12 @@ def _verdict(claim: Claim, earlier: Claim, decision: _Decision) -> tuple[bool, s
             return (
                 True,
                 "D2",
-                f"but there is movement, so {decision.state} stays and the contradiction is shown",
+                f"but there is movement, so {spoken(decision.state)} stays and the contradiction is shown",
             )
         moved = decision.reason == UNDELIVERABLE
         return True, "D2", "it could not be delivered, a normal end" if moved else "nothing shows movement"
     if claim.state == decision.state:
-        return True, "D1", f"the delivery is {decision.state}"
+        return True, "D1", f"the delivery is {spoken(decision.state)}"
     if claim.state == PENDING:
-        return False, "D1", f"{decision.state} is known from other evidence"
-    return True, "D4", f"the delivery is {decision.state}; this tells when it was shipped"
+        return False, "D1", f"that it is {spoken(decision.state)} is known from other evidence"
+    return True, "D4", f"the delivery is {spoken(decision.state)}; this tells when it was shipped"

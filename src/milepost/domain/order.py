@@ -43,6 +43,7 @@ from milepost.domain.instant import Instant, format_instant, parse_instant
 from milepost.domain.record import order_subject
 from milepost.domain.trace import TraceEntry
 from milepost.domain.tracker import Tracker
+from milepost.domain.wording import spoken
 
 SEVERITY = (
     "CONTRADICTION",
@@ -315,7 +316,7 @@ def _trace(
         elif isinstance(fact, ConditionFact):
             change = fact.change
             verb = "raised" if change.raised else "cleared"
-            text = f"{change.code} was {verb} for {change.subject}."
+            text = f"“{spoken(change.code).capitalize()}” was {verb} for {change.subject}."
             yield TraceEntry(fact.position, "condition", change.code, True, "design 5", text)
         elif isinstance(fact, AuthorizationFact):
             before = format_instant(fact.authorization.capture_before)
@@ -329,14 +330,15 @@ def _trace(
             yield TraceEntry(fact.position, "settlement", settlement.outcome, False, "design 8", text)
         elif isinstance(fact, CorrectionFact):
             said = fact.correction
-            text = f"{said.author} told that {said.subject} is {said.state}; its own view says what was made of it."
+            told = f"{said.author} told that {said.subject} is {spoken(said.state)}"
+            text = f"{told}; its own view says what was made of it."
             yield TraceEntry(fact.position, "correction", said.state, True, "T11", text)
         elif isinstance(fact, WithdrawalFact):
             end = fact.withdrawal
             yield TraceEntry(fact.position, "withdrawal", end.outcome, True, "T11", ending(end))
     for delivery_id, newest in superseded.items():
         when = format_instant(newest.at)
-        text = f"Delivery {delivery_id} was only ever PENDING and the answer of {when} lists it no more: left out."
+        text = f"Delivery {delivery_id} was only ever pending and the answer of {when} lists it no more: left out."
         yield TraceEntry(newest.fact.position, "snapshot", delivery_id, False, "T8", text)
 
 
@@ -344,7 +346,7 @@ def _event_entry(fact: EventFact, answer: Answer | None) -> TraceEntry:
     kind = "conflict" if fact.conflict else "event"
     state = EVENT_STATES.get(fact.type)
     if state is not None and fact.delivery_ids:
-        text = f"It claims that {', '.join(fact.delivery_ids)} is {state}."
+        text = f"It claims that {', '.join(fact.delivery_ids)} is {spoken(state)}."
         if answer is not None and not answer.packages and answer.order.packages:
             text += (
                 " The deliveries in its data are others, so its data says nothing of them: resources hold."
@@ -364,6 +366,6 @@ def _snapshot_entry(order_id: str, fact: SnapshotFact) -> TraceEntry:
         what = "nothing" if order is None else f"order {order.order_id}"
         text = f"The answer of {when} shows {what}: set aside, it retracts nothing."
         return TraceEntry(fact.position, "snapshot", fact.query, False, "T8", text)
-    shown = ", ".join(f"{p.delivery_id} {p.state}" for p in order.packages) or "no delivery"
+    shown = ", ".join(f"{p.delivery_id} {spoken(p.state)}" for p in order.packages) or "no delivery"
     text = f"The answer of {when} shows {shown}."
     return TraceEntry(fact.position, "snapshot", fact.query, True, "D1", text)

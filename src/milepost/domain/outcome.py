@@ -34,6 +34,7 @@ from milepost.domain.event import BY_NAME
 from milepost.domain.hydration import MILESTONE
 from milepost.domain.record import Kind
 from milepost.domain.trace import TraceEntry
+from milepost.domain.wording import milestone_name
 
 Code = Literal[
     "applied",
@@ -176,7 +177,7 @@ def _told(told: Told) -> tuple[Code, str, str]:
         code = _STANDINGS.get(told.milestone["standing"], "noOp")
         entry = told.entry
         if entry is None:
-            return code, "T1", f"It told of {told.milestone['code']}."
+            return code, "T1", f"It told of “{milestone_name(told.milestone['code'])}”."
         return code, entry.rule, entry.text
     if told.settled == "noNewMilestone":
         return "noOp", "design 8", "Answers were asked for and showed no milestone that was not known."

@@ -36,7 +36,9 @@ from milepost.domain.wording import (
     capture_text,
     condition_text,
     event_text,
+    hold_text,
     milestone_text,
+    spoken,
 )
 
 Entry = dict[str, Any]
@@ -210,11 +212,11 @@ def _snapshot_entries(facts: Iterable[Fact]) -> Iterator[Entry]:
             states[package.delivery_id] = package.state
             if package.state == before:
                 continue
-            reason = f" ({package.reason})" if package.reason else ""
+            reason = f" ({spoken(package.reason)})" if package.reason else ""
             yield _entry(
                 "snapshot",
                 package.state,
-                f"Asked for the order, Buy with Prime showed the delivery as {package.state}{reason}.",
+                f"Asked for the order, Buy with Prime showed the delivery as {spoken(package.state)}{reason}.",
                 fact.position,
                 published=format_instant(fact.observed_at),
                 received=format_instant(fact.received_at),
@@ -355,7 +357,7 @@ def _capture_entries(captures: Iterable[Capture]) -> Iterator[Entry]:
             if step.by not in _OURS:
                 sentences.append(f"By {step.by}.")
             if step.reason:
-                sentences.append(f"Reason: {step.reason.rstrip('.')}.")
+                sentences.append(f"Reason: {hold_text(step.reason)}.")
             yield _entry(
                 "capture",
                 step.state,
@@ -376,7 +378,7 @@ def _correction_entries(facts: Sequence[Fact], joined: Joined) -> Iterator[Entry
         if isinstance(fact, CorrectionFact):
             said = fact.correction
             until = "" if said.expires_at is None else f" until {format_instant(said.expires_at)}"
-            text = f"{said.author} corrected it to {said.state}{until}. Reason: {said.reason or 'erased'}"
+            text = f"{said.author} corrected it to {spoken(said.state)}{until}. Reason: {said.reason or 'erased'}"
             subject, code, told_at = said.subject, said.state, said.at
             occurred = format_instant(fact.occurred.at)
         elif isinstance(fact, WithdrawalFact):

@@ -11,16 +11,17 @@ from milepost.domain.gathering import MILESTONE_CHANGED, RETURN_PACKAGE_DELIVERE
 from milepost.domain.instant import format_instant
 from milepost.domain.milestone import CLOCK_SUSPECT, REUSED_NUMBER_SUSPECTED, Scan, Scans
 from milepost.domain.trace import TraceEntry
+from milepost.domain.wording import milestone_name, spoken
 
 _WHY: dict[tuple[str, str], str] = {
     ("counts", "T1"): "it counts; the stage is that of the last one to occur",
     ("counts", "T2"): "it raises a condition and leaves the stage alone",
-    ("counts", "T5"): "it occurred after a DELIVERED and counts: the stage follows it",
+    ("counts", "T5"): "it occurred after a scan that said delivered, and counts: the stage follows it",
     ("counts", "T6"): "the parcel was found again: the stage follows it",
     ("counts", "T7"): "the parcel is on its way back to the sender",
     ("historyFill", "T4"): "it was seen only after a later one: it fills history and changes no stage",
     ("contradicted", "T5"): "a later scan within 72 hours says that it wasn't delivered",
-    ("annotates", "T5"): "after DELIVERED it names where the parcel was handed over; the stage stays",
+    ("annotates", "T5"): "once delivered, it names where the parcel was handed over; the stage stays",
     ("contradicted", "T11"): "an agent's correction says that it wasn't delivered",
     ("corrected", "T11"): "an agent's correction gives another time for the delivery",
     ("corrected", "T5"): "the newest answer gives another time for the delivery",
@@ -29,7 +30,7 @@ _WHY: dict[tuple[str, str], str] = {
     ("setAside", "T10"): "the mapping says that this code means nothing: it is shown and the stage stays",
     ("setAside", "T1"): "it has no time of its own, and others have",
     ("setAside", "T2"): "it is a condition, and the parcel had come to an outcome",
-    ("setAside", "T5"): "it contradicts an earlier DELIVERED but cannot undo it",
+    ("setAside", "T5"): "it contradicts an earlier scan that said delivered, but cannot undo it",
     ("setAside", "T7"): "the parcel was going back: this is not a delivery to the shopper",
 }
 _USED = frozenset(("counts", "annotates"))
@@ -122,9 +123,17 @@ def _answer(
     for scan in fresh:
         at = scan.text or "an unknown time"
         notes = "".join(f"; {_NOTES[flag]}" for flag in scan.flags)
-        code = scan.code if scan.code == scan.key[0] else f"{scan.key[0]}, mapped to {scan.code} (T10),"
+        code = _named(scan)
         text = f"{code} at {at}: {_WHY[scan.standing, scan.rule]}{notes}."
         yield TraceEntry(position, kind, scan.code, scan.standing in _USED, scan.rule, text)
+
+
+def _named(scan: Scan) -> str:
+    """What a scan says, in words; a code that Milepost doesn't know stands as the carrier wrote it."""
+    raw = scan.key[0]
+    if scan.code != raw:
+        return f"{raw}, mapped to {spoken(scan.code)} (T10),"
+    return milestone_name(raw)
 
 
 def _newest_changes(gathered: Gathered) -> dict[tuple[str, str, object], int]:
@@ -142,7 +151,7 @@ def _condition(fact: ConditionFact, newest: dict[tuple[str, str, object], int]) 
     change = fact.change
     latest = newest[_change_key(fact)]
     done = "raised" if change.raised else "cleared"
-    text = f"{change.code} was {done} at {format_instant(change.at)}"
+    text = f"“{spoken(change.code).capitalize()}” was {done} at {format_instant(change.at)}"
     text += "." if latest == fact.position else f"; the change at {latest} is newer."
     rule = "T12" if change.code == "TRACKING_EXPIRED" else "design 5"
     return TraceEntry(fact.position, "condition", change.code, latest == fact.position, rule, text)

@@ -3,6 +3,10 @@
 For people, in timelines and pages. A code that nobody has documented gets a sentence too. Nothing is decided here.
 """
 
+import re
+
+_HUMPS = re.compile(r"(?<=[a-z])(?=[A-Z])|_")
+
 EVENT_TEXTS = {
     "PACKAGE_DELIVERY_IN_TRANSIT": "The delivery was shipped.",
     "PACKAGE_DELIVERED": "The delivery was delivered.",
@@ -77,6 +81,29 @@ CAPTURE_TEXTS = {
 }
 """The states of a capture that a ledger shows."""
 
+HOLD_TEXTS = {
+    "cancelled_but_moving": "the delivery was cancelled, yet it was moving",
+    "evidence_withdrawn": "what showed that it shipped did not happen",
+    "order_not_known": "nobody has said yet what is in the parcel",
+    "inferred": "it is inferred, and a person looks at it first",
+}
+"""Why a fold holds payment back (`eligibility`); people give reasons of their own."""
+
+
+def hold_text(reason: str) -> str:
+    """Why payment is held, void or failed, as the part of a sentence behind `Reason:`; without a full stop."""
+    return HOLD_TEXTS.get(reason, reason.rstrip("."))
+
+
+def spoken(code: str) -> str:
+    """A state, a stage, a milestone or another code within a sentence: `OUT_FOR_DELIVERY` is `out for delivery`."""
+    return _HUMPS.sub(" ", code).lower()
+
+
+def milestone_name(code: str) -> str:
+    """What a milestone is called: `Out for delivery`; a code that nobody knows stands as the carrier wrote it."""
+    return spoken(code).capitalize() if code in MILESTONE_TEXTS else code
+
 
 def event_text(type: str) -> str:
     """A plain sentence for an event type, known or not."""
@@ -98,4 +125,4 @@ def condition_text(code: str, kind: str | None = None) -> str:
 
 def capture_text(state: str) -> str:
     """A plain sentence for a capture that came to this state."""
-    return CAPTURE_TEXTS.get(state, f"The capture is {state}.")
+    return CAPTURE_TEXTS.get(state, f"The capture is {spoken(state)}.")

@@ -7,6 +7,7 @@
 | postgres_store, …_append, …_worker, …_session     | PostgreSQL's: who appends, who writes, lost commits   |
 | last_position, postgres_listening                 | waiting for the journal to become longer              |
 | append, batch                                     | which arrivals are new, duplicates or conflicts       |
+| bodies                                            | what came by a second road, as it came                |
 | journal, views, work, attempts, credentials       | the parts of the contract, on one connection          |
 | schema, migrations, statements                    | tables, how they came to be, how rows are written     |
 | secrets, key_file, sealed_rows, rotation          | secrets at rest: the cipher, keys, what is sealed     |

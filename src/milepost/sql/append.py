@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Dialect, Select, bindparam, literal_column, s
 
 from milepost.domain.erasure import ERASED
 from milepost.domain.record import Record, canonical_data, conflict_hash, identity_hashes
-from milepost.sql import schema
+from milepost.sql import bodies, schema
 from milepost.sql.statements import chunks, pack, unpack_texts
 from milepost.store import Arrival, Receipt
 
@@ -41,7 +41,7 @@ RECORD_COLUMNS = (
 _BY_POSITION = select(*RECORD_COLUMNS).where(_c.position.in_(bindparam("positions", expanding=True)))
 _BY_KEY = select(_c.key_hash, _c.position).where(_c.key_hash.in_(bindparam("hashes", expanding=True)))
 _BY_EVENT = select(_c.event_hash, _c.position).where(_c.event_hash.in_(bindparam("hashes", expanding=True)))
-_COUNTED = ("others", "duplicates", "conflicts", "quarantined", "removed")
+_COUNTED = ("others", "duplicates", "conflicts", "quarantined", "removed", "dismissed")
 _COUNT = (
     update(schema.counters)
     .where(schema.counters.c.id == literal_column("1"))
@@ -133,9 +133,11 @@ def append(
         receipts = [Receipt("accepted", position) for position in positions if position]
         return Appended(receipts, receipts[-1].position)
     duplicates = [i for i, position in enumerate(positions) if position is None]
-    answers, conflict_rows = _judge(connection, arrivals, rows, duplicates)
+    answers, conflict_rows, second = _judge(connection, arrivals, rows, duplicates)
     kept = [p for p in insert(connection, conflict_rows) if p is not None] if conflict_rows else []
     connection.execute(_INSERT_ARRIVAL, [_arrival_values(arrivals[i], answers[i]) for i in duplicates])
+    if second:
+        bodies.keep(connection, second)
     counted = {
         "others": len(kept),
         "duplicates": len(duplicates),
@@ -151,19 +153,24 @@ def append(
 
 def _judge(
     connection: Connection, arrivals: Sequence[Arrival], rows: Sequence[Row], duplicates: Sequence[int]
-) -> tuple[dict[int, Receipt], list[Row]]:
-    """What each duplicate is a duplicate of, and the conflict rows of those whose `data` differs."""
+) -> tuple[dict[int, Receipt], list[Row], list[bodies.SecondBody]]:
+    """What each duplicate is a duplicate of, the conflict rows of those whose `data` differs, and the bodies of
+    those that came by another road."""
     originals = _originals(connection, [rows[i] for i in duplicates])
     records = records_at(connection, sorted(set(originals)))
     answers: dict[int, Receipt] = {}
     conflict_rows: list[Row] = []
+    second: list[bodies.SecondBody] = []
     for i, original in zip(duplicates, originals, strict=True):
-        conflict = _differs(arrivals[i], records[original])
+        arrival, record = arrivals[i], records[original]
+        conflict = _differs(arrival, record)
         answers[i] = Receipt("duplicate", original, conflict)
         if conflict:
-            identity = conflict_hash(original, arrivals[i].event)
-            conflict_rows.append(("conflict", *rows[i][1:7], original, arrivals[i].body, identity, None))
-    return answers, conflict_rows
+            identity = conflict_hash(original, arrival.event)
+            conflict_rows.append(("conflict", *rows[i][1:7], original, arrival.body, identity, None))
+        elif bodies.is_other_road(arrival.road, record.road):
+            second.append(bodies.SecondBody(original, arrival.road, arrival.body))
+    return answers, conflict_rows, second
 
 
 def _originals(connection: Connection, rows: Sequence[Row]) -> list[int]:

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Select, delete, literal_column, select, updat
 from milepost.domain.erasure import UNDER_WAY, Erasure
 from milepost.domain.instant import Instant
 from milepost.domain.record import Record
+from milepost.sql import bodies as road_bodies
 from milepost.sql import schema
 from milepost.sql.append import RECORD_COLUMNS, record_of
 from milepost.sql.statements import by_number, chunks, grouped, pack, unpack_texts, upsert, visible
@@ -83,6 +84,7 @@ class SqlErasures:
                 flags = dict.fromkeys((*(unpack_texts(packed) if packed else ()), flag))
                 values = {"body": bodies[position], "flags": pack(tuple(flags))}
                 self._connection.execute(update(schema.records).where(_r.position == position).values(values))
+        road_bodies.forget(self._connection, sorted(bodies))
 
     def rewrite_quarantined(self, bodies: Mapping[int, bytes], reason: str) -> None:
         for number, body in bodies.items():

@@ -14,7 +14,7 @@ from milepost.domain.instant import Instant
 from milepost.domain.record import Record
 from milepost.domain.roads import Crossing, Passage
 from milepost.sql import append as appending
-from milepost.sql import roads, schema
+from milepost.sql import bodies, roads, schema
 from milepost.sql.append import RECORD_COLUMNS, InsertRecords, record_of, records_at
 from milepost.sql.statements import chunks, grouped, pack, unpack_texts, upsert, visible
 from milepost.store import Arrival, ArrivalRow, Counts, NewRecord, Quarantined, QuarantineState, Receipt
@@ -42,7 +42,11 @@ _OF_SUBJECTS = select(_subjects.subject, _subjects.position).where(
     _subjects.business_product_id == bindparam("business_product_id"),
     _subjects.subject.in_(bindparam("subjects", expanding=True)),
 )
-_SOME_OF_SUBJECTS = _OF_SUBJECTS.order_by(_subjects.subject, _subjects.position).limit(bindparam("count"))
+_SOME_OF_SUBJECTS = (
+    _OF_SUBJECTS.where(_subjects.position > bindparam("after"))
+    .order_by(_subjects.subject, _subjects.position)
+    .limit(bindparam("count"))
+)
 _ARRIVALS = (
     select(
         _arrivals.position,
@@ -75,6 +79,7 @@ _REMOVE_BINDINGS = delete(schema.quarantine_bindings).where(
 _REMOVE = (
     delete(schema.quarantine).where(_quarantine.position.in_(bindparam("positions", expanding=True))),
     delete(schema.arrivals).where(_arrivals.position.in_(bindparam("positions", expanding=True))),
+    bodies.FORGET,
 )
 _REMOVE_RECORDS = delete(schema.records).where(_records.position.in_(bindparam("positions", expanding=True)))
 
@@ -197,11 +202,11 @@ class SqlJournal:
         }
 
     def positions_of(
-        self, subjects: Collection[tuple[str, str]], limit: int
+        self, subjects: Collection[tuple[str, str]], limit: int, *, after: int = 0
     ) -> dict[tuple[str, str], list[int]]:
         found: dict[tuple[str, str], list[int]] = {}
         for product, names in grouped(subjects):
-            values = {"business_product_id": product, "subjects": names, "count": limit}
+            values = {"business_product_id": product, "subjects": names, "count": limit, "after": after}
             for subject, position in self._connection.execute(_SOME_OF_SUBJECTS, values).all():
                 found.setdefault((product, subject), []).append(position)
                 limit -= 1
@@ -233,6 +238,9 @@ class SqlJournal:
             for row in self._connection.execute(_ARRIVALS, {"positions": chunk}).all():
                 found[row[0]].append(ArrivalRow(*row))
         return found
+
+    def other_bodies(self, position: int) -> dict[str, bytes]:
+        return bodies.others(self._connection, position)
 
     def crossings(self, limit: int, business_products: Collection[str] | None) -> list[Crossing]:
         return roads.crossings(self._connection, limit, business_products)
@@ -325,7 +333,9 @@ class SqlJournal:
 
     def dismiss(self, id: int, at: Instant, by: str) -> bool:
         statement = update(schema.quarantine).where(_quarantine.id == id, *_IN_STATE["waiting"])
-        return self._connection.execute(statement.values(dismissed_at=at, handled_by=by)).rowcount > 0
+        dismissed = self._connection.execute(statement.values(dismissed_at=at, handled_by=by)).rowcount
+        self._counted["dismissed"] += dismissed
+        return dismissed > 0
 
     def append_released(self, id: int, arrival: Arrival, at: Instant, by: str = "") -> Receipt:
         """Ingest a quarantined body that can be read now, and move its count. Raises `NotFound`."""
@@ -344,6 +354,7 @@ class SqlJournal:
         )
         self._counted.update(appended.counted)
         self._counted["quarantined"] -= 1
+        self._counted["dismissed"] -= entry.dismissed_at is not None
         self.added = max(self.added, appended.last)
         return receipt
 
@@ -378,6 +389,7 @@ class SqlJournal:
             pending,
             self._connection.execute(_FAILED, {"name": projector}).scalar_one(),
             row.removed,
+            row.dismissed,
         )
 
     def freeze(self) -> None:

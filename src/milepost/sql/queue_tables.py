@@ -93,3 +93,14 @@ saved_filters = Table(
 """`business_product_ids` are its owner's when it was saved, empty for all: what is shared is shared with those who
 may see at least these."""
 Index("saved_filters_owner", saved_filters.c.owner)
+
+saved_filter_products = Table(
+    "saved_filter_products",
+    metadata,
+    Column("business_product_id", Text, nullable=False),
+    Column("filter_id", Text, nullable=False),
+    PrimaryKeyConstraint("business_product_id", "filter_id"),
+    sqlite_with_rowid=False,
+)
+"""The same, one row each, of those that are shared: so that what others share is not looked through."""
+Index("saved_filter_products_filter", saved_filter_products.c.filter_id)

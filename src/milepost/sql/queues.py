@@ -12,7 +12,6 @@ from sqlalchemy import (
     delete,
     func,
     literal_column,
-    or_,
     select,
     true,
     tuple_,
@@ -27,6 +26,7 @@ from milepost.sql.statements import aside, grouped, pack, unpack_texts, upsert
 from milepost.store.queues import ItemKey, ItemPlace, SavedFilter, WantedItems
 
 _i, _m, _f = schema.queue_items.c, schema.queue_marks.c, schema.saved_filters.c
+_p = schema.saved_filter_products.c
 _ITEM = tuple(_i[name] for name in QueueItem.__struct_fields__)
 COMPARED = (*_ITEM, _i.owner)
 """What two builds must agree on: everything but what people did."""
@@ -177,9 +177,20 @@ class SqlQueues:
         for product, subjects in grouped(owners):
             self._connection.execute(_FORGET, {"business_product_id": product, "owners": subjects})
 
-    def filters(self, owner: str, limit: int) -> list[SavedFilter]:
-        mine = or_(_f.owner == owner, _f.shared == true())
-        statement = select(schema.saved_filters).where(mine).order_by(_f.name, _f.id).limit(limit)
+    def filters(self, owner: str, business_products: Collection[str] | None, limit: int) -> list[SavedFilter]:
+        others = [_f.shared == true(), _f.owner != owner]
+        if business_products is not None:
+            mine = sorted(business_products)
+            outside = select(_p.filter_id).where(_p.filter_id == _f.id, _p.business_product_id.not_in(mine))
+            others += [
+                _f.id.in_(select(_p.filter_id).where(_p.business_product_id.in_(mine))),
+                ~outside.exists(),
+            ]
+        found = [*self._filters(limit, _f.owner == owner), *self._filters(limit, *others)]
+        return sorted(found, key=lambda saved: (saved.name, saved.id))
+
+    def _filters(self, limit: int, *wanted: ColumnElement[bool]) -> list[SavedFilter]:
+        statement = select(schema.saved_filters).where(*wanted).order_by(_f.name, _f.id).limit(limit)
         return [
             SavedFilter(**{**row, "business_product_ids": unpack_texts(row["business_product_ids"])})
             for row in self._connection.execute(statement).mappings()
@@ -189,9 +200,17 @@ class SqlQueues:
         row = {name: getattr(saved, name) for name in SavedFilter.__struct_fields__}
         row["business_product_ids"] = pack(saved.business_product_ids)
         upsert(self._connection, schema.saved_filters, [row], ("id",))
+        self._connection.execute(delete(schema.saved_filter_products).where(_p.filter_id == saved.id))
+        if saved.shared and saved.business_product_ids:
+            rows = [
+                {"business_product_id": product, "filter_id": saved.id}
+                for product in dict.fromkeys(saved.business_product_ids)
+            ]
+            self._connection.execute(schema.saved_filter_products.insert(), rows)
 
     def remove_filter(self, id: str) -> None:
         self._connection.execute(delete(schema.saved_filters).where(_f.id == id))
+        self._connection.execute(delete(schema.saved_filter_products).where(_p.filter_id == id))
 
 
 _NO_MARK = Mark()

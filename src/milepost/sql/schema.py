@@ -45,7 +45,7 @@ from milepost.sql.people_tables import (
     notifications_under_way,
     periods,
 )
-from milepost.sql.queue_tables import queue_items, queue_marks, saved_filters
+from milepost.sql.queue_tables import queue_items, queue_marks, saved_filter_products, saved_filters
 
 __all__ = [
     "Text",
@@ -85,6 +85,8 @@ __all__ = [
     "record_subjects",
     "records",
     "replays",
+    "road_bodies",
+    "saved_filter_products",
     "saved_filters",
     "search_terms",
     "sessions",
@@ -163,6 +165,16 @@ Index("arrivals_position", arrivals.c.position)
 _LIVE = text("road <> 'replay'")
 Index("arrivals_live", arrivals.c.id, sqlite_where=_LIVE, postgresql_where=_LIVE)
 
+road_bodies = Table(
+    "road_bodies",
+    metadata,
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("road", Text, primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+)
+"""What came by another road than a record's own: the body of the first arrival by it. Apart from `arrivals`, through
+which counts read."""
+
 counters = Table(
     "counters",
     metadata,
@@ -172,11 +184,13 @@ counters = Table(
     Column("conflicts", BigInteger, nullable=False),
     Column("quarantined", BigInteger, nullable=False),
     Column("removed", BigInteger, nullable=False),
+    Column("dismissed", BigInteger, nullable=False, server_default=text("0")),
     **ONE_ROW,
 )
 """One row, id 1, moved in the transaction that moves what it counts. Events are not counted, so that a batch of
 new ones touches nothing else: positions have no gaps when they are given, and what got one and is no event is among
-`others`. Retention takes records away later: `removed` says how many, the other counts stay what they were."""
+`others`. Retention takes records away later: `removed` says how many, the other counts stay what they were. Of those
+`quarantined`, `dismissed` need nobody any more."""
 
 quarantine = Table(
     "quarantine",

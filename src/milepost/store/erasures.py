@@ -39,7 +39,8 @@ class Erasures(Protocol):
         ...
 
     def rewrite(self, bodies: Mapping[int, bytes], flag: str) -> None:
-        """Put other bytes in the place of records' bodies, and add a flag to each."""
+        """Put other bytes in the place of records' bodies, and add a flag to each; what came of them by other roads
+        goes."""
         ...
 
     def events(self, types: Collection[str], within: tuple[int, int], limit: int) -> list[Record]:

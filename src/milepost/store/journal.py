@@ -97,6 +97,13 @@ class Counts(Struct, frozen=True):
     failed_folds: int
     removed: int = 0
     """Records that retention took away; every other count is of everything that ever came."""
+    dismissed: int = 0
+    """Of those in quarantine: about which somebody said that nothing is to be done."""
+
+    @property
+    def waiting(self) -> int:
+        """In quarantine, for somebody to look at."""
+        return self.quarantined - self.dismissed
 
 
 class Journal(Protocol):
@@ -137,9 +144,10 @@ class Journal(Protocol):
         ...
 
     def positions_of(
-        self, subjects: Collection[tuple[str, str]], limit: int
+        self, subjects: Collection[tuple[str, str]], limit: int, *, after: int = 0
     ) -> dict[tuple[str, str], list[int]]:
-        """Positions of the indexed records of each (business product, subject), `limit` in all at most."""
+        """Positions above `after` of the indexed records of each (business product, subject), lowest first, `limit`
+        in all at most."""
         ...
 
     def business_products(self) -> list[str]:
@@ -150,6 +158,10 @@ class Journal(Protocol):
 
     def arrivals(self, positions: Collection[int]) -> dict[int, list[ArrivalRow]]:
         """Every arrival of each record, the first included, in order."""
+        ...
+
+    def other_bodies(self, position: int) -> dict[str, bytes]:
+        """The body of the first arrival by each live road that the record itself did not come by, by road."""
         ...
 
     def crossings(self, limit: int, business_products: Collection[str] | None) -> list[Crossing]:
@@ -208,8 +220,8 @@ class Journal(Protocol):
         ...
 
     def dismiss(self, id: int, at: Instant, by: str) -> bool:
-        """Note that nothing is to be done about an entry; it stays and stays counted. False when it was released or
-        dismissed already, or is not there."""
+        """Note that nothing is to be done about an entry; it stays and stays counted, as dismissed. False when it
+        was released or dismissed already, or is not there."""
         ...
 
     def append_released(self, id: int, arrival: Arrival, at: Instant, by: str = "") -> Receipt:
@@ -231,7 +243,7 @@ class Journal(Protocol):
         ...
 
     def remove(self, positions: Collection[int]) -> int:
-        """Take records away for good, with their arrivals and the quarantined bodies that were released to them;
-        returns how many there were, and counts them as removed. Raises `ValueError` for the journal's last
-        record: its position would be given again."""
+        """Take records away for good, with their arrivals, what came of them by other roads, and the quarantined
+        bodies that were released to them; returns how many there were, and counts them as removed. Raises
+        `ValueError` for the journal's last record: its position would be given again."""
         ...

@@ -98,8 +98,9 @@ class Queues(Protocol):
         """Forget what people did about the items of these (business product, order's or tracker's subject)."""
         ...
 
-    def filters(self, owner: str, limit: int) -> list[SavedFilter]:
-        """Somebody's own filters and everybody's shared ones, by name."""
+    def filters(self, owner: str, business_products: Collection[str] | None, limit: int) -> list[SavedFilter]:
+        """Somebody's own filters, and those that others share whose `business_product_ids` are all among these (None:
+        all there are), by name; `limit` of either at most."""
         ...
 
     def put_filter(self, saved: SavedFilter) -> None:

@@ -87,6 +87,13 @@ class ConflictItem(Document):
     body: msgspec.Raw
 
 
+class OtherBody(Document):
+    """The same event as another live road brought it first."""
+
+    road: str
+    body: msgspec.Raw
+
+
 class EventDocument(EventItem, kw_only=True):
     """An event with everything that is known of it."""
 
@@ -97,7 +104,9 @@ class EventDocument(EventItem, kw_only=True):
     arrival_log: list[ArrivalItem]
     conflicts: list[ConflictItem]
     body: Any
-    """As received."""
+    """As received, by the road that it came by first."""
+    other_bodies: list[OtherBody]
+    """As received by the other roads that it came by."""
 
 
 def event_items(
@@ -280,6 +289,10 @@ def event_document(tx: Transaction, record: Record, found: list[Record]) -> Even
         arrival_log=[_arrival(row, record) for row in rows],
         conflicts=_conflicts(tx, record, found),
         body=msgspec.Raw(record.body),
+        other_bodies=[
+            OtherBody(road, msgspec.Raw(body))
+            for road, body in tx.journal.other_bodies(record.position).items()
+        ],
         outcome=outcome_document(outcomes_of(tx, [record])[record.position]),
     )
 

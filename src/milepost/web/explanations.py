@@ -24,6 +24,7 @@ from milepost.domain.instant import Instant, format_instant, parse_instant
 from milepost.domain.mapping import RemapFact
 from milepost.domain.record import delivery_subject, order_subject, tracker_subject
 from milepost.domain.trace import TraceEntry
+from milepost.domain.wording import spoken
 from milepost.pipeline.loaded import LoadedOrder, LoadedTracker
 from milepost.store import Transaction, View
 from milepost.web.authentication import Caller
@@ -54,6 +55,7 @@ from milepost.web.reading import (
 )
 
 NOTHING_READ = "Nothing in it changes this view."
+_COUNTED = ("delivered", "inTransit", "pending", "cancelled")
 
 About = tuple[str, TraceEntry]
 """The subject whose fold it was, and what that fold did with one fact."""
@@ -255,15 +257,9 @@ def why_order(order: dict[str, Any]) -> str:
     """One sentence: why an order is in its state."""
     counts = order["summary"]
     if not counts["deliveries"]:
-        return f"The order is {order['state']}: no delivery of it is known yet."
-    states = (
-        ("delivered", "DELIVERED"),
-        ("inTransit", "IN_TRANSIT"),
-        ("pending", "PENDING"),
-        ("cancelled", "CANCELLED"),
-    )
-    known = [(counts[key], state) for key, state in states if counts[key]]
-    said = f"The order is {order['state']} because"
+        return f"The order is {spoken(order['state'])}: no delivery of it is known yet."
+    known = [(counts[key], spoken(key)) for key in _COUNTED if counts[key]]
+    said = f"The order is {spoken(order['state'])} because"
     if len(known) == 1:
         total, state = known[0]
         return (
@@ -278,7 +274,7 @@ def why_order(order: dict[str, Any]) -> str:
 def why_delivery(delivery: dict[str, Any]) -> str:
     """One sentence: why a delivery is in its state."""
     state = delivery["state"]
-    said = f"The delivery is {state}"
+    said = f"The delivery is {spoken(state)}"
     told = _counting(delivery, state)
     if told is not None:
         return f"{said} because {told['author']} corrected it, as of {told['occurredAt']}."
@@ -288,7 +284,7 @@ def why_delivery(delivery: dict[str, Any]) -> str:
         when = f"; it was at {delivery['deliveredAt']}, by {source}" if source else ""
         return f"{said} because Buy with Prime says so{when}."
     if state == "CANCELLED":
-        reason = f", reason {delivery['reason']}" if delivery["reason"] else ""
+        reason = f", reason {spoken(delivery['reason'])}" if delivery["reason"] else ""
         return f"{said} because Buy with Prime says so{reason}."
     evidence = delivery["shipEvidence"]
     if state == "IN_TRANSIT" and evidence:
@@ -306,18 +302,19 @@ def _counting(view: dict[str, Any], state: str) -> dict[str, Any] | None:
 
 def why_tracker(tracker: dict[str, Any]) -> str:
     """One sentence: why a tracker is in its stage."""
+    said = f"The tracker is {spoken(tracker['stage'])}"
     told = _counting(tracker, tracker["stage"])
     counting = [m for m in tracker["milestones"] if m["standing"] == "counts"]
     if told is not None and tracker["stageEnteredAt"] == format_instant(parse_instant(told["occurredAt"])):
-        return f"The tracker is {tracker['stage']} because {told['author']} corrected it, as of {told['occurredAt']}."
+        return f"{said} because {told['author']} corrected it, as of {told['occurredAt']}."
     if not counting:
-        return f"The tracker is {tracker['stage']}: no milestone of it is known yet."
+        return f"{said}: no milestone of it is known yet."
     # What says something else than where the parcel is (a delay) leaves the stage alone.
     last = next((m for m in reversed(counting) if m["code"] == tracker["stage"]), counting[-1])
     place = (last.get("address") or {}).get("locality")
-    scan = f"{last['code']}" + (f" at {last['occurredAt']}" if last["occurredAt"] else "")
+    scan = f"“{spoken(last['code'])}”" + (f" at {last['occurredAt']}" if last["occurredAt"] else "")
     scan += f" in {place}" if place else ""
-    return f"The tracker is {tracker['stage']} because {scan} is the latest milestone that counts."
+    return f"{said} because {scan} is the latest milestone that counts."
 
 
 HANDLERS = [explain_order, explain_delivery, explain_tracker]

@@ -9,16 +9,12 @@ so an export goes on where it broke off. Rows and cursors are `pipeline.exportin
 import asyncio
 import weakref
 from collections.abc import AsyncIterator
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import structlog
 from litestar import Response, get
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import PathParameter, QueryParameter
-from litestar.response import Stream
-from litestar.response.base import ASGIResponse
-from litestar.response.streaming import ASGIStreamingResponse
-from litestar.types import Receive, Send
 
 from milepost.domain.errors import (
     Invalid,
@@ -26,19 +22,18 @@ from milepost.domain.errors import (
     Misconfigured,
     NotFound,
     Overloaded,
-    StoreUnavailable,
-    Unauthenticated,
 )
 from milepost.domain.feed import DATASETS, MAPPING_VERSION, Dataset
 from milepost.pipeline.export_formats import FORMATS, MEDIA_TYPES, Format, encoder_of
 from milepost.pipeline.exporting import SOURCES, Exporter, Limits, Place, begin, behind
 from milepost.store import Transaction
-from milepost.web.authentication import Caller, Principal, stored
-from milepost.web.context import Context, Hub
+from milepost.web.authentication import Caller, Principal
+from milepost.web.context import Hub
 from milepost.web.documents import Document
 from milepost.web.paging import decode_cursor, encode_cursor
 from milepost.web.problems import problems
 from milepost.web.reading import BusinessProduct, Reach
+from milepost.web.streaming import Streamed, still_good
 
 MOST = 4
 """Exports under way at once; one more is refused with `overloaded`. Each holds a page, or a Parquet row group."""
@@ -148,11 +143,12 @@ async def export(
         encoder = await asyncio.to_thread(encoder_of, written, wanted, header=header)
     except Misconfigured as e:
         raise Invalid(f"this hub cannot write that: {e.detail}", field="format") from e
-    exporter = Exporter(context.store, wanted, reach, place, encoder, _still_good(context, caller))
+    exporter = Exporter(context.store, wanted, reach, place, encoder, still_good(context, caller))
     body = _Counted(_told(exporter, wanted, caller, limit))
     saved = {"Content-Disposition": f'attachment; filename="{wanted.name}.{written}"'}
     if limit is None:
-        return _Streamed(body, headers=_headers(wanted, exporter) | saved, media_type=MEDIA_TYPES[written])
+        headers = _headers(wanted, exporter) | saved
+        return Streamed(body, body.end, headers=headers, media_type=MEDIA_TYPES[written])
     piece = b"".join([part async for part in body])
     headers = _headers(wanted, exporter) | saved | {"Milepost-Rows": str(exporter.rows)}
     if not exporter.place.done:
@@ -194,19 +190,6 @@ def _headers(dataset: Dataset, exporter: Exporter) -> dict[str, str]:
     )
 
 
-def _still_good(context: Context, caller: Principal) -> Any:
-    """An export may outlive the key that asked for it, and takes longer than a hub has for closing, perhaps without
-    a row to show: both are looked at in every read."""
-
-    def check(tx: Transaction) -> None:
-        if context.closing.is_set():
-            raise StoreUnavailable("the hub is stopping: go on with the same cursor once it is back")
-        if caller.hash is not None and stored(tx, caller.hash) is None:
-            raise Unauthenticated("This API key was revoked.")
-
-    return check
-
-
 async def _told(
     exporter: Exporter, dataset: Dataset, caller: Principal, limit: int | None
 ) -> AsyncIterator[bytes]:
@@ -221,30 +204,6 @@ async def _told(
         raise
     if limit is None:
         log.info("export.ended", dataset=dataset.name, rows=exporter.rows, by=caller.id)
-
-
-class _Streamed(Stream):
-    """A stream that may break off."""
-
-    def to_asgi_response(self, *args: Any, **given: Any) -> ASGIResponse:
-        kept = ("background", "cookies", "encoded_headers", "is_head_response", "status_code")
-        more = {name: given[name] for name in kept if name in given}
-        headers = {**(given.get("headers") or {}), **self.headers}
-        parts = cast("AsyncIterator[bytes]", self.iterator)
-        return _BreaksOff(iterator=parts, headers=headers, media_type=self.media_type, **more)
-
-
-class _BreaksOff(ASGIStreamingResponse):
-    """Where it cannot go on, it ends without its end: the server closes the connection then, so that nobody takes the
-    body for whole. What was wrong has been logged."""
-
-    async def send_body(self, send: Send, receive: Receive) -> None:
-        try:
-            await super().send_body(send, receive)
-        except* MilepostError:
-            pass
-        finally:
-            cast("_Counted", self.iterator).end()
 
 
 class _UnderWay:

@@ -18,8 +18,8 @@ def books_findings(counts: Counts, asks: dict[str, int]) -> list[Finding]:
         ),
         Finding(
             "quarantine",
-            counts.quarantined == 0,
-            f"{counts.quarantined} bodies could not be read" if counts.quarantined else "empty",
+            counts.waiting == 0,
+            _quarantine(counts),
             "milepost quarantine list",
         ),
         Finding(
@@ -35,6 +35,12 @@ def books_findings(counts: Counts, asks: dict[str, int]) -> list[Finding]:
             "POST /v1/hydration/retry asks again",
         ),
     ]
+
+
+def _quarantine(counts: Counts) -> str:
+    dismissed = f"{counts.dismissed} dismissed" if counts.dismissed else ""
+    waiting = f"{counts.waiting} bodies could not be read" if counts.waiting else ""
+    return ", ".join(filter(None, (waiting or ("nothing waits" if dismissed else "empty"), dismissed)))
 
 
 def missing_findings(answer: Mapping[str, Any]) -> Iterator[Finding]:

@@ -149,6 +149,7 @@ class _Collector(Collector):
             yield CounterMetricFamily(f"milepost_{name}", text, value)
         for name, text, value in (
             ("quarantined", "Arrivals now in quarantine.", counts.quarantined),
+            ("dismissed", "Of those, about which nothing is to be done.", counts.dismissed),
             ("pending", "Records that the projector has not processed yet.", counts.pending),
             ("failed_folds", "Records or subjects that a consumer could not process.", counts.failed_folds),
             ("last_position", "The journal's last position.", counts.last_position),

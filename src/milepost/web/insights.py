@@ -10,7 +10,6 @@ from typing import Annotated, Any, cast, get_args
 from litestar import Request, Response, get
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import PathParameter, QueryParameter
-from litestar.response import Stream
 from msgspec import Struct
 
 from milepost.domain.errors import Invalid
@@ -21,6 +20,7 @@ from milepost.web.context import Hub
 from milepost.web.paging import After, Limit, page_size
 from milepost.web.problems import problems
 from milepost.web.reading import BusinessProduct
+from milepost.web.streaming import Streamed, while_good
 
 _LOADING = ResponseSpec(Loading, description="The columns are being read; ask again in a second.")
 _CSV = "text/csv; charset=utf-8"
@@ -208,7 +208,7 @@ async def show_rows(
         if isinstance(pieces, Loading):
             return _answer(pieces)
         saved = {"Content-Disposition": 'attachment; filename="parcels.csv"'}
-        return Stream(pieces, media_type=_CSV, headers=saved)
+        return Streamed(while_good(context, caller, pieces), media_type=_CSV, headers=saved)
     size = min(page_size(limit), MOST_ROWS)
     return _answer(await context.insights.rows(which, asked, now, after, size))
 

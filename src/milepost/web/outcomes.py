@@ -138,11 +138,9 @@ def _told(loaded: LoadedTracker, position: int, matches: Mapping[int, Match]) ->
 
 
 def _line_of(tracker: Tracker, shown: Mapping[str, Any]) -> TraceEntry | None:
-    """The line of the explanation about a milestone. A line begins with the milestone's code and time."""
-    begins = f"{shown['code']} at {shown['occurredAt'] or 'an unknown time'}:"
-    lines = [
-        entry for entry in tracker.trace if entry.what == shown["code"] and entry.text.startswith(begins)
-    ]
+    """The line of the explanation about a milestone. A line begins with the milestone and its time."""
+    at = f" at {shown['occurredAt'] or 'an unknown time'}: "
+    lines = [entry for entry in tracker.trace if entry.what == shown["code"] and at in entry.text]
     own = [entry for entry in lines if entry.position == shown["position"]]
     return next(iter(own or lines), None)
 

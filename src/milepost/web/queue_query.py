@@ -76,13 +76,7 @@ def asked_of(queue: QueueName, given: Mapping[str, str]) -> Asked:
 
 def filters_of(tx: Transaction, visitor: Visitor) -> list[SavedFilter]:
     """A visitor's own filters and those that are shared with them, by name."""
-    return [saved for saved in tx.queues.filters(visitor.id, _SHOWN) if _is_seen(saved, visitor)]
-
-
-def _is_seen(saved: SavedFilter, visitor: Visitor) -> bool:
-    mine = visitor.business_products
-    theirs = frozenset(saved.business_product_ids)
-    return saved.owner == visitor.id or mine is None or (bool(theirs) and theirs <= mine)
+    return tx.queues.filters(visitor.id, visitor.business_products, _SHOWN)
 
 
 def asked_by(saved: SavedFilter) -> Asked:
@@ -98,7 +92,7 @@ def keep(
     asked.wanted(now)
     if not asked.fields:
         raise Invalid("There is nothing to keep: choose a filter first.", field="query")
-    mine = [saved for saved in tx.queues.filters(visitor.id, _SHOWN) if saved.owner == visitor.id]
+    mine = [saved for saved in filters_of(tx, visitor) if saved.owner == visitor.id]
     if len(mine) >= MOST_FILTERS:
         raise Conflict(f"You keep {MOST_FILTERS} filters already; delete one first.", most=MOST_FILTERS)
     products = tuple(sorted(visitor.business_products or ()))
@@ -117,7 +111,7 @@ def rename(tx: Transaction, visitor: Visitor, id: str, name: str) -> SavedFilter
 
 def own_filter(tx: Transaction, visitor: Visitor, id: str) -> SavedFilter:
     """A filter that the visitor may change. Raises `NotFound`."""
-    for saved in tx.queues.filters(visitor.id, _SHOWN):
+    for saved in filters_of(tx, visitor):
         if saved.id == id and saved.owner == visitor.id:
             return saved
     raise NotFound("There is no such filter of yours.")

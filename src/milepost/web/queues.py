@@ -9,7 +9,6 @@ from typing import Annotated, Any
 from litestar import Request, Response, get, post
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import JSONBody, PathParameter, QueryParameter
-from litestar.response import Stream
 
 from milepost.domain.errors import Invalid
 from milepost.web.authentication import OPERATE, Caller
@@ -27,6 +26,7 @@ from milepost.web.queue_lists import (
     wanted_items,
 )
 from milepost.web.reading import BusinessProduct
+from milepost.web.streaming import Streamed, while_good
 
 QueueNamed = Annotated[
     str, PathParameter(description="The queue's name, as /v1/queues lists it.", max_length=40)
@@ -97,7 +97,8 @@ async def get_queue(
         raise Invalid("format must be csv or json", field="format")
     if in_format == "csv" or (in_format is None and "text/csv" in request.headers.get("accept", "")):
         saved = {"Content-Disposition": f'attachment; filename="{wanted.queue}.csv"'}
-        return Stream(csv_of(context.store, wanted, reach, now), media_type="text/csv", headers=saved)
+        lines = while_good(context, caller, csv_of(context.store, wanted, reach, now))
+        return Streamed(lines, media_type="text/csv", headers=saved)
     size = page_size(limit)
     return Response(await context.store.read(lambda tx: queue_page(tx, wanted, after, size, reach, now)))
 

@@ -71,6 +71,6 @@ def test_windows_and_what_is_expected() -> None:
 
 
 def test_a_word_stands_beside_every_colour() -> None:
-    assert "DELIVERED" in dot("DELIVERED")
+    assert "Out for delivery" in dot("OUT_FOR_DELIVERY")
     assert str(Text.from_markup(dot("[bold]x"))) == "● [bold]x", "a state is text, whatever it is"
     assert (trouble("LATE"), trouble("STALLED")) == ("red", "yellow")

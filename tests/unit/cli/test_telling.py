@@ -59,9 +59,9 @@ def test_an_order_of_the_world_is_told_whole(answers: dict[str, Any]) -> None:
         "next": None,
     }
     assert told("sandbox", "orders").splitlines() == [
-        "322-EY22-2AFLXA IN_TRANSIT stalled-over-a-weekend, 7 steps to happen",
+        "322-EY22-2AFLXA In transit stalled-over-a-weekend, 7 steps to happen",
         f"  {', '.join(deliveries)}",
-        "322-EY22-2AFLXA IN_TRANSIT no scenario, 7 steps to happen",
+        "322-EY22-2AFLXA In transit no scenario, 7 steps to happen",
         "  no deliveries",
     ]
 
@@ -100,14 +100,16 @@ def test_rule_and_position_of_a_milestone_are_never_cut(answers: dict[str, Any])
     fact = {
         "about": "tracker ups/1Z679A7B0000000001",
         "position": 123_456,
-        "text": "AVAILABLE_FOR_PICKUP at 2025-01-21T12:10:00Z: an answer that came later has it no more.",
+        "kind": "snapshot",
+        "what": "AVAILABLE_FOR_PICKUP",
+        "text": "Available for pickup at 2025-01-21T12:10:00Z: an answer that came later has it no more.",
         "rule": "design 8",
         "used": True,
     }
     path = "/v1/trackers/ups/1Z679A7B0000000001/explain"
     answers[path] = {"state": "The parcel is there.", "view": tracker, "facts": [fact]}
     printed = told("explain", "ups/1Z679A7B0000000001")
-    assert "AVAILABLE_FOR_PICKUP  design 8  123456" in printed
+    assert "Available for pickup  design 8  123456" in printed
     assert "…" not in printed
     for word in ("ups", "Mountain", "CA", "later", "more."):
         assert word in printed.split()

@@ -108,7 +108,7 @@ class TestTracker:
         end = withdrawal(FOUND, day(8))
         trace = track(bound(day(1)), answer(day(9), scan("DELIVERED", day(3))), FOUND, explain=True).trace
         told = {(e.kind, e.rule, e.used): e.text for e in trace}
-        assert told["correction", "T11", True].startswith(f"ada told that it was DELIVERED at {day(4)}")
+        assert told["correction", "T11", True].startswith(f"ada told that it was delivered at {day(4)}")
         assert any(e.rule == "T11" and e.what == "DELIVERED" and e.kind == "snapshot" for e in trace)
         trace = track(bound(day(1)), FOUND, end, explain=True).trace
         assert [(e.kind, e.used) for e in trace if e.rule == "T11"] == [
@@ -213,7 +213,7 @@ def test_it_stands_in_the_timeline_at_the_time_that_it_speaks_of_and_where_it_en
         (day(4), day(6), "DELIVERED", BOX),
         (day(9), day(9), "expired", BOX),
     ]
-    assert shown[0]["text"] == f"ada corrected it to DELIVERED until {day(9)}. Reason: The shopper called."
+    assert shown[0]["text"] == f"ada corrected it to delivered until {day(9)}. Reason: The shopper called."
 
 
 def test_what_expires_is_due_then_and_ended_once():

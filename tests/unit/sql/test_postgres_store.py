@@ -418,3 +418,28 @@ async def test_what_somebody_wrote_who_went_away_is_heard_of(opened: Open) -> No
     writing.cancel()
     go_on.set()
     assert await store.changed(0, 60) == 1
+
+
+async def test_what_is_being_erased_keeps_no_body_of_a_second_road(
+    opened: Open, postgres: Postgres, postgres_database: str
+) -> None:
+    """The append is there first and has to wait for the row; what it finds afterwards is erased."""
+    store = await opened()
+    await store.append([arrival("k-1", "e-1"), arrival("k-2", "e-2")])
+    outsider = await asyncpg.connect(postgres.url(postgres_database))
+    try:
+        erasing = outsider.transaction()
+        await erasing.start()
+        await outsider.execute("UPDATE records SET flags = '[\"erased\"]' WHERE position = 1")
+        second = [arrival(f"k-{n}", f"e-{n}", road="eventbridge") for n in (1, 2)]
+        appending = asyncio.ensure_future(store.append(second))
+        here = "datname = current_database() AND wait_event_type = 'Lock'"
+        async with asyncio.timeout(60):
+            while not await outsider.fetchval(f"SELECT count(*) FROM pg_stat_activity WHERE {here}"):
+                await asyncio.sleep(0)
+        await erasing.commit()
+        assert [each.status for each in await appending] == ["duplicate", "duplicate"]
+    finally:
+        await outsider.close()
+    kept = await store.read(lambda tx: [set(tx.journal.other_bodies(n)) for n in (1, 2)])
+    assert kept == [set(), {"eventbridge"}]

@@ -96,7 +96,7 @@ async def test_a_correction_stands_until_it_is_withdrawn(world: World) -> None:
     page = await look(world, PAGE)
     (withdrawal,) = [f["action"] for f in page.all("form") if f["action"].endswith("/withdraw")]
     assert "Robin Sample: they called" in page.words
-    assert "Robin Sample corrected it to LOST" in page.words
+    assert "Robin Sample corrected it to lost" in page.words
     assert (await send(world, withdrawal)).status_code == 303
     await world.project()
     assert (await world.get(f"{API}/corrections", None)).json()["items"][0]["endedBy"] == "Robin Sample"

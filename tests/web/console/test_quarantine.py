@@ -7,6 +7,7 @@ from tests.web.world import World, event
 
 from milepost.domain.errors import Malformed
 from milepost.store import Store
+from milepost.web.findings import books_findings
 
 GOOD = msgspec.json.encode(event("PACKAGE_DELIVERED", 1, "order/order-1/delivery/delivery-1"))
 CUT = GOOD[:-1]
@@ -88,6 +89,9 @@ async def test_what_is_dismissed_stays_and_can_still_be_let_in(world: World) -> 
     assert (await world.post("/v1/quarantine/1/dismiss", key=None)).status_code == 409
     counts = await world.store.read(lambda tx: tx.journal.counts("projector"))
     assert (counts.arrivals, counts.quarantined) == (1, 1)
+    (finding,) = [f for f in books_findings(counts, {}) if f.check == "quarantine"]
+    assert (finding.ok, finding.found) == (True, "nothing waits, 1 dismissed")
+    assert "In quarantine 0 In quarantine 1 dismissed" in words(await opened(world, "/health"))
     assert (await sent(world, "/quarantine/1/retry")).headers["location"].endswith("done=accepted")
     assert "/quarantine/1" in await opened(world, "/quarantine", state="released")
 

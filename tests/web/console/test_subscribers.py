@@ -1,10 +1,12 @@
 """The pages of subscribers: how sending goes, what is done with one, its attempts, and replays counted first."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from tests.web.console.lookers import SCRIPT, look_as, opened, sent, words
+from tests.web.told import tell
 from tests.web.world import MINUTE, World, event, one_delivery
 
 from milepost.domain.attempt import Destination
@@ -116,6 +118,39 @@ async def test_an_event_says_who_was_told_and_a_message_is_sent_again(
     assert [a["number"] for a in api["attempts"]] == [1, 2]
     assert (await sent(world, f"/attempts/{message}/resend")).status_code == 303
     assert (await sent(world, "/attempts/none/resend")).status_code == 404
+
+
+async def test_an_event_says_what_was_told_because_of_it(world: World, publishing: Publishing) -> None:
+    """Our own messages and notifications from when it came until the next event about the same: not those of later
+    events."""
+    subscriber = await _add(world, form="milepost", name="warehouse")
+    await one_delivery(world)
+    await tell(world, kind="delivered")
+    await publishing.publish()
+    by_id = {e["eventId"]: e for e in (await world.get("/v1/events", None)).json()["items"]}
+    shipped, delivered = by_id["event-1"]["position"], by_id["event-2"]["position"]
+    sections = {}
+    for position in (shipped, delivered):
+        page = await opened(world, f"/events/{position}")
+        sections[position] = page.partition('id="told"')[2].partition('id="body"')[0]
+    first, second = (words(sections[position]) for position in (shipped, delivered))
+    assert "delivery.shipped" in first
+    assert "delivery.delivered" not in first
+    assert "The shopper" not in first
+    assert "delivery.delivered : warehouse delivered" in second
+    assert "delivery.shipped" not in second
+    assert "The shopper is to be told that the parcel was delivered." in second
+    assert "Order order-1" in second
+    intents = re.findall(r'data-intent="(\d+)"', sections[delivered])
+    assert f"/attempts/{intents[0]}-{subscriber}" in sections[delivered]
+
+
+async def test_an_event_that_moved_nothing_told_nobody(world: World) -> None:
+    await one_delivery(world)
+    told = await world.event(event("REFUND_REQUESTED", 9, "order/order-1"))
+    await world.project()
+    page = words(await opened(world, f"/events/{told.position}"))
+    assert "No message of our own to a subscriber and no notification to a shopper." in page
 
 
 async def test_a_subscriber_is_disabled_enabled_and_given_a_new_key(world: World) -> None:

@@ -7,16 +7,14 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Struct
 
-from milepost.domain.attempt import Destination, Message
 from milepost.domain.capture import Capture
 from milepost.domain.instant import Instant
 from milepost.domain.record import Record, Snapshot, subjects_of
 from milepost.store import Ask, Quarantined, Transaction
-from milepost.web.attempts import visible_messages
 from milepost.web.authentication import Principal
+from milepost.web.console.event_told import Sent, Told, sent_at, told_because
 from milepost.web.events import EventDocument, at_position
 
-MOST_MESSAGES = 50
 MOST_ANSWERS = 5
 _NEAR = 2_000
 """Positions that the next and the last event are looked for in."""
@@ -42,11 +40,14 @@ class Answered(Struct):
     shows_something: bool
 
 
-class Sent(Struct):
-    """A message about the event, and whom it went to (None: removed since)."""
+class Body(Struct):
+    """The event as one road brought it first: its bytes as text, the same with a line for each member, and whether
+    both were cut."""
 
-    message: Message
-    subscriber: Destination | None
+    road: str
+    raw: str
+    pretty: str
+    is_cut: bool
 
 
 class EventFacts(Struct):
@@ -55,14 +56,14 @@ class EventFacts(Struct):
     document: EventDocument
     is_conflict: bool
     origin: int | None
-    raw: str
-    pretty: str
-    is_cut: bool
+    bodies: list[Body]
+    """As it came by each road; the first road's stands first."""
     about: list[About]
     asks: list[Ask]
     answers: list[Answered]
     captures: list[Capture]
     sent: list[Sent]
+    told: Told
     released: Quarantined | None
     was_mended: bool
     older: int | None
@@ -73,27 +74,31 @@ def facts_of(tx: Transaction, caller: Principal, position: int) -> EventFacts:
     """Raises `NotFound`, also for an event of a business product that isn't the caller's."""
     document = at_position(tx, position, caller.business_products)
     record = tx.journal.records([position])[position]
-    raw = record.body.decode("utf-8", "replace")
     subjects = [s for s in subjects_of(record) if s.startswith(("order/", "tracker/"))]
     keys = [(record.business_product_id, subject) for subject in subjects]
     released = tx.journal.quarantined_at(position)
+    bodies = {record.road: record.body} | tx.journal.other_bodies(position)
     return EventFacts(
         document,
         record.kind == "conflict",
         record.origin,
-        raw[:_LONGEST_BODY],
-        pretty(record.body)[:_LONGEST_BODY],
-        len(raw) > _LONGEST_BODY,
+        [_body(road, body) for road, body in bodies.items()],
         [_about(record.business_product_id, subject) for subject in subjects],
         list(tx.work.get(keys).values()),
         _answers(tx, record, keys),
         _captures(tx, position, keys),
-        _sent(tx, caller, position),
+        sent_at(tx, caller, position),
+        told_because(tx, caller, record, keys),
         released,
         released is not None and released.body != record.body,
         _neighbour(tx, caller, position, newest_first=True),
         _neighbour(tx, caller, position, newest_first=False),
     )
+
+
+def _body(road: str, body: bytes) -> Body:
+    raw = body.decode("utf-8", "replace")
+    return Body(road, raw[:_LONGEST_BODY], pretty(body)[:_LONGEST_BODY], len(raw) > _LONGEST_BODY)
 
 
 def pretty(body: bytes) -> str:
@@ -146,13 +151,6 @@ def _captures(tx: Transaction, position: int, keys: Collection[tuple[str, str]])
         for capture in several
         if any(evidence.get("position") == position for evidence in capture.evidence)
     ]
-
-
-def _sent(tx: Transaction, caller: Principal, position: int) -> list[Sent]:
-    messages = tx.attempts.messages(None, MOST_MESSAGES, position=position)
-    seen = visible_messages(tx, caller, messages)
-    subscribers = tx.attempts.destinations_of({message.destination_id for message in seen})
-    return [Sent(message, subscribers.get(message.destination_id)) for message in seen]
 
 
 def _neighbour(tx: Transaction, caller: Principal, position: int, *, newest_first: bool) -> int | None:

@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 from litestar import Request, Response, get
 from litestar.params import QueryParameter
-from litestar.response import Stream
 
 from milepost.domain.instant import Instant
 from milepost.pipeline.insight_results import Figure, Loading, Overview
@@ -29,6 +28,7 @@ from milepost.web.console.insight_asking import (
 )
 from milepost.web.console.pages import ERRORS, HEADERS, environment, page
 from milepost.web.context import Context, Hub
+from milepost.web.streaming import Streamed, while_good
 from milepost.web.visiting import Looking, Visitor, needs
 
 environment.filters.update(words.FILTERS)
@@ -110,7 +110,8 @@ async def download_rows(
     if isinstance(found, Loading):
         return _loading(request, visitor, found, now)
     headers = {**HEADERS, "Content-Disposition": 'attachment; filename="parcels.csv"'}
-    return Stream(found, media_type="text/csv; charset=utf-8", headers=headers)
+    pieces = while_good(context, visitor, found)
+    return Streamed(pieces, media_type="text/csv; charset=utf-8", headers=headers)
 
 
 async def _earlier(context: Context, asked: Asked, now: Instant) -> dict[str, Figure]:

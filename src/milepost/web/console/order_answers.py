@@ -16,7 +16,7 @@ from milepost.domain.instant import Instant, readable_instant
 from milepost.domain.local_time import local_day, zone_of
 from milepost.domain.notification import Notification
 from milepost.domain.notification_wording import rule_text
-from milepost.domain.wording import capture_text, condition_text
+from milepost.domain.wording import capture_text, condition_text, hold_text
 from milepost.shopper.parcels import carrier_name
 from milepost.web.console.dates import day_words, days_between, from_today, last_day, window_words
 from milepost.web.console.order_links import parcel_anchor
@@ -124,7 +124,7 @@ def what_went_wrong(order: Document) -> Answer:
         over += sum(1 for c in delivery["conditions"] if c["clearedAt"] is not None)
         capture = delivery["capture"]
         if capture is not None and capture["state"] in ("HELD", "FAILED"):
-            because = f" {capture['reason']}" if capture["reason"] else ""
+            because = f" Reason: {hold_text(capture['reason'])}." if capture["reason"] else ""
             lines.append(Line(f"{capture_text(capture['state'])}{because}", "warn", anchor, label))
     if any(
         holder["hydration"] is not None and holder["hydration"]["state"] == "gaveUp"

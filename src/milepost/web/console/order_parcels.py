@@ -9,7 +9,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from milepost.domain.instant import Instant
-from milepost.domain.wording import capture_text, milestone_text
+from milepost.domain.wording import capture_text, hold_text, milestone_text
 from milepost.shopper.parcels import safe_url
 from milepost.web.console.order_answers import Line, verdict
 from milepost.web.console.order_links import parcel_anchor
@@ -152,4 +152,4 @@ def _capture(capture: Document | None) -> str:
     if capture is None or capture["state"] == "NOT_READY":
         return "Payment may not be collected yet: nothing says that it shipped."
     said = capture_text(capture["state"])
-    return f"{said} Reason: {capture['reason']}." if capture["reason"] else said
+    return f"{said} Reason: {hold_text(capture['reason'])}." if capture["reason"] else said

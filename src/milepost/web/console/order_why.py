@@ -32,6 +32,8 @@ from milepost.web.visiting import Looking, needs
 
 Document = Mapping[str, Any]
 
+NAMED: Final = frozenset({"event", "conflict", "snapshot"})
+"""Facts whose type is a name of Buy with Prime's."""
 BY_AGENTS: Final = frozenset({"correction", "withdrawal"})
 MOST_FACTS: Final = 200
 """Of one thing, used and set aside each; the newest. The API has them all."""
@@ -77,6 +79,7 @@ async def why_order_page(
         records=here if visitor.may("serve") else None,
         as_of=at,
         sections=list(_of_order(explained if visitor.may("serve") else _unsigned(explained), whys)),
+        named=NAMED,
         most=MOST_FACTS,
     )
 
@@ -120,6 +123,7 @@ async def why_tracker_page(
         records=None,
         as_of=at,
         sections=[_reasons(name, "tracker", shown["stage"], explained["state"], explained["facts"])],
+        named=NAMED,
         most=MOST_FACTS,
     )
 

@@ -11,7 +11,6 @@ from urllib.parse import quote, urlencode
 import msgspec
 from litestar import Request, Response, get, post
 from litestar.params import PathParameter, QueryParameter
-from litestar.response import Stream
 
 from milepost.domain.errors import Invalid
 from milepost.domain.instant import HOUR, Instant, format_instant, parse_instant
@@ -36,6 +35,7 @@ from milepost.web.queue_lists import (
 )
 from milepost.web.queue_query import FIELDS, Asked, asked_by, asked_of, filters_of
 from milepost.web.reading import Reach, decoded
+from milepost.web.streaming import Streamed, while_good
 from milepost.web.visiting import Looking, Visitor, needs
 
 A_PAGE: Final = 100
@@ -222,13 +222,13 @@ def _number(text: str) -> int:
 @get("/queues/{name:str}/csv", opt=needs("orders"), exception_handlers=ERRORS, include_in_schema=False)
 async def download_queue(
     context: Hub, request: Request[Any, Any, Any], visitor: Looking, name: Named
-) -> Stream:
+) -> Streamed:
     """As `/v1/queues/{name}?format=csv`, for somebody who has signed in."""
     asked, now = asked_of(queue_of(name), request.query_params), context.clock()
     wanted, reach = asked.wanted(now), visitor.reach(asked.business_product_id)
     saved = {"Content-Disposition": f'attachment; filename="{asked.queue}.csv"'}
     lines = csv_of(context.store, wanted, reach, now, personal=visitor.may("serve"))
-    return Stream(lines, media_type="text/csv", headers=saved)
+    return Streamed(while_good(context, visitor, lines), media_type="text/csv", headers=saved)
 
 
 @post(

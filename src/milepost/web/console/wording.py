@@ -16,6 +16,7 @@ from milepost.domain.instant import (
     parse_instant,
     readable_instant,
 )
+from milepost.domain.wording import spoken as domain_spoken
 from milepost.shopper.parcels import carrier_name
 from milepost.web.console.dates import day_words
 
@@ -42,7 +43,6 @@ _TONES: Final = {
     "UNMAPPED_CODE": "neutral",
     "ORPHAN": "neutral",
 }
-_HUMPS: Final = re.compile(r"(?<=[a-z])(?=[A-Z])|_")
 _INSTANTS: Final = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z")
 
 
@@ -52,15 +52,14 @@ def tone(code: str) -> str:
 
 
 def spoken(code: str) -> str:
-    """`OUT_FOR_DELIVERY` as a person says it."""
-    return code.replace("_", " ").capitalize()
+    """`OUT_FOR_DELIVERY` as a person says it: `Out for delivery`."""
+    return domain_spoken(code).capitalize()
 
 
 def deed(action: str) -> str:
     """An action of the audit log as a person says it: `user.passwordSet` is `User: password set`."""
     subject, _, done = action.partition(".")
-    words = _HUMPS.sub(" ", done).lower()
-    return f"{subject.capitalize()}: {words}" if done else spoken(action)
+    return f"{subject.capitalize()}: {domain_spoken(done)}" if done else spoken(action)
 
 
 def _instant(at: Instant | int | str) -> Instant:
