@@ -202,7 +202,7 @@ async def test_rows_are_paged_and_all_of_them_are_a_file(shop: World) -> None:
     assert [line["order_id"] for line in lines] == seen
 
 
-async def test_33_and_the_bias_example_parcels_in_flight_do_not_inflate(world: World) -> None:
+async def test_scenario_33_and_the_bias_example_parcels_in_flight_do_not_inflate(world: World) -> None:
     """tracking.md 8: six of ten delivered in two days, four still moving on day nine, is 60 %, not 100 %."""
     start, end = date(2025, 1, 11), date(2025, 1, 15)
     moving = [scan("IN_TRANSIT", _at(start), "CA")]
@@ -223,7 +223,7 @@ def _at(day: date) -> datetime:
     return datetime.fromisoformat(f"{day}T09:00")
 
 
-async def test_34_percentiles_of_few_are_suppressed(world: World) -> None:
+async def test_scenario_34_percentiles_of_few_are_suppressed(world: World) -> None:
     scans = [
         scan("IN_TRANSIT", _at(date(2025, 1, 11)), "CA"),
         scan("DELIVERED", _at(date(2025, 1, 13)), "CA"),
