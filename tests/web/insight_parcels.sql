@@ -122,10 +122,10 @@ with windows as (
     earliest, latest
   from facts where kind = 'estimate'),
 shipped as (
-  select t.product, t.tracker, coalesce(first_scan, min(ship_event), delivered) at_s
+  select t.product, t.tracker, coalesce(first_scan, min(ship_event)) at_s
   from trackers t left join (select distinct product, ord, delivery, tracker from claims) using (product, tracker)
     left join deliveries using (product, ord, delivery)
-  group by t.product, t.tracker, first_scan, delivered),
+  group by t.product, t.tracker, first_scan),
 ranked as (
   select w.*, row_number() over (partition by product, tracker order by secs(observed) < s.at_s, observed) original,
     row_number() over (partition by product, tracker order by observed desc) newest
