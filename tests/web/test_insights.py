@@ -17,9 +17,11 @@ import pytest
 from tests.web.shop import fill, parcel, put, scan
 from tests.web.world import World, order, tracker
 
+from milepost.domain.condition import Policy
+from milepost.domain.instant import DAY, Instant
 from milepost.pipeline.insight_columns import MOST_ASKED
 from milepost.pipeline.insight_rows import _cell
-from milepost.pipeline.insights import METRICS
+from milepost.pipeline.insights import METRICS, Insights
 from milepost.store import Store
 
 _PARCELS = """
@@ -234,6 +236,17 @@ async def test_scenario_34_percentiles_of_few_are_suppressed(world: World) -> No
     await put(world, parcel(19, scans, None))
     enough = await metric(world, "transit")
     assert (enough["n"], enough["suppressed"], enough["p50"]) == (20, False, 2.0)
+
+
+async def test_a_carriers_own_limit_says_when_a_scan_is_missed(store: Store) -> None:
+    """As for the condition (tracking.md 9.7): ten business days for UPS here, four for anybody else."""
+    policy = Policy(carriers={"ups": {"never_scanned_business_days": 10}})
+    world = World(store, insights=Insights(store, policy, refresh_s=0))
+    await put(world, *(parcel(n, [], None, carrier=c) for n, c in enumerate(("UPS", "USPS", "USPS"))))
+    main = (await metric(world, "never-scanned"))["main"]
+    assert (counted(main), main["cohort"]) == ((2, 2), 3)
+    world.now = Instant(world.now + 8 * DAY)
+    assert counted((await metric(world, "never-scanned"))["main"]) == (3, 3)
 
 
 async def test_a_cancelled_delivery_fails_in_full_and_leaves_on_time_alone(world: World) -> None:
