@@ -238,6 +238,14 @@ async def test_scenario_34_percentiles_of_few_are_suppressed(world: World) -> No
     assert (enough["n"], enough["suppressed"], enough["p50"]) == (20, False, 2.0)
 
 
+async def test_what_the_carrier_has_on_the_promised_day_is_the_carriers_delay(world: World) -> None:
+    """One that is handed over the day after is the seller's; so is what was never handed over."""
+    scanned = [[scan("IN_TRANSIT", _at(date(2025, 1, day)), "CA")] for day in (12, 13, 14)]
+    await put(world, *(parcel(n, scans, date(2025, 1, 13)) for n, scans in enumerate([*scanned, []])))
+    told = await metric(world, "accountability")
+    assert [counted(part) for part in told["parts"]] == [(2, 4), (2, 4)]
+
+
 async def test_a_carriers_own_limit_says_when_a_scan_is_missed(store: Store) -> None:
     """As for the condition (tracking.md 9.7): ten business days for UPS here, four for anybody else."""
     policy = Policy(carriers={"ups": {"never_scanned_business_days": 10}})
