@@ -122,10 +122,10 @@ with windows as (
     earliest, latest
   from facts where kind = 'estimate'),
 shipped as (
-  select t.product, t.tracker, coalesce(first_scan, min(ship_event), delivered) at_s
+  select t.product, t.tracker, coalesce(first_scan, min(ship_event)) at_s
   from trackers t left join (select distinct product, ord, delivery, tracker from claims) using (product, tracker)
     left join deliveries using (product, ord, delivery)
-  group by t.product, t.tracker, first_scan, delivered),
+  group by t.product, t.tracker, first_scan),
 ranked as (
   select w.*, row_number() over (partition by product, tracker order by secs(observed) < s.at_s, observed) original,
     row_number() over (partition by product, tracker order by observed desc) newest
@@ -140,11 +140,12 @@ with carried as (
   select product, ord, delivery, tracker, max(at_s) shown from claims where tracker is not null group by all),
 joined as (
   select d.*, c.tracker, t.* exclude (product, tracker), p.* exclude (product, tracker), coalesce(z.zone, 'UTC') zone,
-    split_part(upper(c.tracker), '/', 1) carrier, t.arrival destination,
+    split_part(upper(c.tracker), '/', 1) carrier, coalesce(t.arrival, o.destination) destination,
     secs(o.createdAt) ordered
   from deliveries d left join carried c using (product, ord, delivery)
     left join trackers t using (product, tracker) left join promises p using (product, tracker)
-    left join orders o on o.businessProductId = d.product and o.id = d.ord left join zones z on z.region = t.door),
+    left join orders o on o.businessProductId = d.product and o.id = d.ord 
+    left join zones z on z.region = coalesce(t.door, o.destination)),
 stood as (
   select j.*, case when state = 'CANCELLED' then
       case when reason <> 'UNDELIVERABLE' or reason is null then 'CANCELLED'

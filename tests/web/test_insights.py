@@ -17,9 +17,11 @@ import pytest
 from tests.web.shop import fill, parcel, put, scan
 from tests.web.world import World, order, tracker
 
+from milepost.domain.condition import Policy
+from milepost.domain.instant import DAY, Instant
 from milepost.pipeline.insight_columns import MOST_ASKED
 from milepost.pipeline.insight_rows import _cell
-from milepost.pipeline.insights import METRICS
+from milepost.pipeline.insights import METRICS, Insights
 from milepost.store import Store
 
 _PARCELS = """
@@ -202,7 +204,7 @@ async def test_rows_are_paged_and_all_of_them_are_a_file(shop: World) -> None:
     assert [line["order_id"] for line in lines] == seen
 
 
-async def test_33_and_the_bias_example_parcels_in_flight_do_not_inflate(world: World) -> None:
+async def test_scenario_33_and_the_bias_example_parcels_in_flight_do_not_inflate(world: World) -> None:
     """tracking.md 8: six of ten delivered in two days, four still moving on day nine, is 60 %, not 100 %."""
     start, end = date(2025, 1, 11), date(2025, 1, 15)
     moving = [scan("IN_TRANSIT", _at(start), "CA")]
@@ -223,7 +225,7 @@ def _at(day: date) -> datetime:
     return datetime.fromisoformat(f"{day}T09:00")
 
 
-async def test_34_percentiles_of_few_are_suppressed(world: World) -> None:
+async def test_scenario_34_percentiles_of_few_are_suppressed(world: World) -> None:
     scans = [
         scan("IN_TRANSIT", _at(date(2025, 1, 11)), "CA"),
         scan("DELIVERED", _at(date(2025, 1, 13)), "CA"),
@@ -234,6 +236,25 @@ async def test_34_percentiles_of_few_are_suppressed(world: World) -> None:
     await put(world, parcel(19, scans, None))
     enough = await metric(world, "transit")
     assert (enough["n"], enough["suppressed"], enough["p50"]) == (20, False, 2.0)
+
+
+async def test_what_the_carrier_has_on_the_promised_day_is_the_carriers_delay(world: World) -> None:
+    """One that is handed over the day after is the seller's; so is what was never handed over."""
+    scanned = [[scan("IN_TRANSIT", _at(date(2025, 1, day)), "CA")] for day in (12, 13, 14)]
+    await put(world, *(parcel(n, scans, date(2025, 1, 13)) for n, scans in enumerate([*scanned, []])))
+    told = await metric(world, "accountability")
+    assert [counted(part) for part in told["parts"]] == [(2, 4), (2, 4)]
+
+
+async def test_a_carriers_own_limit_says_when_a_scan_is_missed(store: Store) -> None:
+    """As for the condition (tracking.md 9.7): ten business days for UPS here, four for anybody else."""
+    policy = Policy(carriers={"ups": {"never_scanned_business_days": 10}})
+    world = World(store, insights=Insights(store, policy, refresh_s=0))
+    await put(world, *(parcel(n, [], None, carrier=c) for n, c in enumerate(("UPS", "USPS", "USPS"))))
+    main = (await metric(world, "never-scanned"))["main"]
+    assert (counted(main), main["cohort"]) == ((2, 2), 3)
+    world.now = Instant(world.now + 8 * DAY)
+    assert counted((await metric(world, "never-scanned"))["main"]) == (3, 3)
 
 
 async def test_a_cancelled_delivery_fails_in_full_and_leaves_on_time_alone(world: World) -> None:

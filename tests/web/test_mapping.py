@@ -61,8 +61,9 @@ async def test_codes_that_nobody_mapped_are_listed_with_an_example(world: World)
     assert (await world.get("/v1/search", q="code")).json()["items"] == [], "nobody finds it by searching"
 
 
-async def test_a_preview_changes_nothing_and_a_change_does_what_it_said(world: World) -> None:
+async def test_scenario_27_a_preview_changes_nothing_and_a_change_does_what_it_said(world: World) -> None:
     await unmapped(world)
+    due = (await world.get("/v1/captures")).json()["items"]
     answer = await world.post(f"{PATH}/preview", {"entries": [DRONE]})
     assert answer.status_code == 200, answer.text
     seen = answer.json()
@@ -71,6 +72,7 @@ async def test_a_preview_changes_nothing_and_a_change_does_what_it_said(world: W
     assert seen["examples"][0]["before"]["stage"] == "DELIVERED"
     assert seen["examples"][0]["after"]["stage"] == "OUT_FOR_DELIVERY"
     assert (await world.get("/v1/trackers/UPS/1Z999")).json()["stage"] == "DELIVERED"
+    assert (await world.get(PATH)).json()["version"] == 1
     shown = await changed(world, author="ada", version=1)
     assert (shown["version"], shown["pending"]) == (2, True)
     assert shown["entries"] == [
@@ -82,6 +84,7 @@ async def test_a_preview_changes_nothing_and_a_change_does_what_it_said(world: W
     assert shown["codes"][0]["meaning"] == "OUT_FOR_DELIVERY"
     assert [(v["version"], v["author"]) for v in shown["versions"]] == [(2, "ada"), (1, None)]
     assert (await world.get("/v1/trackers/UPS/1Z999")).json()["stage"] == "OUT_FOR_DELIVERY"
+    assert (await world.get("/v1/captures")).json()["items"] == due != [], "no capture, as it said"
     why = (await world.get("/v1/trackers/UPS/1Z999/explain")).json()["facts"]
     assert any("mapped to OUT_FOR_DELIVERY (T10)" in fact["text"] for fact in why)
 

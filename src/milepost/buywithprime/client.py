@@ -14,8 +14,9 @@
 | ValidationError, ConflictError, a schema without a field | UpstreamRejected    | yes      |
 
 `answered` is in the error's context: "no" is about the API as a whole, "yes" about this one query.
-A query with a field that the schema no longer has is asked again in a smaller form, from then on; that and
-partial answers are named in `degraded`. Queries are documents in `queries/`.
+A query with a field that the schema does not have is asked again in a smaller form, from then on: without what is
+optional in it, then with the least that will do. That and partial answers are named in `degraded`. Queries are
+documents in `queries/`.
 """
 
 import re
@@ -69,6 +70,8 @@ _STATUSES: dict[int, type[UpstreamError]] = {
 }
 _RANK = (UpstreamThrottled, UpstreamDenied, UpstreamUnavailable, UpstreamNotFound, UpstreamRejected)
 """Of several errors, the one to act on first."""
+_OPTIONAL = re.compile(r"\n *# Optional: .*?\n *# End\.(?=\n)", re.DOTALL)
+"""What a document marks as optional: fields that nobody promises."""
 _UNKNOWN_FIELD = re.compile(
     r"Cannot query field|FieldUndefined|Field '[^']*' (?:in type .* )?is (?:undefined|not defined)"
     r"|Unknown field|Undefined field|Unknown type|UnknownType",
@@ -84,6 +87,12 @@ def _now() -> Instant:
 def _new_session() -> aiohttp.ClientSession:
     """Without cookies, without the environment's proxies and .netrc."""
     return aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=True)
+
+
+def _forms(full: str, least: str) -> tuple[str, ...]:
+    """A query's documents, the largest first."""
+    texts = [(files("milepost.buywithprime") / "queries" / name).read_text("utf-8") for name in (full, least)]
+    return tuple(dict.fromkeys((texts[0], _OPTIONAL.sub("", texts[0]), texts[1])))
 
 
 class BuyWithPrimeClient:
@@ -109,12 +118,9 @@ class BuyWithPrimeClient:
         self._open: aiohttp.ClientSession | None = None
         self._clock = clock
         self._tokens = TokenSource(f"{base}/token", client_id, client_secret, self._session, clock)
-        self._documents = {
-            name: tuple((files("milepost.buywithprime") / "queries" / f).read_text("utf-8") for f in names)
-            for name, names in _DOCUMENTS.items()
-        }
-        self._smaller: set[str] = set()
-        """Queries whose full form the schema no longer has."""
+        self._documents = {name: _forms(*names) for name, names in _DOCUMENTS.items()}
+        self._form = dict.fromkeys(_DOCUMENTS, 0)
+        """The largest form of each query that the schema has, as far as it has said."""
 
     async def order(self, order_id: str, business_product_id: str) -> dict[str, Any] | None:
         """The order object, or None when the API answers null. Raises `UpstreamError`s (see the module)."""
@@ -145,17 +151,18 @@ class BuyWithPrimeClient:
         return self._open
 
     async def _query(self, name: str, variables: dict[str, Any], target: str) -> dict[str, Any] | None:
-        """Ask in full, or in the smaller form once the schema has refused the full one."""
-        if name not in self._smaller:
+        """Ask in full, or in a smaller form once the schema has refused the larger one."""
+        smallest = len(self._documents[name]) - 1
+        while (form := self._form[name]) < smallest:
             try:
-                return await self._with_token(name, 0, variables, target)
+                return await self._with_token(name, form, variables, target)
             except UpstreamRejected as e:
                 if not e.context.get("schema"):
                     raise
-                self._smaller.add(name)
+                self._form[name] = max(self._form[name], form + 1)
                 self.degraded[name] = f"asked in its smaller form: {e.detail}"
         try:
-            return await self._with_token(name, 1, variables, target)
+            return await self._with_token(name, smallest, variables, target)
         except UpstreamRejected as e:
             if e.context.get("schema"):
                 self.degraded[name] = f"no longer answered: {e.detail}"

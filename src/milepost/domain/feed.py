@@ -106,6 +106,7 @@ delivered integer of them
 cancelled integer of them
 worstCondition code the worst open condition
 createdAt instant when it was placed
+destination code the region that it goes to, such as US-OR, where the API tells it
 totalAmount text decimal
 currencyCode code of the amount
 paymentState code as Buy with Prime tells it

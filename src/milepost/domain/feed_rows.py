@@ -29,6 +29,7 @@ def order_row(number: int, order: Document) -> Row:
         order.get("state"),
         *(summary.get(name) for name in counted),
         readable_instant(order.get("createdAt")),
+        order.get("destination"),
         total.get("amount"),
         total.get("currencyCode"),
         payment.get("state"),

@@ -60,7 +60,8 @@ class Measure(Struct, array_like=True):
     origin: str
     """The region of the carrier's first scan, such as US-CA; empty when not known."""
     destination: str
-    """The region of the newest scan of the last mile; empty before there is one."""
+    """The region of the newest scan of the last mile; before there is one that of the order's recipient, if it is
+    known; else empty."""
     delivery_state: str
     stage: int
     """Its number in STAGES."""

@@ -1,7 +1,7 @@
 """Measuring parcels: from an order's view document to a `Measure` of each parcel (tracking.md 8).
 
-Days are local at the destination as far as it is known (`local_time`), UTC otherwise, and the promise is the day that
-was written.
+Days are local at the destination as far as it is known: by the scans (`local_time`), else by the region that the
+order goes to, UTC otherwise; and the promise is the day that was written.
 
 What a tracker's milestones say comes before what events and answers say of the delivery (D4); an event's DELIVERED
 counts for a tracker that shows none, unless that one took its DELIVERED back or went home. A first possession of
@@ -42,6 +42,7 @@ from milepost.domain.measure import (
 )
 from milepost.domain.milestone import STAGE_OF
 from milepost.domain.place import region_of
+from milepost.domain.place import zone_of as zone_of_place
 from milepost.domain.record import tracker_subject
 
 Document = Mapping[str, Any]
@@ -98,10 +99,12 @@ _NO_PROMISE: Final = _Promise(None, None, None, None, 0)
 def measures_of(order: Document) -> list[Measure]:
     """A row for every parcel of an order's view, in the order in which the view shows them."""
     ordered_at = _instant(order["createdAt"])
+    country, _, region = (order.get("destination") or "").partition("-")
+    usual = zone_of_place(country, region) or UTC
     rows: list[Measure] = []
     for delivery in order["deliveries"]:
         first = len(rows)
-        zone = zone_of(delivery, UTC)
+        zone = zone_of(delivery, usual)
         trackers = delivery["trackers"] or (None,)
         rows += [_parcel(order, delivery, tracker, zone, ordered_at) for tracker in trackers]
         rows[first].flags |= FIRST_OF_DELIVERY
@@ -128,7 +131,7 @@ def _parcel(
         tracker="" if tracker is None else _tracker_id(tracker["carrierCode"], tracker["trackingNumber"]),
         carrier="" if tracker is None else tracker["carrierCode"].upper()[:_LONGEST_CODE],
         origin=_region(walk.first_scan),
-        destination=_region(walk.near),
+        destination=_region(walk.near) or order.get("destination") or "",
         delivery_state=delivery["state"],
         stage=_NUMBERS[stage],
         shipped_by=shipped_by,

@@ -40,6 +40,7 @@ from milepost.domain.fact import (
     SnapshotFact,
 )
 from milepost.domain.instant import Instant, format_instant, parse_instant
+from milepost.domain.place import recipient_region
 from milepost.domain.record import order_subject
 from milepost.domain.trace import TraceEntry
 from milepost.domain.tracker import Tracker
@@ -117,6 +118,7 @@ def fold_order(
         "payment": _payment(answers),
         "authorization": fold_authorization(facts),
         "createdAt": _created_at(answers),
+        "destination": next(filter(None, (recipient_region(a.order.order) for a in answers)), None),
         "totalPrice": _money(answers, "totalPrice", "value"),
         "lineItems": _line_items(answers, deliveries),
         "deliveries": [d.document for d in deliveries],

@@ -5,9 +5,10 @@ Used where a time was written in UTC and the local day is asked for; who uses it
 has that of most of its people; a place that is not known has none.
 """
 
+from collections.abc import Mapping
 from datetime import tzinfo
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 _COUNTRIES: Final = {"US": "US", "USA": "US", "UNITED STATES": "US", "CA": "CA", "CAN": "CA", "CANADA": "CA"}
@@ -111,6 +112,28 @@ def region_of(country: str | None, region: str | None) -> str:
     region = region.removeprefix(f"{known}-") if known else region
     region = _CODES.get((known, region), region)
     return "-".join(filter(None, (known, region)))[:_LONGEST]
+
+
+def recipient_region(order: Mapping[str, Any]) -> str | None:
+    """The region that an order object says it goes to, such as US-OR, of its first recipient in a known one. Nothing
+    else of an address is read, and no other text."""
+    recipients = order.get("recipients")
+    for each in recipients if isinstance(recipients, list) else ():
+        address = each.get("shippingAddress") if isinstance(each, dict) else None
+        texts = [address.get(name) for name in ("countryCode", "region")] if isinstance(address, dict) else []
+        if len(texts) == 2 and all(isinstance(text, str) for text in texts):
+            name = region_of(*texts)
+            if tuple(name.split("-", 1)) in _CODES:
+                return name
+    return None
+
+
+def names_region(text: str) -> bool:
+    """Whether it is a known region's code or name, or a known country's, and so nothing that is anybody's own."""
+    plain = _plain(text)
+    return plain in _COUNTRIES or any(
+        (country, plain.removeprefix(f"{country}-")) in _CODES for country in _REGIONS
+    )
 
 
 def _plain(text: str | None) -> str:

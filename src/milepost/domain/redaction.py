@@ -1,9 +1,10 @@
 """Redaction: a body, or an entry of a ledger, without what is personal in it, which every fold reads as before.
 
 What stays is listed: ids, codes, types, times, quantities, money, titles of products, carriers and tracking numbers,
-the place of a carrier's scan, aliases (the merchant's numbers). Everything else goes, whatever it is called: fields
-that nobody listed are left out of what came from others, and are null in what Milepost wrote itself, whose readers
-expect them. So goes what a carrier's scan says in words, and the link to its page, which opens for whoever has it.
+the place of a carrier's scan, the region that an order goes to, aliases (the merchant's numbers). Everything else
+goes, whatever it is called: fields that nobody listed are left out of what came from others, and are null in what
+Milepost wrote itself, whose readers expect them. So goes what a carrier's scan says in words, and the link to its
+page, which opens for whoever has it.
 
 The same facts follow from a redacted body but for what is gone: the same identity, states, stages, times and counts.
 Redacting again changes nothing. When this is done is `pipeline.eraser`'s.
@@ -23,6 +24,7 @@ from milepost.domain.errors import Malformed
 from milepost.domain.instant import parse_stamp
 from milepost.domain.intent import Intent
 from milepost.domain.notification import Notification
+from milepost.domain.place import names_region
 from milepost.domain.record import ConditionChange, Correction, Note, Settlement, Snapshot, Withdrawal
 
 NOTHING: Final = b"{}"
@@ -34,10 +36,11 @@ _OURS: Final = frozenset({"projector", "publisher", "notifier", "sweeper"})
 """Who writes reasons that name nobody. Anybody else's are words of people."""
 
 Shape = Mapping[str, Any]
-"""By field: KEEP, TIME, or the shape of what is in it. A list has its elements' shape; `OR_TEXT` beside fields says
-that a text may stand in the place of the object."""
+"""By field: KEEP, TIME, REGION, or the shape of what is in it. A list has its elements' shape; `OR_TEXT` beside
+fields says that a text may stand in the place of the object."""
 KEEP: Final = "keep"
 TIME: Final = "time"
+REGION: Final = "region"
 OR_TEXT: Final = ""
 
 _MONEY: Shape = {"amount": KEEP, "currencyCode": KEEP}
@@ -87,6 +90,7 @@ _REFUND: Shape = {
 _ORDER: Shape = {
     "id": KEEP,
     "aliases": _ALIASES,
+    "recipients": {"shippingAddress": {"region": REGION, "countryCode": REGION}},
     "metadata": {"executionState": KEEP, "createdAt": TIME, "updatedAt": TIME},
     "lineItems": {
         "id": KEEP,
@@ -291,7 +295,7 @@ def _kept(value: Any, shape: Any) -> Any:
     if isinstance(shape, str):
         if not isinstance(value, _SCALARS):
             return None
-        return value if shape == KEEP else _time(value)
+        return value if shape == KEEP else _time(value) if shape == TIME else _region(value)
     if isinstance(value, dict):
         return {name: _kept(each, shape[name]) for name, each in value.items() if name and name in shape}
     return value if OR_TEXT in shape and isinstance(value, _SCALARS) else None
@@ -306,6 +310,11 @@ def _time(value: object) -> str | None:
     except ValueError:
         return None
     return value
+
+
+def _region(value: object) -> str | None:
+    """The name of a known region or country; None for anything else that stands in its place."""
+    return value if isinstance(value, str) and names_region(value) else None
 
 
 def _told(value: Any) -> Any:

@@ -306,12 +306,15 @@ def _text_of(scan: Scan) -> Document:
 
 def _estimate(windows: Sequence[Window], leg: Leg, ship_events: Sequence[Instant]) -> Document | None:
     """The newest window, and beside it the promise: the first one seen after ship evidence, which then stays
-    (tracking.md 8); without ship evidence the first one seen."""
+    (tracking.md 8); without ship evidence the first one seen. A carrier that scanned nothing but DELIVERED had the
+    parcel before that, nobody knows since when: then the ship event tells."""
     if leg.started_at is not None:
         windows = [w for w in windows if w.observed_at >= leg.started_at]
     if not windows:
         return None
-    shipped_at = leg.possession.at if leg.possession is not None else min(ship_events, default=None)
+    shipped_at: int | None = min(ship_events, default=None)
+    if leg.possession is not None and leg.possession.code != "DELIVERED":
+        shipped_at = leg.possession.at
     start = 0
     if shipped_at is not None:
         start = next((i for i, w in enumerate(windows) if w.observed_at >= shipped_at), 0)

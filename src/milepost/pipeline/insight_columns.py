@@ -73,7 +73,7 @@ class Columns:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
-        self._scan_due = partial(scan_due, policy.calendar, policy.never_scanned_business_days)
+        self._scan_due = partial(scans_due, policy)
         self._refresh_s = refresh_s
         self._monotonic = monotonic
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="milepost-insights")
@@ -124,7 +124,7 @@ class Columns:
         listed: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) if rows else [()] * (len(SCHEMA) + 1)
         named = zip(("number", *COLUMNS), listed[1:], strict=True)
         frame = pl.DataFrame([_series(name, values, SCHEMA[name]) for name, values in named])
-        return frame.with_columns(self._scan_due(frame["ship_event_at"]))
+        return frame.with_columns(self._scan_due(frame))
 
     async def _in_thread(self, function: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, function)
@@ -200,6 +200,18 @@ def _series(name: str, values: Sequence[Any], kind: Any) -> pl.Series:
     if kind is pl.Date:
         return whole.cast(pl.Int32, strict=False).cast(pl.Date)
     return whole.cast(kind, strict=False)
+
+
+def scans_due(policy: Policy, frame: pl.DataFrame) -> pl.Series:
+    """`scan_due_at` of every row: by the limit of its carrier, where the settings give it one of its own."""
+    usual = policy.never_scanned_business_days
+    due = scan_due(policy.calendar, usual, frame["ship_event_at"])
+    for code in policy.carriers:
+        days = policy.for_carrier(code).never_scanned_business_days
+        if days != usual:
+            theirs = frame["carrier"].cast(pl.String) == code.upper()
+            due = scan_due(policy.calendar, days, frame["ship_event_at"]).zip_with(theirs, due)
+    return due.alias("scan_due_at")
 
 
 def scan_due(calendar: BusinessCalendar, days: int, announced: pl.Series) -> pl.Series:

@@ -281,7 +281,8 @@ def _never_scanned(t: Terms) -> Family:
         t.scan_overdue,
         t.announced,
         t.scan_overdue,
-        f"Those of them that still have no scan ÷ parcels whose ship event is over {days} business days old.",
+        f"Those of them that still have no scan ÷ parcels whose ship event is over {days} business days old, or what"
+        " the settings say of its carrier.",
         "unscanned",
         "scan-due",
     )
@@ -292,8 +293,9 @@ def _never_scanned(t: Terms) -> Family:
         t.scan_overdue,
         t.announced,
         t.scan_overdue,
-        f"No carrier scan within {days} business days after the ship event ÷ parcels whose ship event is older than"
-        " that. Without a tracker nothing can be scanned: such deliveries are left out.",
+        f"No carrier scan within {days} business days after the ship event, or what the settings say of its carrier ÷"
+        " parcels whose ship event is older than that. Without a tracker nothing can be scanned: such deliveries are"
+        " left out.",
         "never-scanned",
         "scan-due",
     )

@@ -228,7 +228,7 @@ class LaneMatrix(Struct, frozen=True, rename="camel"):
     lanes: tuple[Lane, ...]
     """Those that have parcels."""
     unknown: int
-    """Parcels of which one end is not known: most of those still moving."""
+    """Parcels of which one end is not known: those without a scan, or that nobody says where they go."""
     left_out: int
     definition: str
 

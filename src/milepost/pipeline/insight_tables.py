@@ -245,8 +245,9 @@ def lanes(t: Terms, cohort: pl.LazyFrame) -> LaneMatrix:
         tuple(found),
         int(every["parcels"].sum()) - counted,
         counted - int(shown["parcels"].sum()),
-        "From the region of the carrier's first scan to that of its last-mile scans. The destination of a parcel that"
-        " is not there yet is not known: lanes show those that came at least that far, and flatter.",
+        "From the region of the carrier's first scan to that of its last-mile scans, before there are any to that of"
+        " the order's recipient. Where the API does not tell that one, lanes show parcels that came at least that"
+        " far, and flatter.",
     )
 
 

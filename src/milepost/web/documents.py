@@ -282,6 +282,8 @@ class OrderDocument(Document):
     conditions: list[ConditionDocument]
     """Of the order as a whole; a delivery's stand with the delivery."""
     position: int
+    destination: str | None = None
+    """The region that it goes to, such as US-OR; null where the API tells none."""
     hydration: Hydration | None = None
 
 

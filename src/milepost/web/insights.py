@@ -41,7 +41,7 @@ Destination = Annotated[
     str | None,
     QueryParameter(
         name="destination",
-        description="Only to this region; empty: to one that is not known yet.",
+        description="Only to this region; empty: to one that is not known.",
         max_length=64,
     ),
 ]

@@ -302,11 +302,14 @@ async def test_a_request_has_a_deadline(api: ApiServer) -> None:
 async def test_a_field_the_schema_no_longer_has_costs_that_field_only(
     api: ApiServer, client: BuyWithPrimeClient, fault: Fault
 ) -> None:
-    api.faults.append(fault)
+    api.faults += [fault, fault]
     assert await client.order("o1", BP) == ORDER
     assert await client.order("o1", BP) == ORDER
-    full, smaller, again = api.requests
+    full, without, smaller, again = api.requests
+    assert "recipients" in full.query
     assert "payments" in full.query
+    assert "recipients" not in without.query
+    assert "payments" in without.query
     assert "payments" not in smaller.query
     assert smaller.query == again.query
     assert list(client.degraded) == ["order"]
@@ -314,6 +317,20 @@ async def test_a_field_the_schema_no_longer_has_costs_that_field_only(
     api.trackers["1Z"] = {"milestones": []}
     await client.package_tracker("UPS", "1Z", BP)
     assert "message" in api.requests[-1].query
+
+
+async def test_without_what_is_optional_everything_else_is_still_asked(
+    api: ApiServer, client: BuyWithPrimeClient
+) -> None:
+    api.faults.append(plain({"message": "Cannot query field 'recipients' on type 'Order'."}, 400))
+    assert await client.order("o1", BP) == ORDER
+    assert await client.order("o1", BP) == ORDER
+    full, without, again = api.requests
+    assert without.query == again.query
+    gone = set(full.query.split()) - set(without.query.split())
+    assert gone >= {"recipients", "shippingAddress", "countryCode"}
+    assert not gone & {"payments", "email", "createdAt", "region", "milestones"}
+    assert "recipients" in client.degraded["order"]
 
 
 async def test_a_query_that_is_gone_is_named(api: ApiServer, client: BuyWithPrimeClient) -> None:

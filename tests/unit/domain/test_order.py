@@ -37,6 +37,35 @@ def ids(folded):
     return [d["id"] for d in folded.document["deliveries"]]
 
 
+class TestDestination:
+    @pytest.mark.parametrize(
+        ("region", "country", "known"),
+        [
+            ("NV", "US", "US-NV"),
+            ("nevada", "USA", "US-NV"),
+            ("US-NV", "US", "US-NV"),
+            ("Québec", "CA", "CA-QC"),
+            ("41 Alder Street", "US", None),
+            ("NV", "DE", None),
+            ("NV", None, None),
+            (["NV"], "US", None),
+        ],
+    )
+    def test_it_is_a_known_region_or_nothing(self, region, country, known):
+        address = {"streetAddress": "41 Alder Street", "region": region, "countryCode": country}
+        folded = fold(order_answer(T08, package(), recipients=[{"shippingAddress": address}]))
+        assert folded.document["destination"] == known
+
+    def test_the_newest_answer_that_tells_it_holds(self):
+        def going(at, region):
+            address = {"region": region, "countryCode": "US"}
+            return order_answer(at, package(), recipients=[None, {"shippingAddress": address}])
+
+        answers = [going(T08, "OR"), going(T10, "TX"), order_answer(T12, package(), recipients="none")]
+        for arrived in itertools.permutations(answers):
+            assert fold(*arrived).document["destination"] == "US-TX"
+
+
 class TestRollUp:
     @pytest.mark.parametrize(
         ("states", "state"),

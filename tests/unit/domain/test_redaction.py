@@ -86,6 +86,13 @@ FULL: dict[str, Any] = {
     "aliases": [{"aliasId": "M-1001", "aliasType": "ORDER"}],
     "customer": {"contact": {"name": CANARY, "email": f"{CANARY}@example.com"}},
     "metadata": {"createdAt": "2025-01-19T00:00:00Z"},
+    "recipients": [
+        {"shippingAddress": {"region": CANARY, "countryCode": CANARY, "postalCode": CANARY}},
+        {
+            "shippingAddress": {"streetAddress": CANARY, "region": "Nevada", "countryCode": "US"},
+            "name": CANARY,
+        },
+    ],
     "totalPrice": {"value": {"amount": "12.50", "currencyCode": "USD"}},
     "payments": {"summary": {"state": "AUTHORIZED", "paymentMethodDisplayString": CANARY}},
     "lineItems": [{"id": "item-1", "amount": {"unit": "ONE", "value": 2}, "product": {"title": "Mug"}}],

@@ -85,6 +85,18 @@ class TestEstimatedDelivery:
             2,
         )
 
+    def test_what_is_scanned_on_arrival_alone_was_promised_before(self):
+        def at(number, latest, *milestones):
+            return answer(day(number), *milestones, estimatedDeliveryDate={"latest": latest})
+
+        detail = package(BOX, tracker=UPS)
+        shipped = event(SHIPPED, day(3), id="same", data={"order": order_object(detail)})
+        arrived = scan("DELIVERED", day(7))
+        told = [at(2, "2025-01-05"), at(4, "2025-01-06"), at(8, "2025-01-09", arrived)]
+        for facts, promised in (((shipped, *told), "2025-01-06"), (told, "2025-01-05")):
+            estimate = track(*facts).document["estimatedDelivery"]
+            assert (estimate["original"]["latest"], estimate["latest"]) == (promised, "2025-01-09")
+
     def test_an_answer_without_an_estimate_takes_none_away(self):
         window = {"estimatedDeliveryDate": {"latest": "2025-01-09"}}
         tracker = track(answer(day(2), **window), answer(day(3), scan("IN_TRANSIT", day(2))))

@@ -1,6 +1,5 @@
 """What the pages of Insights make of any answer: that every part is shown, escaped and led on; who may look."""
 
-from collections.abc import Callable
 from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -9,37 +8,24 @@ import httpx
 import pytest
 from msgspec.structs import replace
 from tests.web.console.made_up import Told, made_up
+from tests.web.console.people import person
 from tests.web.world import World
 
 from milepost.domain.role import ROLES, may
 from milepost.pipeline.insight_results import Choices, Filter, Loading, Overview, Rows
 from milepost.store import Store
-from milepost.web import authentication
-from milepost.web.visiting import Visitor
 
 SCRIPT = "<script>alert('x')</script>\"'><img src=x onerror=alert(1)>"
 PAGES = ("/insights", "/insights/rows?which=late", "/insights/rows.csv?which=late")
 
-Looking = Callable[[Visitor], None]
-
-
-@pytest.fixture
-def looking(monkeypatch: pytest.MonkeyPatch) -> Looking:
-    """Says who looks at the pages."""
-
-    def look(visitor: Visitor) -> None:
-        async def found(context: object, connection: object) -> Visitor:
-            return visitor
-
-        monkeypatch.setattr(authentication, "_visitor", found)
-
-    return look
-
 
 def world_of(store: Store, told: Told) -> World:
-    world = World(store, insecure=True, admin_key=None)
-    object.__setattr__(world.context, "insights", told)
-    return world
+    return World(store, insecure=True, admin_key=None, insights=told)
+
+
+def signed_in_world(store: Store, told: Told) -> World:
+    """One that lets nobody look who is not signed in."""
+    return World(store, insights=told)
 
 
 async def get(world: World, path: str) -> httpx.Response:
@@ -188,24 +174,25 @@ async def test_a_filter_that_is_none_is_refused(store: Store, query: str) -> Non
 
 
 @pytest.mark.parametrize("role", ROLES)
-async def test_who_may_look(store: Store, looking: Looking, role: Any) -> None:
-    looking(Visitor("1", "Ada", role, None))
-    for path in PAGES:
-        answer = await get(world_of(store, Told()), path)
-        assert answer.status_code == (200 if may(role, "insights") else 403)
+async def test_who_may_look(store: Store, role: Any) -> None:
+    world = signed_in_world(store, Told())
+    async with (await person(world, role)).client() as client:
+        for path in PAGES:
+            assert (await client.get(path)).status_code == (200 if may(role, "insights") else 403)
 
 
-async def test_a_visitor_sees_their_business_products_alone(store: Store, looking: Looking) -> None:
-    looking(Visitor("1", "Ada", "analyst", frozenset({"bp-1", "bp-2"})))
-    for path in PAGES:
-        told = Told()
-        world = world_of(store, told)
-        mark = "&" if "?" in path else "?"
-        assert (await get(world, f"{path}{mark}businessProductId=bp-3")).status_code == 404
-        assert told.asked == []
-        assert (await get(world, path)).status_code == 200
-        assert (await get(world, f"{path}{mark}businessProductId=bp-2")).status_code == 200
-        filters: list[Filter] = [asked[1] for asked in told.asked]
-        reached = [asked.business_products for asked in filters]
-        half = len(reached) // 2
-        assert reached == [frozenset({"bp-1", "bp-2"})] * half + [frozenset({"bp-2"})] * half
+async def test_a_visitor_sees_their_business_products_alone(store: Store) -> None:
+    told = Told()
+    world = signed_in_world(store, told)
+    async with (await person(world, "analyst", "bp-1", "bp-2")).client() as client:
+        for path in PAGES:
+            told.asked.clear()
+            mark = "&" if "?" in path else "?"
+            assert (await client.get(f"{path}{mark}businessProductId=bp-3")).status_code == 404
+            assert told.asked == []
+            assert (await client.get(path)).status_code == 200
+            assert (await client.get(f"{path}{mark}businessProductId=bp-2")).status_code == 200
+            filters: list[Filter] = [asked[1] for asked in told.asked]
+            reached = [asked.business_products for asked in filters]
+            half = len(reached) // 2
+            assert reached == [frozenset({"bp-1", "bp-2"})] * half + [frozenset({"bp-2"})] * half
