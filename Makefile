@@ -31,7 +31,7 @@ crash: $(VENV)/.dev ## Kill the hub N times under load: make crash N=1000
 screenshots: $(VENV)/.dev $(VENV)/.assets ## Take the README's pictures anew, of a demo of their own
 	@$(BIN)/python -m tests.screenshots
 
-bench: $(VENV)/.bench ## Measure ingest, parsing, projector, rebuild, search, publishing, receiving, telling and exporting
+bench: $(VENV)/.bench ## Measure ingest, parsing, projector, rebuild, search, publishing, receiving, telling, exporting and pages
 	@$(BIN)/python -m tests.benchmarks
 
 lint: $(VENV)/.dev ## ruff, mypy --strict, the floors

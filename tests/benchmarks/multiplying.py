@@ -2,12 +2,16 @@
 
 Folding a million deliveries takes hours; a page's speed depends on how many rows there are, how large their documents
 are and how often a name occurs. So parcels, items of queues, views and their terms are copied; names stay what they
-are, so that a common one leads to thousands of orders. The journal stays: what a copy shows of it, it lacks. On
-SQLite alone, which has no statistics and so is the one whose plans go wrong.
+are, so that a common one leads to thousands of orders. The journal stays: what a copy shows of it, it lacks.
 """
 
-from sqlalchemy import Engine, Table, create_engine, text
+import asyncio
+from collections.abc import Iterator
 
+from sqlalchemy import Table, create_engine
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from milepost.domain.queue import HANDLED
 from milepost.sql import schema
 
 MINUTE_MS = 60_000
@@ -17,35 +21,48 @@ SLOWER = 89
 """A copy takes up to so many thousandths longer than its parcel did, so that there are as many lengths as in life."""
 PIECE = 50
 """Copies a transaction."""
-_COPIES = "WITH RECURSIVE copies(k) AS (SELECT :first UNION ALL SELECT k + 1 FROM copies WHERE k < :last)"
+_DONE = "SELECT EXISTS (SELECT 1 FROM parcels WHERE order_id LIKE '%~1')"
 _FOLDED = "id NOT LIKE '%~%' AND kind IN ('order', 'delivery', 'tracker')"
 
 
-def multiply(url: str, parcels: int, views: int) -> None:
-    """Let there be `parcels` times as many parcels and items of queues, and `views` times as many views and terms.
-    Nobody else may use the database. What was multiplied before is left as it is."""
+async def multiply(url: str, times: int) -> None:
+    """Let there be `times` times as many parcels, items of queues (every other one handled), views and terms. Nobody
+    else may use the database. What was multiplied before is left as it is."""
+    if url.startswith("sqlite"):
+        await asyncio.to_thread(_multiply, url, times)
+        return
+    engine = create_async_engine(url.replace("postgresql:", "postgresql+asyncpg:", 1))
+    try:
+        async with engine.begin() as connection:
+            done = (await connection.exec_driver_sql(_DONE)).scalar_one()
+        for statement in () if done else _statements("postgresql", times):
+            async with engine.begin() as connection:
+                await connection.exec_driver_sql(statement)
+    finally:
+        await engine.dispose()
+
+
+def _multiply(url: str, times: int) -> None:
     engine = create_engine(url)
     try:
         with engine.begin() as connection:
-            done = connection.execute(text("SELECT EXISTS (SELECT 1 FROM parcels WHERE order_id LIKE '%~1')"))
-            if done.scalar_one():
-                return
-        _repeat(engine, parcels, (_parcels(), _queue_items()))
-        _repeat(engine, views, (_views(), _terms()))
-        with engine.begin() as connection:
-            connection.execute(
-                text("UPDATE parcels_state SET revision = (SELECT max(revision) FROM parcels)")
-            )
+            done = connection.exec_driver_sql(_DONE).scalar_one()
+        for statement in () if done else _statements("sqlite", times):
+            with engine.begin() as connection:
+                connection.exec_driver_sql(statement)
     finally:
         engine.dispose()
 
 
-def _repeat(engine: Engine, times: int, statements: tuple[str, ...]) -> None:
-    for statement in statements:
+def _statements(dialect: str, times: int) -> Iterator[str]:
+    """Each a transaction."""
+    for statement in (_parcels(), _queue_items(), _views(dialect), _terms(dialect)):
         for first in range(1, times, PIECE):
-            with engine.begin() as connection:
-                values = {"first": first, "last": min(first + PIECE, times) - 1}
-                connection.execute(text(f"{_COPIES} {statement}"), values)
+            last = min(first + PIECE, times) - 1
+            copies = f"SELECT {first} AS k UNION ALL SELECT k + 1 FROM copies WHERE k < {last}"
+            yield f"WITH RECURSIVE copies(k) AS ({copies}) {statement}"
+    yield "UPDATE parcels_state SET revision = (SELECT max(revision) FROM parcels)"
+    yield "ANALYZE" if dialect == "postgresql" else "SELECT 1"
 
 
 def _of_copy(column: str) -> str:
@@ -78,27 +95,33 @@ def _later(name: str) -> str:
 
 
 def _longer(length: str) -> str:
-    return f"{length} * (1000 + k % {SLOWER}) / 1000"
+    return f"CAST({length} AS BIGINT) * (1000 + k % {SLOWER}) / 1000"
 
 
 def _queue_items() -> str:
     changed = {name: _of_copy(name) for name in ("subject", "owner", "order_id", "delivery_id")}
     changed["since"] = f"since - k * {MINUTE_MS}"
+    changed["hidden_until"] = f"CASE k % 2 WHEN 1 THEN {HANDLED} ELSE hidden_until END"
     return _copy(schema.queue_items, changed, "owner NOT LIKE '%~%'")
 
 
-def _views() -> str:
+def _views(dialect: str) -> str:
     """A tracker's document names its number, an order's and a delivery's their ids. Nothing is to be swept."""
-    handle = "substr(id, instr(id, '/') + 1)"
-    document = f"CAST(replace(CAST(document AS TEXT), {handle}, {_of_copy(handle)}) AS BLOB)"
+    if dialect == "sqlite":
+        handle, read, write = "substr(id, instr(id, '/') + 1)", "CAST(document AS TEXT)", "CAST({} AS BLOB)"
+    else:
+        handle, read = "substr(id, strpos(id, '/') + 1)", "convert_from(document, 'UTF8')"
+        write = "convert_to({}, 'UTF8')"
+    document = write.format(f"replace({read}, {handle}, {_of_copy(handle)})")
     changed = {"id": _of_copy("id"), "parent": _of_copy("parent"), "document": document}
     return _copy(schema.views, changed, _FOLDED, ("number", "check_at"))
 
 
-def _terms() -> str:
+def _terms(dialect: str) -> str:
     """Handles are each copy's own; a name, which has neither digit nor @, is everybody's."""
+    is_handle = "term GLOB '*[0-9@]*'" if dialect == "sqlite" else "term ~ '[0-9@]'"
     changed = {
-        "term": f"CASE WHEN term GLOB '*[0-9@]*' THEN {_of_copy('term')} ELSE term END",
+        "term": f"CASE WHEN {is_handle} THEN {_of_copy('term')} ELSE term END",
         "id": _of_copy("id"),
     }
     return _copy(schema.search_terms, changed, _FOLDED)

@@ -1,9 +1,11 @@
 """Every page of the console over many deliveries: how long it takes to answer, and which statement takes longest.
 
 The hub is this process's (its real app over its real store), so that the time of each SQL statement can be told apart
-from the page's. `MILEPOST_BENCH_DELIVERIES` says how many deliveries there are (2,000); with `MILEPOST_BENCH_FOLDER`
-the SQLite database is kept there, and a load that was interrupted goes on. `MILEPOST_BENCH_TIMES` has SQLite's
-copied so many times (`multiplying`): 1,000 deliveries 1,000 times are a million.
+from the page's. Processor time is this process's, the one who asks among it, and the database server's.
+`MILEPOST_BENCH_DELIVERIES` says how many deliveries there are (2,000); with `MILEPOST_BENCH_FOLDER` the SQLite
+database is kept there, and a load that was interrupted goes on. `MILEPOST_BENCH_TIMES` has them copied so many times
+(`multiplying`): 2,000 deliveries 500 times are a million. `MILEPOST_BENCH_DATABASE` names one database to measure,
+which stays.
 """
 
 import asyncio
@@ -13,20 +15,23 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import httpx
 import msgspec
+import psutil
 from msgspec import Struct
 from sqlalchemy import Engine, event
 from tests.benchmarks.multiplying import multiply
-from tests.benchmarks.report import Row, Table
+from tests.benchmarks.report import Row, Table, console
 from tests.postgres import Postgres
 
 from milepost import sql
 from milepost.config import Config, policy_of
 from milepost.domain.instant import HOUR, Instant
+from milepost.domain.queue import NAMES as QUEUES
 from milepost.hub import Hub, now, projector_handler
 from milepost.sandbox.histories import History
 from milepost.sandbox.loading import Loader
@@ -45,6 +50,8 @@ class Timed(Struct):
 
     name: str
     milliseconds: list[float]
+    processor_ms: float
+    """On average."""
     status: set[int]
     bytes: int
     statement: str
@@ -57,8 +64,13 @@ def run() -> Table:
     deliveries = int(os.environ.get("MILEPOST_BENCH_DELIVERIES", "2000"))
     table = Table(
         f"Pages over {deliveries:,} deliveries",
-        ("page", "database", "p50 ms", "p99 ms", "answer", "kB", "SQL ms", "slowest statement"),
+        ("page", "database", "p50 ms", "p99 ms", "CPU ms", "answer", "kB", "SQL ms", "slowest statement"),
     )
+    kept = os.environ.get("MILEPOST_BENCH_DATABASE")
+    if kept:
+        for timed in asyncio.run(_measure(kept, deliveries)):
+            _add(table, kept.partition(":")[0], timed)
+        return table
     with _folder() as folder, Postgres() as server:
         url = asyncio.run(server.create("milepost_pages"))
         for name, database in (("SQLite", f"sqlite:///{folder / 'pages.db'}"), ("PostgreSQL", url)):
@@ -88,6 +100,7 @@ def _add(table: Table, database: str, timed: Timed) -> None:
             database,
             f"{p50:.1f}",
             f"{p99:.1f}",
+            f"{timed.processor_ms:.1f}",
             statuses,
             f"{timed.bytes / 1024:.0f}",
             f"{timed.statement_ms:.1f}",
@@ -95,20 +108,26 @@ def _add(table: Table, database: str, timed: Timed) -> None:
         )
     )
     bar = INSIGHTS_BAR_MS if timed.name.startswith("/insights") else BAR_MS
-    table.bars.append((f"{timed.name} on {database}, p50 ms", p50, "<=", bar))
+    table.bars.append((f"{timed.name} on {database}, CPU ms", timed.processor_ms, "<=", bar))
     table.bars.append((f"{timed.name} on {database}, answers", float(timed.status == {200}), ">=", 1.0))
 
 
 async def _measure(url: str, deliveries: int) -> list[Timed]:
     await _load(url, deliveries)
     times = int(os.environ.get("MILEPOST_BENCH_TIMES", "1"))
-    if times > 1 and url.startswith("sqlite"):
-        await asyncio.to_thread(multiply, url, times, times)
+    if times > 1:
+        await multiply(url, times)
     async with _client(url) as (client, hub):
         pages = await hub.store.read(_pages)
-        if any(place.path == "/insights" for place in PLACES):
-            await _until_loaded(client)
-        return [await _time(client, name, addresses) for name, addresses in pages.items()]
+        began, processor = time.perf_counter(), time.process_time()
+        await _until_loaded(client)
+        console.print(
+            f"Insights read its columns in {time.perf_counter() - began:.1f} s,"
+            f" {time.process_time() - processor:.1f} s of processor time;"
+            f" the process has {psutil.Process().memory_info().rss / 2**20:,.0f} MiB\n"
+        )
+        server = _server(url)
+        return [await _time(client, server, name, addresses) for name, addresses in pages.items()]
 
 
 async def _load(url: str, deliveries: int) -> None:
@@ -132,7 +151,10 @@ async def _client(url: str) -> AsyncIterator[tuple[httpx.AsyncClient, Hub]]:
     try:
         transport = httpx.ASGITransport(hub.app, client=("127.0.0.1", 1))  # type: ignore[arg-type]
         async with httpx.AsyncClient(
-            transport=transport, base_url="http://127.0.0.1:8480", timeout=PATIENCE_S
+            transport=transport,
+            base_url="http://127.0.0.1:8480",
+            timeout=PATIENCE_S,
+            follow_redirects=True,
         ) as client:
             yield client, hub
     finally:
@@ -150,16 +172,23 @@ def _pages(tx: Transaction) -> dict[str, list[str]]:
     """The addresses of each page: every place of the navigation, and one of each kind for some orders."""
     pages = {place.path: [place.path] * ROUNDS for place in PLACES}
     orders = [msgspec.json.decode(view.document) for _, view in tx.views.page("order", None, SAMPLES, None)]
-    pages["/orders/{id}"] = [f"/orders/{quote(order['id'])}" for order in orders]
+    trackers = [
+        tracker for order in orders for delivery in order["deliveries"] for tracker in delivery["trackers"]
+    ]
+    paths = [f"/orders/{quote(order['id'])}" for order in orders]
+    pages["/orders/{id}"] = paths
+    pages["/orders/{id}/why"] = [f"{path}/why" for path in paths]
+    pages["/trackers/{carrier}/{number}"] = [
+        f"/trackers/{quote(tracker['carrierCode'])}/{quote(tracker['trackingNumber'])}"
+        for tracker in trackers
+    ][:SAMPLES]
+    pages["/queues/{name}"] = [f"/queues/{name}" for name in QUEUES]
+    newest = tx.journal.received(0, tx.journal.last_position() + 1, SAMPLES, None)
+    pages["/events/{position}"] = [f"/events/{record.position}" for record in newest]
     handles = {
         "order id": [order["id"] for order in orders],
         "alias": [order["aliases"][0]["aliasId"] for order in orders],
-        "tracking number": [
-            tracker["trackingNumber"]
-            for order in orders
-            for delivery in order["deliveries"]
-            for tracker in delivery["trackers"]
-        ],
+        "tracking number": [tracker["trackingNumber"] for tracker in trackers],
         "email": [order["customer"]["email"] for order in orders],
         "name": [order["customer"]["name"] for order in orders],
     }
@@ -167,24 +196,49 @@ def _pages(tx: Transaction) -> dict[str, list[str]]:
         pages[f"search by {handle}"] = [f"/?q={quote(value)}" for value in values[:SAMPLES]]
         pages[f"API search by {handle}"] = [f"/v1/search?q={quote(value)}" for value in values[:SAMPLES]]
     pages["/v1/orders"] = ["/v1/orders"] * ROUNDS
-    if "/insights" in pages:
-        pages["/insights, everything"] = ["/insights?period=all"] * ROUNDS
+    # Each asks for other dates, so that nothing is given again.
+    days = [date(2020, 1, 1) + timedelta(number) for number in range(ROUNDS)]
+    for name, more in (("", ""), (", business days", "&days=business")):
+        pages[f"/insights, everything{name}"] = [f"/insights?from={day}{more}" for day in days]
+    ends = [datetime.now(UTC).date() - timedelta(number) for number in range(ROUNDS)]
+    pages["/insights, 30 days"] = [f"/insights?from={end - timedelta(29)}&to={end}" for end in ends]
+    pages["/insights, given again"] = ["/insights?period=all"] * ROUNDS
+    pages["/insights/rows"] = ["/insights/rows?which=due&period=all"] * ROUNDS
     return pages
 
 
-async def _time(client: httpx.AsyncClient, name: str, addresses: Sequence[str]) -> Timed:
-    timed = Timed(name, [], set(), 0, "", 0.0)
+async def _time(
+    client: httpx.AsyncClient, server: psutil.Process | None, name: str, addresses: Sequence[str]
+) -> Timed:
+    timed = Timed(name, [], 0.0, set(), 0, "", 0.0)
     with _statements() as slowest:
-        await client.get(addresses[0])
+        await client.get(addresses[0].replace("/insights?", "/insights?basis=ordered&"))
+        processor = _processor_s(server)
         for address in addresses:
             started = time.perf_counter()
             response = await client.get(address)
             timed.milliseconds.append((time.perf_counter() - started) * 1000)
             timed.status.add(response.status_code)
             timed.bytes = max(timed.bytes, len(response.content))
+        timed.processor_ms = (_processor_s(server) - processor) * 1000 / len(addresses)
     if slowest:
         timed.statement_ms, timed.statement = max(slowest)
     return timed
+
+
+def _server(url: str) -> psutil.Process | None:
+    """The database's, which runs on this machine."""
+    port = urlsplit(url).port
+    for process in psutil.process_iter(["name", "cmdline"]) if port else ():
+        if process.info["name"] == "postgres" and f"port={port}" in (process.info["cmdline"] or ()):
+            return process
+    return None
+
+
+def _processor_s(server: psutil.Process | None) -> float:
+    """Of this process, and of the database server's."""
+    others = [] if server is None else [server, *server.children(recursive=True)]
+    return time.process_time() + sum(sum(process.cpu_times()[:2]) for process in others)
 
 
 @contextmanager

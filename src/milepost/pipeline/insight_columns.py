@@ -22,6 +22,7 @@ from milepost.domain.condition import Policy
 from milepost.domain.errors import Overloaded
 from milepost.domain.instant import Instant
 from milepost.pipeline.insight_results import Loading
+from milepost.pipeline.insight_terms import TIMED, worked
 from milepost.store import Store, Transaction
 from milepost.store.parcels import COLUMNS, ParcelState
 
@@ -73,6 +74,7 @@ class Columns:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
+        self._calendar = policy.calendar
         self._scan_due = partial(scans_due, policy)
         self._refresh_s = refresh_s
         self._monotonic = monotonic
@@ -120,11 +122,18 @@ class Columns:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _frame_of(self, rows: Sequence[Sequence[Any]]) -> pl.DataFrame:
-        """Rows of `Parcels.changed` as columns, and when each parcel should have been scanned."""
+        """Rows of `Parcels.changed` as columns, and what is reckoned by the calendar: when each parcel should have
+        been scanned, and the business time of what lengths are measured between."""
         listed: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) if rows else [()] * (len(SCHEMA) + 1)
         named = zip(("number", *COLUMNS), listed[1:], strict=True)
         frame = pl.DataFrame([_series(name, values, SCHEMA[name]) for name, values in named])
-        return frame.with_columns(self._scan_due(frame))
+        return frame.with_columns(
+            self._scan_due(frame),
+            *(
+                worked(self._calendar, frame[name].cast(pl.Int64)).cast(pl.UInt32).alias(f"worked_{name}")
+                for name in TIMED
+            ),
+        )
 
     async def _in_thread(self, function: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, function)

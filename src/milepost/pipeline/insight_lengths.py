@@ -51,6 +51,11 @@ class Length(Struct, frozen=True):
     def unit_s(self) -> int:
         return _HOUR_S if self.unit == "hours" else DAY_S
 
+    def quantile(self, seconds: pl.Series, share: float) -> float | None:
+        """Of some of its lengths, in `unit`."""
+        found = seconds.quantile(share, "linear")
+        return None if found is None else found / self.unit_s
+
     def seconds(self, edge: float) -> int:
         return round(edge * self.unit_s)
 
@@ -160,10 +165,8 @@ def distribution(length: Length, cohort: pl.LazyFrame) -> Distribution:
     if length.so_far is not None:
         under_way = _taken(cohort, length.open, length.so_far)
     suppressed = ends.len() < FEWEST
-    values: list[Any] = [None, None, None, None]
-    if not suppressed:
-        values = [*(ends.quantile(q, "linear") for q in _QUANTILES), ends.mean()]
-    p50, p90, p95, mean = (None if value is None else value / length.unit_s for value in values)
+    p50, p90, p95 = (None if suppressed else length.quantile(ends, q) for q in _QUANTILES)
+    mean: Any = None if suppressed else ends.mean()
     outlasting: tuple[float | None, ...] = (None, None, None)
     if length.so_far is not None and ends.len() + under_way.len() >= FEWEST:
         outlasting = kaplan_meier(ends, under_way, _QUANTILES)
@@ -180,7 +183,7 @@ def distribution(length: Length, cohort: pl.LazyFrame) -> Distribution:
         p50=p50,
         p90=p90,
         p95=p95,
-        mean=mean,
+        mean=None if mean is None else mean / length.unit_s,
         survival_p50=outlasting[0],
         survival_p90=outlasting[1],
         survival_p95=outlasting[2],
@@ -202,37 +205,33 @@ def _whole(values: pl.Series) -> pl.Series:
     return values.drop_nulls().rechunk()
 
 
+def taken_apart(
+    cohort: pl.LazyFrame, which: pl.Expr, seconds: pl.Expr | None, by: str
+) -> dict[str, pl.Series]:
+    """The lengths of each group by itself; none of what has no `seconds`."""
+    if seconds is None:
+        return {}
+    groups = cohort.filter(which).select(by, value=seconds).collect().partition_by(by, as_dict=True)
+    return {str(name): _whole(group["value"]) for (name,), group in groups.items()}
+
+
 def kaplan_meier(
     ends: pl.Series, under_way: pl.Series, quantiles: Sequence[float]
 ) -> tuple[float | None, ...]:
     """After how long each of these shares has ended, those under way counted; None where it can't be told yet. From
     seconds; in days, to the minute. One that is under way as long as another took outlasts that one."""
     counted = [
-        pl.DataFrame({"at": series})
-        .lazy()
-        .group_by(at=_minutes())
-        .agg(left=pl.len().cast(pl.Int64), ended=ended)
-        for series, ended in ((ends, pl.len().cast(pl.Int64)), (under_way, pl.lit(0, pl.Int64)))
+        (series / _MINUTE_S).round().cast(pl.Int32).alias("at").value_counts(name="left")
+        for series in (ends, under_way)
     ]
-    return _passed(pl.concat(counted).group_by("at").sum().collect(), quantiles)
-
-
-def survival(ways: pl.LazyFrame, quantiles: Sequence[float]) -> dict[str, tuple[float | None, ...]]:
-    """Kaplan–Meier of each group: rows of `of` (the group), `at` (seconds) and whether it `ended` then."""
-    ended, left = pl.col("ended").sum().cast(pl.Int64), pl.len().cast(pl.Int64)
-    counted = ways.group_by("of", at=_minutes()).agg(ended=ended, left=left).collect()
-    groups = counted.partition_by("of", as_dict=True, include_key=False)
-    return {str(of): _passed(steps, quantiles) for (of,), steps in groups.items()}
-
-
-def _minutes() -> pl.Expr:
-    return (pl.col("at") / _MINUTE_S).round().cast(pl.Int32)
-
-
-def _passed(counted: pl.DataFrame, quantiles: Sequence[float]) -> tuple[float | None, ...]:
-    """From how many `ended` and how many `left`, whichever way, at each minute `at`."""
     steps = (
-        counted.sort("at")
+        pl.concat(
+            part.with_columns(ended=pl.col("left") * ended)
+            for part, ended in zip(counted, (1, 0), strict=True)
+        )
+        .group_by("at")
+        .agg(pl.col("left", "ended").sum().cast(pl.Int64))
+        .sort("at")
         .with_columns(at_risk=pl.col("left").cum_sum(reverse=True))
         .with_columns(survival=(1 - pl.col("ended") / pl.col("at_risk")).cum_prod())
         .filter(pl.col("ended") > 0)

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 import polars as pl
 
 from milepost.domain import measure
-from milepost.pipeline.insight_lengths import Length, lengths, survival
+from milepost.pipeline.insight_lengths import Length, kaplan_meier, lengths, taken_apart
 from milepost.pipeline.insight_rates import (
     Rate,
     exception_rate,
@@ -160,21 +160,17 @@ def carriers(t: Terms, cohort: pl.LazyFrame) -> CarrierTable:
             t.open.sum().alias("moving"),
             *(expression for rate in rates for expression in rate.sums()),
         )
-        .join(_transit(cohort, transit, "carrier"), on="carrier", how="left")
         .with_columns(column("carrier").cast(pl.String))
         .sort(["parcels", "carrier"], descending=[True, False])
         .collect()
     )
     shown = table.head(MOST_CARRIERS)
-    ended = transit.ended
-    ways = cohort.filter(ended | transit.open).select(
-        of=column("carrier"),
-        at=pl.when(ended).then(transit.value).otherwise(transit.so_far),
-        ended=ended,
-    )
-    slowest = survival(ways, (0.9,))
+    ends = taken_apart(cohort, transit.ended, transit.value, "carrier")
+    under_way = taken_apart(cohort, transit.open, transit.so_far, "carrier")
+    none = pl.Series([], dtype=pl.Int64)
     rows = [
-        _carrier(row, rates, slowest.get(row["carrier"], (None,))[0]) for row in shown.iter_rows(named=True)
+        _carrier(row, rates, transit, ends.get(row["carrier"], none), under_way.get(row["carrier"], none))
+        for row in shown.iter_rows(named=True)
     ]
     return CarrierTable(
         tuple(rows),
@@ -184,20 +180,11 @@ def carriers(t: Terms, cohort: pl.LazyFrame) -> CarrierTable:
     )
 
 
-def _transit(cohort: pl.LazyFrame, transit: Length, *by: str) -> pl.LazyFrame:
-    """How many of each group were in transit and arrived, and for how many days. They are taken out of the cohort
-    first: within groups that would be done for every number of them."""
-    arrived = cohort.filter(transit.ended).select(*by, value=transit.value)
-    return arrived.group_by(by).agg(
-        pl.len().alias("transit_n"),
-        (column("value").quantile(0.5, "linear") / transit.unit_s).alias("transit_p50"),
-        (column("value").quantile(0.9, "linear") / transit.unit_s).alias("transit_p90"),
-    )
-
-
-def _carrier(row: dict[str, Any], rates: Sequence[Rate], slowest: float | None) -> CarrierRow:
-    transit_n = row["transit_n"] or 0
-    enough = transit_n >= FEWEST
+def _carrier(
+    row: dict[str, Any], rates: Sequence[Rate], transit: Length, ends: pl.Series, under_way: pl.Series
+) -> CarrierRow:
+    enough = ends.len() >= FEWEST
+    p50, p90 = (transit.quantile(ends, q) if enough else None for q in (0.5, 0.9))
     on_time, exceptions, false_delivered, first_attempt = (rate.figure(row) for rate in rates)
     return CarrierRow(
         carrier=row["carrier"],
@@ -206,10 +193,10 @@ def _carrier(row: dict[str, Any], rates: Sequence[Rate], slowest: float | None) 
         delivered=row["delivered"],
         moving=row["moving"],
         on_time=on_time,
-        transit_p50=row["transit_p50"] if enough else None,
-        transit_p90=row["transit_p90"] if enough else None,
-        survival_p90=slowest if enough else None,
-        transit_n=transit_n,
+        transit_p50=p50,
+        transit_p90=p90,
+        survival_p90=kaplan_meier(ends, under_way, (0.9,))[0] if enough else None,
+        transit_n=ends.len(),
         exceptions=exceptions,
         false_delivered=false_delivered,
         first_attempt=first_attempt,
@@ -218,10 +205,14 @@ def _carrier(row: dict[str, Any], rates: Sequence[Rate], slowest: float | None) 
 
 def lanes(t: Terms, cohort: pl.LazyFrame) -> LaneMatrix:
     rate, transit = on_time_rate(t), lengths(t)["transit"]
+    # Taken out of the cohort first: within groups that would be done for every number of them.
+    arrived = cohort.filter(transit.ended).select("origin", "destination", value=transit.value)
+    middle = column("value").quantile(0.5, "linear") / transit.unit_s
+    timed = arrived.group_by("origin", "destination").agg(pl.len().alias("n"), middle.alias("p50"))
     every = (
         cohort.group_by("origin", "destination")
         .agg(pl.len().alias("parcels"), *rate.sums())
-        .join(_transit(cohort, transit, "origin", "destination"), on=["origin", "destination"], how="left")
+        .join(timed, on=["origin", "destination"], how="left")
         .with_columns(column("origin", "destination").cast(pl.String))
         .collect()
     )
@@ -234,7 +225,7 @@ def lanes(t: Terms, cohort: pl.LazyFrame) -> LaneMatrix:
             row["destination"],
             row["parcels"],
             rate.figure(row),
-            row["transit_p50"] if (row["transit_n"] or 0) >= FEWEST else None,
+            row["p50"] if (row["n"] or 0) >= FEWEST else None,
         )
         for row in shown.sort("origin", "destination").iter_rows(named=True)
     ]

@@ -7,7 +7,7 @@ every list of rows is made of these, so that a number and its rows cannot differ
 from collections.abc import Callable
 from copy import copy
 from datetime import date
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final
 
 import polars as pl
@@ -20,8 +20,8 @@ from milepost.pipeline.insight_results import Basis, Days, Filter
 DAY_S: Final = 86_400
 _QUARTER_S: Final = 900
 _YEAR_QUARTERS: Final = 366 * 96
-_MEASURED: Final = ("ordered_at", "shipped_at", "first_scan_at", "delivered_at")
-"""Times that several lengths begin or end with."""
+TIMED: Final = ("ordered_at", "shipped_at", "first_scan_at", "delivered_at")
+"""Times that several lengths begin or end with: `worked` is kept of them beside, as `worked_…`."""
 _LONG_AGO: Final = date(1969, 1, 1)
 """Before every time that is measured."""
 REOPENS_S: Final = 72 * 3_600
@@ -85,7 +85,6 @@ class Terms:
         self.never_scanned_days = never_scanned_days
         self._calendar = calendar
         self._business = days == "business"
-        self._worked_out = False
         c = column
         self.delivered = known("delivered_at")
         self.cancelled = marked(measure.CANCELLED)
@@ -130,48 +129,32 @@ class Terms:
         """The same terms as columns of the cohort, each worked out once: for who asks much about one cohort."""
         terms = {name: value for name, value in vars(self).items() if isinstance(value, pl.Expr)}
         del terms["now"]
-        columns = {f"is_{name}": value for name, value in terms.items()}
-        if self._business:
-            columns |= {f"worked_{name}": self._worked(self.seconds(name)) for name in _MEASURED}
         settled = copy(self)
-        settled._worked_out = self._business
         vars(settled).update({name: pl.col(f"is_{name}") for name in terms})
+        columns = {f"is_{name}": value for name, value in terms.items()}
         return settled, cohort.with_columns(**columns).collect().lazy()
 
     def seconds(self, name: str | None) -> pl.Expr:
         return self.now if name is None else pl.col(name).cast(pl.Int64)
 
     def passed(self, start: str, end: str | None) -> pl.Expr:
-        """Seconds from one time to another (None: now); in business days time stands still on days off."""
-        if self._worked_out:
-            return self._reached(end) - self._reached(start)
-        return self.between(self.seconds(start), self.seconds(end))
+        """Seconds from one of `TIMED` to another (None: now); in business days time stands still on days off."""
+        if not self._business:
+            return self.seconds(end) - self.seconds(start)
+        until = self._worked(self.now) if end is None else pl.col(f"worked_{end}").cast(pl.Int64)
+        return until - pl.col(f"worked_{start}").cast(pl.Int64)
 
     def between(self, start: pl.Expr, end: pl.Expr) -> pl.Expr:
+        """The same of any times."""
         if not self._business:
             return end - start
         return self._worked(end) - self._worked(start)
 
-    def _reached(self, name: str | None) -> pl.Expr:
-        return self._worked(self.now) if name is None else pl.col(f"worked_{name}")
-
     def _worked(self, at: pl.Expr) -> pl.Expr:
-        """Seconds of business days since long ago: they stand still on days off."""
         if at is self.now:
-            return pl.lit(self._reckon(pl.Series([self.now_s], dtype=pl.Int64)).item(), pl.Int64)
-        return at.map_batches(self._reckon, return_dtype=pl.Int64, is_elementwise=True)
-
-    def _reckon(self, at: pl.Series) -> pl.Series:
-        """By a table of the quarters of hours between the first and the last time: with one begins every day of
-        every time zone, and every change of its clocks. Years of them are quicker to look up than to sort."""
-        quarters = at // _QUARTER_S
-        first, last = quarters.min(), quarters.max()
-        if not isinstance(first, int) or not isinstance(last, int):
-            return at
-        year = first // _YEAR_QUARTERS
-        stood, moves = _worked_quarters(self._calendar, year, last // _YEAR_QUARTERS + 1)
-        places = (quarters - year * _YEAR_QUARTERS).fill_null(0)
-        return stood.gather(places) + moves.gather(places) * at
+            return pl.lit(worked(self._calendar, pl.Series([self.now_s], dtype=pl.Int64)).item(), pl.Int64)
+        reckon = partial(worked, self._calendar)
+        return at.map_batches(reckon, return_dtype=pl.Int64, is_elementwise=True)
 
     def entered(self) -> pl.Expr:
         """Since when an open parcel is where it is: its stage's first scan, else the shipment, else the order."""
@@ -180,6 +163,20 @@ class Terms:
     def age(self, since: pl.Expr) -> pl.Expr:
         """Days since then, of open parcels."""
         return self.between(since, self.now) / DAY_S
+
+
+def worked(calendar: BusinessCalendar, at: pl.Series) -> pl.Series:
+    """Seconds of business days since long ago at each time: they stand still on days off. By a table of the quarters
+    of hours between the first and the last of them: with one begins every day of every time zone, and every change
+    of its clocks. Years of them are quicker to look up than to sort."""
+    quarters = at // _QUARTER_S
+    first, last = quarters.min(), quarters.max()
+    if not isinstance(first, int) or not isinstance(last, int):
+        return at
+    year = first // _YEAR_QUARTERS
+    stood, moves = _worked_quarters(calendar, year, last // _YEAR_QUARTERS + 1)
+    places = (quarters - year * _YEAR_QUARTERS).fill_null(0)
+    return stood.gather(places) + moves.gather(places) * at
 
 
 @lru_cache(maxsize=16)

@@ -14,7 +14,7 @@ from milepost.domain.measure import STAGES
 from milepost.pipeline.insight_columns import SCHEMA
 from milepost.pipeline.insight_lengths import lengths
 from milepost.pipeline.insight_results import Days
-from milepost.pipeline.insight_terms import Terms
+from milepost.pipeline.insight_terms import TIMED, Terms, worked
 
 HOLIDAYS = frozenset({date(2026, 7, 3), date(2026, 11, 26), date(2024, 12, 25)})
 FIRST, LAST = (
@@ -58,6 +58,15 @@ def frame(rows: int, seed: int) -> pl.DataFrame:
     return pl.DataFrame([*columns, due])
 
 
+def reckoned(times: pl.DataFrame, calendar: BusinessCalendar) -> pl.DataFrame:
+    """With the business time of its times, as `Columns` keeps it."""
+    return times.with_columns(
+        worked(calendar, times[name].cast(pl.Int64)).cast(pl.UInt32).alias(f"worked_{name}")
+        for name in TIMED
+        if name in times.columns
+    )
+
+
 @pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Kathmandu", "Australia/Lord_Howe"])
 def test_in_business_days_time_stands_still_on_days_off(zone: str) -> None:
     """Over changes of clocks too, and where midnight is at a quarter past."""
@@ -69,17 +78,19 @@ def test_in_business_days_time_stands_still_on_days_off(zone: str) -> None:
         {"ordered_at": [*starts, None], "shipped_at": [*ends, ends[0]]},
         schema_overrides={"ordered_at": pl.UInt32, "shipped_at": pl.UInt32},
     )
-    terms = Terms(NOW, calendar, 4, "business")
-    found = times.select(terms.passed("ordered_at", "shipped_at")).to_series().to_list()
-    assert found == [*(counted(calendar, s, e) for s, e in zip(starts, ends, strict=True)), None]
-    until_now = times.head(3).select(terms.passed("ordered_at", None)).to_series().to_list()
+    terms, kept = Terms(NOW, calendar, 4, "business"), reckoned(times, calendar)
+    wanted = [*(counted(calendar, s, e) for s, e in zip(starts, ends, strict=True)), None]
+    assert kept.select(terms.passed("ordered_at", "shipped_at")).to_series().to_list() == wanted
+    between = terms.between(terms.seconds("ordered_at"), terms.seconds("shipped_at"))
+    assert times.select(between).to_series().to_list() == wanted
+    until_now = kept.head(3).select(terms.passed("ordered_at", None)).to_series().to_list()
     assert until_now == [counted(calendar, start, LAST) for start in starts[:3]]
 
 
 @pytest.mark.parametrize("days", ["calendar", "business"])
 def test_a_term_that_is_worked_out_once_is_what_it_was(days: Days) -> None:
-    terms = Terms(NOW, BusinessCalendar("Europe/Paris", HOLIDAYS), 4, days)
-    parcels = frame(500, 7).lazy()
+    calendar = BusinessCalendar("Europe/Paris", HOLIDAYS)
+    terms, parcels = Terms(NOW, calendar, 4, days), reckoned(frame(500, 7), calendar).lazy()
     settled, cohort = terms.over(parcels)
     named = [name for name, value in vars(terms).items() if isinstance(value, pl.Expr)]
     assert len(named) > 20
