@@ -19,7 +19,9 @@ def books_findings(counts: Counts, asks: dict[str, int]) -> list[Finding]:
         Finding(
             "quarantine",
             counts.quarantined == 0,
-            f"{counts.quarantined} bodies could not be read" if counts.quarantined else "empty",
+            f"{counts.quarantined} {'body' if counts.quarantined == 1 else 'bodies'} could not be read"
+            if counts.quarantined
+            else "empty",
             "milepost quarantine list",
         ),
         Finding(

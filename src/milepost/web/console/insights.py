@@ -14,6 +14,7 @@ from litestar.response import Stream
 
 from milepost.domain.instant import Instant
 from milepost.pipeline.insight_results import Figure, Loading, Overview
+from milepost.shopper.parcels import carrier_name
 from milepost.web.console import insight_charts as drawn
 from milepost.web.console import insight_words as words
 from milepost.web.console.insight_asking import (
@@ -147,7 +148,10 @@ def _choices(found: Overview, asked: Asked, visitor: Visitor) -> dict[str, list[
     choices, chosen = found.choices, asked.filter
     return {
         "business_products": _offered(choices.business_products, asked.business_product, "All"),
-        "carriers": _offered(choices.carriers, chosen.carrier, "All carriers"),
+        "carriers": [
+            (code, carrier_name(name) if code else name)
+            for code, name in _offered(choices.carriers, chosen.carrier, "All carriers")
+        ],
         "origins": _places(choices.origins, chosen.origin),
         "destinations": _places(choices.destinations, chosen.destination),
         "bases": list(BASES.items()),
