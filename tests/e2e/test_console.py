@@ -213,6 +213,12 @@ async def test_on_paper_there_is_only_what_is_to_be_read(
             "[getComputedStyle(document.body).color, getComputedStyle(document.documentElement).backgroundColor]"
         )
         assert (ink, paper) == ("rgb(0, 0, 0)", "rgb(255, 255, 255)")
+        await page.goto(console.at("/orders/{order}"))
+        await page.screenshot(path=PICTURES / "order.paper.png", full_page=True)
+        assert await page.locator(".answer").first.is_visible()
+        assert await page.locator("#messages").is_visible()
+        for chrome in ("#note", "#then", "#reply", ".chips", ".asides a"):
+            assert not await page.locator(chrome).first.is_visible(), chrome
 
 
 async def test_the_look_itself_can_fail(console: Console, browser: Browser, axe: str) -> None:
