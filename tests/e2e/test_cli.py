@@ -207,7 +207,7 @@ def test_doctor_is_content_until_a_body_cannot_be_read(hub: Place, order: dict[s
     assert "milepost:" in again.err
     worried = hub.run("doctor")
     assert worried.code == 1
-    assert re.search(r"✗ quarantine: +1 bodies could not be read", worried.out)
+    assert re.search(r"✗ quarantine: +1 body could not be read", worried.out)
     assert "milepost quarantine list" in worried.out
 
 

@@ -142,6 +142,19 @@ async def test_every_page_looks_as_it_should(console: Console, browser: Browser,
     assert not wrong, "\n".join(wrong)
 
 
+async def test_an_order_answers_without_being_scrolled(console: Console, browser: Browser, axe: str) -> None:
+    """Where it is, when it comes, what went wrong and what the customer was told, on a desk."""
+    async with watched(browser, axe) as page:
+        for path in ("/orders/{order}", "/orders/{order}?asOf={then}", "/orders/{moving}"):
+            await page.goto(console.at(path))
+            answers = page.locator(".answer")
+            assert await answers.count() == 4
+            for answer in await answers.all():
+                box = await answer.bounding_box()
+                assert box is not None
+                assert box["y"] + box["height"] < WINDOWS["desktop"]["height"], path
+
+
 async def test_the_keyboard_is_enough(console: Console, browser: Browser, axe: str) -> None:
     async with watched(browser, axe) as page:
         await page.goto(console.at("/queues"))
@@ -200,6 +213,12 @@ async def test_on_paper_there_is_only_what_is_to_be_read(
             "[getComputedStyle(document.body).color, getComputedStyle(document.documentElement).backgroundColor]"
         )
         assert (ink, paper) == ("rgb(0, 0, 0)", "rgb(255, 255, 255)")
+        await page.goto(console.at("/orders/{order}"))
+        await page.screenshot(path=PICTURES / "order.paper.png", full_page=True)
+        assert await page.locator(".answer").first.is_visible()
+        assert await page.locator("#messages").is_visible()
+        for chrome in ("#note", "#then", "#reply", ".chips", ".asides a"):
+            assert not await page.locator(chrome).first.is_visible(), chrome
 
 
 async def test_the_look_itself_can_fail(console: Console, browser: Browser, axe: str) -> None:

@@ -5,7 +5,7 @@ For people, in timelines and pages. A code that nobody has documented gets a sen
 
 import re
 
-_HUMPS = re.compile(r"(?<=[a-z])(?=[A-Z])|_")
+_HUMPS = re.compile(r"(?<=[a-z])(?=[A-Z])|[_.]")
 
 EVENT_TEXTS = {
     "PACKAGE_DELIVERY_IN_TRANSIT": "The delivery was shipped.",

@@ -208,7 +208,7 @@ async def test_an_event_has_its_arrivals_its_body_and_its_neighbours(world: Worl
     (dispute,) = (await world.get("/v1/events/event-2", None)).json()["conflicts"]
     page = await opened(world, f"/events/{at['event-2']}")
     said = words(page)
-    assert "Applied +2 copies disputed" in said
+    assert "Applied +2 copies Disputed" in said
     assert "3 in all" in said
     assert '"eventId": "event-2"' in said
     assert f'href="/events/{at["event-1"]}"' in page

@@ -42,7 +42,7 @@ async def test_all_is_well(world: World) -> None:
     assert f"of {counts.records} records" in said
     roads = (await world.get("/v1/roads", None)).json()["roads"]
     road = next(road for road in roads if road["road"] == "webhook")
-    assert f"webhook {road['arrivals']} {road['first']}" in said
+    assert f"Webhook {road['arrivals']} {road['first']}" in said
 
 
 async def test_what_is_wrong_is_said_first(world: World) -> None:
@@ -59,7 +59,7 @@ async def test_what_is_wrong_is_said_first(world: World) -> None:
     page = await opened(world, "/health")
     said = words(page)
     wrong = said[said.index("Something to look at") : said.index("Events by the hour")]
-    for found in ("1 bodies could not be read", "1 failed", "0 open, 1 given up"):
+    for found in ("1 body could not be read", "1 failed", "0 open, 1 given up"):
         assert found in wrong
     assert "<script>" not in page.partition("<body")[2]
     assert "/events/1" in page

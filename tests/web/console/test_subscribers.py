@@ -81,10 +81,10 @@ async def test_a_subscriber_shows_how_sending_to_it_goes(
 ) -> None:
     subscriber = await _told(world, publishing, expression="true", rate=5)
     said = words(await opened(world, "/subscribers"))
-    assert "oms amazon by webhook Live" in said
+    assert "oms Amazon by webhook Live" in said
     assert URL in said
     page = words(await opened(world, f"/subscribers/{subscriber}"))
-    for text in ("p50 of 2 delivered", "Carriers all", "at most 5 a second", "Amazon's events as they came"):
+    for text in ("Half of 2 delivered", "Carriers All", "At most 5 a second", "Amazon's events as they came"):
         assert text in page, text
     answering.outcome = Outcome(500, response="no")
     await sent(world, f"/subscribers/{subscriber}/test")
@@ -112,7 +112,7 @@ async def test_an_event_says_who_was_told_and_a_message_is_sent_again(
     await publishing.publish()
     shown = words(await opened(world, f"/attempts/{message}"))
     assert "2 so far" in shown
-    assert "by hand" in shown
+    assert "By hand" in shown
     assert "taken" in shown
     api = (await world.get(f"/v1/messages/{message}", None)).json()
     assert [a["number"] for a in api["attempts"]] == [1, 2]

@@ -21,12 +21,13 @@ from milepost.web.console.forms import read_form, see_other
 from milepost.web.console.outcome_words import FILTERS, OUTCOMES
 from milepost.web.console.pages import ERRORS, page
 from milepost.web.console.telling import tell_of_message
+from milepost.web.console.wording import road
 from milepost.web.context import Hub
 from milepost.web.inbox import PAGE, Inbox, Wanted, look
 from milepost.web.reading import Reach
 from milepost.web.visiting import Looking, needs
 
-ROADS: Final = (("", "Any"), ("webhook", "webhook"), ("eventbridge", "eventbridge"), ("replay", "replay"))
+ROADS: Final = (("", "Any"), *((each, road(each)) for each in ("webhook", "eventbridge", "replay")))
 QUARANTINED = "quarantined"
 _FIELDS: Final = ("type", "outcome", "road", "about", "product", "since", "until")
 

@@ -92,7 +92,7 @@ def lengths(found: Distribution, rows_of: Opening) -> charts.Histogram:
         drawn.append(charts.Bin(longest, longest + width, longer))
 
     def say(value: float) -> str:
-        return "longer" if value > longest + 1e-6 and longer else valued(value, found.unit)
+        return "longer" if value > longest + 1e-6 and longer else _round(valued(value, found.unit))
 
     markers = [
         charts.Marker(name, value)
@@ -162,7 +162,12 @@ def ages(title: str, found: AgeingGrid, cells: Sequence[Cell], rows_of: Opening)
 
 
 def _percent(value: float) -> str:
-    return valued(value, "share")
+    return _round(valued(value, "share"))
+
+
+def _round(text: str) -> str:
+    """Without the decimals of a round number: `100 %`, not `100.0 %`."""
+    return text.replace(".0 ", " ")
 
 
 def _titled(part: Figure) -> str:

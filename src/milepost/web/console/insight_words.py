@@ -5,6 +5,7 @@ from typing import Final
 
 from milepost.domain.instant import Instant
 from milepost.pipeline.insight_results import FEWEST, Distribution, Figure, Point, Unit
+from milepost.pipeline.insight_tables import STANDINGS
 
 SETTLED: Final = 0.98
 """From this share of its parcels on, a period counts as decided."""
@@ -22,7 +23,7 @@ def valued(value: float | None, unit: Unit) -> str:
     if unit == "milliseconds":
         return _length(value)
     singular = {"days": "day", "hours": "hour"}[unit]
-    return f"{value:,.1f} {singular if value == 1 else unit}"
+    return f"{value:,.1f} {singular if value == 1 else unit}".replace("-", "−")
 
 
 def _length(milliseconds: float) -> str:
@@ -135,7 +136,13 @@ def _between(since: date | None, until: date | None) -> str:
     return f"from {first} to {_day(until)} {until.year}"
 
 
+def stood(standing: str) -> str:
+    """How a parcel stands to its promise."""
+    return STANDINGS.get(standing, standing)
+
+
 FILTERS: Final = {
+    "stood": stood,
     "valued": valued,
     "told": told,
     "resting": resting,

@@ -13,6 +13,7 @@ from litestar.params import QueryParameter
 
 from milepost.domain.instant import Instant
 from milepost.pipeline.insight_results import Figure, Loading, Overview
+from milepost.shopper.parcels import carrier_name
 from milepost.web.console import insight_charts as drawn
 from milepost.web.console import insight_words as words
 from milepost.web.console.insight_asking import (
@@ -148,7 +149,10 @@ def _choices(found: Overview, asked: Asked, visitor: Visitor) -> dict[str, list[
     choices, chosen = found.choices, asked.filter
     return {
         "business_products": _offered(choices.business_products, asked.business_product, "All"),
-        "carriers": _known_or_not(choices.carriers, chosen.carrier, "All carriers"),
+        "carriers": [
+            (code, carrier_name(name) if code not in ("", UNKNOWN) else name)
+            for code, name in _known_or_not(choices.carriers, chosen.carrier, "All carriers")
+        ],
         "origins": _known_or_not(choices.origins, chosen.origin, "Anywhere"),
         "destinations": _known_or_not(choices.destinations, chosen.destination, "Anywhere"),
         "bases": list(BASES.items()),

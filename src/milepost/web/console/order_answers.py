@@ -62,6 +62,8 @@ class Line(Struct, frozen=True):
     label: str = ""
     at: str | None = None
     """Since when, for the page to say how long ago."""
+    name: str = ""
+    """In two words, where a card has no room for the text."""
 
 
 class Answer(Struct, frozen=True):
@@ -125,19 +127,24 @@ def what_went_wrong(order: Document) -> Answer:
         capture = delivery["capture"]
         if capture is not None and capture["state"] in ("HELD", "FAILED"):
             because = f" Reason: {hold_text(capture['reason'])}." if capture["reason"] else ""
-            lines.append(Line(f"{capture_text(capture['state'])}{because}", "warn", anchor, label))
+            text = f"{capture_text(capture['state'])}{because}"
+            lines.append(Line(text, "warn", anchor, label, name="Payment held or failed"))
     if any(
         holder["hydration"] is not None and holder["hydration"]["state"] == "gaveUp"
         for holder in (order, *(t for d in order["deliveries"] for t in d["trackers"]))
     ):
         lines.append(
-            Line("Milepost gave up asking Buy with Prime about it; this may be out of date.", "warn")
+            Line(
+                "Milepost gave up asking Buy with Prime about it; this may be out of date.",
+                "warn",
+                name="Not up to date",
+            )
         )
     past = f"{over} earlier {'problem is' if over == 1 else 'problems are'} over" if over else ""
     if not lines:
         return Answer("Nothing that we know of", "good", [Line(past)] if past else ())
     lines.sort(key=lambda line: _WORST[line.tone])
-    head = lines[0].text if len(lines) == 1 else f"{len(lines)} things, the worst first"
+    head = lines[0].text if len(lines) == 1 else f"{lines[0].name}, and {len(lines) - 1} more"
     return _cut(head, lines[0].tone, lines if len(lines) > 1 else [Line("", at=lines[0].at)])
 
 
@@ -253,7 +260,8 @@ def _arrived(delivery: Document, promised: str) -> Line:
 
 def _condition(condition: Document, anchor: str = "", label: str = "") -> Line:
     text = condition_text(condition["code"], condition["kind"])
-    return Line(text, tone(condition["code"]), anchor, label, condition["raisedAt"])
+    code = condition["code"]
+    return Line(text, tone(code), anchor, label, condition["raisedAt"], spoken(code))
 
 
 # ── Several ────────────────────────────────────────────────────────────────────────────────────────────────

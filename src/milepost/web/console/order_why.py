@@ -4,6 +4,7 @@ The API's explanation (`web.explanations`) in the order in which a person asks: 
 the facts that made it so, then those that were set aside and by which rule.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -32,9 +33,8 @@ from milepost.web.visiting import Looking, needs
 
 Document = Mapping[str, Any]
 
-NAMED: Final = frozenset({"event", "conflict", "snapshot"})
-"""Facts whose type is a name of Buy with Prime's."""
 BY_AGENTS: Final = frozenset({"correction", "withdrawal"})
+_WORD: Final = re.compile(r"[\w-]{8,}")
 MOST_FACTS: Final = 200
 """Of one thing, used and set aside each; the newest. The API has them all."""
 
@@ -79,8 +79,8 @@ async def why_order_page(
         records=here if visitor.may("serve") else None,
         as_of=at,
         sections=list(_of_order(explained if visitor.may("serve") else _unsigned(explained), whys)),
-        named=NAMED,
         most=MOST_FACTS,
+        by_agents=BY_AGENTS,
     )
 
 
@@ -123,8 +123,8 @@ async def why_tracker_page(
         records=None,
         as_of=at,
         sections=[_reasons(name, "tracker", shown["stage"], explained["state"], explained["facts"])],
-        named=NAMED,
         most=MOST_FACTS,
+        by_agents=BY_AGENTS,
     )
 
 
@@ -137,8 +137,17 @@ def _unsigned(explained: Document) -> dict[str, Any]:
     return {**explained, "facts": facts}
 
 
+def _named(fact: Document, names: Mapping[str, str]) -> Document:
+    """With the parcels' places instead of their ids, but for what agents wrote."""
+    if fact["kind"] in BY_AGENTS:
+        return fact
+    return {**fact, "text": _WORD.sub(lambda found: names.get(found[0], found[0]), fact["text"])}
+
+
 def _of_order(explained: Document, whys: Mapping[str, str]) -> Iterator[Reasons]:
-    order, facts = explained["view"], explained["facts"]
+    order = explained["view"]
+    names = {d["id"]: f"parcel {place}" for place, d in enumerate(order["deliveries"], 1)}
+    facts = [_named(fact, names) for fact in explained["facts"]]
     about: dict[str, list[Document]] = {}
     for fact in facts:
         about.setdefault(fact["about"], []).append(fact)

@@ -179,14 +179,14 @@ def wants_in_words(item: SubscriberItem) -> list[tuple[str, str]]:
         "amazon": "Amazon's events as they came",
         "milepost": "Milepost's messages: what an order, a delivery or a tracker became",
     }
-    rate = f"at most {item.rate:g} a second" if item.rate else "as fast as it takes them"
+    rate = f"At most {item.rate:g} a second" if item.rate else "As fast as it takes them"
     return [
         ("It gets", form.get(item.form, item.form)),
-        ("Types", _listed(item.event_types, "all")),
-        ("Business products", _listed(item.business_product_ids, "all")),
-        ("Carriers", _listed(item.carriers, "all")),
-        ("Only if", item.expression or "always"),
-        ("Order", "one after the other, by order" if item.ordered else "as they come"),
+        ("Types", _listed(item.event_types, "All")),
+        ("Business products", _listed(item.business_product_ids, "All")),
+        ("Carriers", _listed(item.carriers, "All")),
+        ("Only if", item.expression or "Always"),
+        ("Order", "One after the other, by order" if item.ordered else "As they come"),
         ("Rate", rate),
     ]
 
