@@ -83,7 +83,7 @@ async def test_a_preview_changes_nothing_and_a_change_does_what_it_said(world: W
     assert [(v["version"], v["author"]) for v in shown["versions"]] == [(2, "ada"), (1, None)]
     assert (await world.get("/v1/trackers/UPS/1Z999")).json()["stage"] == "OUT_FOR_DELIVERY"
     why = (await world.get("/v1/trackers/UPS/1Z999/explain")).json()["facts"]
-    assert any("mapped to OUT_FOR_DELIVERY (T10)" in fact["text"] for fact in why)
+    assert any("mapped to out for delivery (T10)" in fact["text"] for fact in why)
 
 
 async def test_versions_follow_each_other_before_anything_is_folded(world: World) -> None:
