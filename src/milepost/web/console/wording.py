@@ -16,6 +16,7 @@ from milepost.domain.instant import (
     parse_instant,
     readable_instant,
 )
+from milepost.domain.wording import hold_text
 from milepost.domain.wording import spoken as domain_spoken
 from milepost.shopper.parcels import carrier_name
 from milepost.web.console.dates import day_words
@@ -113,5 +114,6 @@ FILTERS: Final = {
     "day": day_words,
     "plain": plain,
     "carrier": carrier_name,
+    "held": hold_text,
 }
 """By the names that templates use."""
