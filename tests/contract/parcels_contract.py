@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from msgspec.structs import replace
 from tests.contract.harness import T0, arrival
 from tests.contract.notification_states_contract import made, suppressed
@@ -78,6 +79,19 @@ class ParcelsContract:
         assert [n for _, n in await store.read(lambda tx: tx.parcels.gone(0, 10))] == [one, two]
         await put(store, parcel())
         assert max(await stored(store)) > two
+
+    async def test_of_what_went_the_newest_numbers_are_kept_and_up_to_where_they_are_not(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("milepost.sql.parcels.GONE_KEPT", 2)
+        monkeypatch.setattr("milepost.sql.parcels.PRUNE_EVERY", 4)
+        await put(store, *(parcel(f"o-{n}") for n in range(6)))
+        assert (await store.read(lambda tx: tx.parcels.state())).floor == 0
+        for n in range(6):
+            await store.write(lambda tx, n=n: tx.parcels.remove([("bp-1", f"o-{n}")]))  # type: ignore[misc]
+        state = await store.read(lambda tx: tx.parcels.state())
+        assert (state.revision, state.floor) == (12, 10)
+        assert [revision for revision, _ in await store.read(lambda tx: tx.parcels.gone(0, 10))] == [11, 12]
 
     async def test_it_is_a_view_and_goes_with_the_views(self, store: Store) -> None:
         await put(store, parcel())

@@ -22,7 +22,7 @@ from tests.web.world import ADMIN_KEY, World, event, milestone, one_delivery, or
 
 from milepost.domain.accounting import Entry, entry_id
 from milepost.domain.errors import Conflict, Overloaded
-from milepost.domain.feed import DATASETS, MAPPING_VERSION
+from milepost.domain.feed import DATASETS, ROWS_VERSION
 from milepost.domain.instant import parse_instant
 from milepost.pipeline import export_formats, exporting
 from milepost.store import Store, Transaction
@@ -46,7 +46,7 @@ async def test_the_list_says_what_there_is(world: World) -> None:
     answer = await world.get("/v1/exports")
     shown = msgspec.json.decode(answer.content, type=DatasetList, strict=True)
     assert msgspec.to_builtins(shown) == answer.json()
-    assert (shown.mapping_version, shown.formats) == (MAPPING_VERSION, ["csv", "jsonl", "parquet"])
+    assert (shown.mapping_version, shown.formats) == (1, ["csv", "jsonl", "parquet"])
     assert [item.name for item in shown.items] == list(DATASETS)
     counts = {item.name: (item.count, item.last > 0) for item in shown.items}
     assert counts["orders"] == counts["captures"] == (1, True)
@@ -167,7 +167,7 @@ async def test_a_cursor_opens_nothing_to_another_key(world: World) -> None:
     await one_delivery(world)
     await one_delivery(world, "bp-2", "order-2")
     cursor = (await export(world, "facts", limit=1)).headers["milepost-since"]
-    unfinished = exports.encode_cursor("export/facts", exporting.Place(MAPPING_VERSION, None, 0, 10**6))
+    unfinished = exports.encode_cursor("export/facts", exporting.Place(ROWS_VERSION, None, 0, 10**6))
     mine = await world.key("read", "bp-2")
     assert rows(await export(world, "facts", mine, after=cursor)) == []
     seen = rows(await export(world, "facts", mine, after=unfinished))
@@ -215,7 +215,7 @@ async def test_an_export_after_a_rebuild_is_told_to_begin_anew(world: World) -> 
     await one_delivery(world)
     await one_delivery(world, "bp-2", "order-2")
     after = (await export(world, "orders", limit=1)).headers.get("milepost-next")
-    after = after or exports.encode_cursor("export/orders", [MAPPING_VERSION, None, 1, 14])
+    after = after or exports.encode_cursor("export/orders", [ROWS_VERSION, None, 1, 14])
     await world.store.write(lambda tx: (tx.views.clear(), tx.journal.set_checkpoint("projector", 0)))
     answer = await export(world, "orders", after=after, limit=10)
     assert (answer.status_code, answer.json()["code"]) == (409, "conflict")

@@ -86,7 +86,7 @@ async def test_scenario_27_a_preview_changes_nothing_and_a_change_does_what_it_s
     assert (await world.get("/v1/trackers/UPS/1Z999")).json()["stage"] == "OUT_FOR_DELIVERY"
     assert (await world.get("/v1/captures")).json()["items"] == due != [], "no capture, as it said"
     why = (await world.get("/v1/trackers/UPS/1Z999/explain")).json()["facts"]
-    assert any("mapped to OUT_FOR_DELIVERY (T10)" in fact["text"] for fact in why)
+    assert any("mapped to out for delivery (T10)" in fact["text"] for fact in why)
 
 
 async def test_versions_follow_each_other_before_anything_is_folded(world: World) -> None:

@@ -12,9 +12,9 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-MAPPING_VERSION: Final = 1
-"""Of what rows are made of records, and of what carriers' codes are taken to mean. It goes up when either changes; a
-cursor of another version is refused, so that no file mixes two."""
+ROWS_VERSION: Final = 1
+"""Of what rows are made of records. A cursor of another version is refused, so that no file mixes two. What carriers'
+codes are taken to mean has versions of its own (`domain.mapping`), which stand in the rows that go by them."""
 
 ColumnType = Literal["integer", "boolean", "instant", "date", "text", "code"]
 """In a `Row`: int, bool, `Instant`, YYYY-MM-DD, text, and text of which there are few different ones."""
@@ -91,7 +91,7 @@ shownBy code which answer showed it: order, packageTracker, or data (an event ca
 eventId text of an event
 origin integer position of the record that a conflict, a settlement or a withdrawal is about
 road code webhook, eventbridge, replay; hydration, sweeper, api for what Milepost journals itself
-mappingVersion integer by which the row was made
+mappingVersion integer of what codes were taken to mean when the record was journalled; what `mapped` goes by
 """
 
 _ORDERS = """
@@ -180,7 +180,7 @@ businessProductId code whose it is
 carrierCode code as written
 trackingNumber text of the parcel
 generation integer which use of the number, from 1
-code code of the carrier, normalised
+code code of the carrier, normalised; of one that was mapped, what it means
 mapped code the stage or condition that the code is taken to mean; null for one that is not known
 occurredAt instant when it happened
 localDate date the day that `occurredAt` names where it was written
@@ -191,6 +191,7 @@ flags text what is odd about it, with a space between
 region code where it happened
 country code where it happened
 position integer of the first record that showed it
+mappingVersion integer of what codes are taken to mean, by which its tracker is folded; what `mapped` goes by
 """
 
 _ACCOUNTING = """

@@ -23,13 +23,14 @@ from milepost.domain.fact import (
     TrackerAnswer,
     fact_of,
 )
-from milepost.domain.feed import MAPPING_VERSION, Cell, Row
+from milepost.domain.feed import Cell, Row
 from milepost.domain.instant import Instant, Stamp
+from milepost.domain.mapping import STANDARD, CodeMapping
 from milepost.domain.milestone import CONDITION_OF, STAGE_OF
 from milepost.domain.record import Record
 
 MAPPED: Final[dict[str, str]] = STAGE_OF | CONDITION_OF
-"""What a carrier's code is taken to mean: a stage, or a condition."""
+"""What each of Amazon's codes means: a stage, or a condition."""
 
 _KINDS = frozenset(
     {"event", "conflict", "snapshot", "condition", "settlement", "authorization", "correction", "withdrawal"}
@@ -45,37 +46,39 @@ _NAMELESS: _Names = (None, None, None, None)
 _NO_TIME = (None, None, None)
 
 
-def fact_rows(record: Record) -> list[Row]:
-    """The rows of one record, in an order that is always the same; none for a record that is no fact."""
+def fact_rows(record: Record, mapping: CodeMapping = STANDARD) -> list[Row]:
+    """The rows of one record, in an order that is always the same; none for a record that is no fact. `mapping` is
+    the version that held when it was journalled."""
     if record.kind not in _KINDS:
         return []
     try:
-        return list(_rows(record, fact_of(record)))
+        return list(_rows(record, fact_of(record), mapping))
     except _BROKEN:
-        return [_Writer(record, None).row("unreadable", None, _NAMELESS, _NO_TIME, more=_more())]
+        return [_Writer(record, None, mapping).row("unreadable", None, _NAMELESS, _NO_TIME, more=_more())]
 
 
-def _rows(record: Record, fact: Fact) -> Iterator[Row]:
+def _rows(record: Record, fact: Fact, mapping: CodeMapping) -> Iterator[Row]:
     if isinstance(fact, EventFact):
-        yield from _event(record, fact)
+        answered = fact.published_at if fact.answer is not None else None
+        yield from _event(_Writer(record, answered, mapping), record, fact)
     elif isinstance(fact, SnapshotFact):
-        yield from _snapshot(record, fact)
+        yield from _snapshot(_Writer(record, fact.observed_at, mapping), fact)
     elif isinstance(fact, ConditionFact):
-        yield _condition(record, fact)
+        yield _condition(_Writer(record, None, mapping), fact)
     elif isinstance(fact, SettlementFact):
         settlement = fact.settlement
         more = _more(origin=settlement.position)
-        row = _Writer(record, None).row
+        row = _Writer(record, None, mapping).row
         yield row("settlement", settlement.outcome, _subject(settlement.about), _at(settlement.at), more=more)
     elif isinstance(fact, AuthorizationFact):
         told = fact.authorization
         when = _NO_TIME if told.authorized_at is None else _at(told.authorized_at)
-        row, names = _Writer(record, None).row, (told.order_id, None, None, None)
+        row, names = _Writer(record, None, mapping).row, (told.order_id, None, None, None)
         yield row("authorization", "authorization", names, when, more=_more(until=told.capture_before))
     elif isinstance(fact, CorrectionFact):
-        yield _correction(record, fact)
+        yield _correction(_Writer(record, None, mapping), fact)
     elif isinstance(fact, WithdrawalFact):
-        end, row = fact.withdrawal, _Writer(record, None).row
+        end, row = fact.withdrawal, _Writer(record, None, mapping).row
         yield row(
             "withdrawal", end.outcome, _subject(end.about), _at(end.at), more=_more(origin=record.origin)
         )
@@ -84,11 +87,12 @@ def _rows(record: Record, fact: Fact) -> Iterator[Row]:
 class _Writer:
     """Writes the rows of one record: what they share is looked up once, and parts are counted."""
 
-    def __init__(self, record: Record, observed_at: Instant | None) -> None:
+    def __init__(self, record: Record, observed_at: Instant | None, mapping: CodeMapping) -> None:
+        self._mapping = mapping
         self._position, self._kind, self._product = record.position, record.kind, record.business_product_id
         published = None if record.kind == "snapshot" else record.published_at
         self._times = (published, record.received_at, observed_at)
-        self._end = (record.road, MAPPING_VERSION)
+        self._end = (record.road, mapping.version)
         self._part = 0
 
     def row(
@@ -106,6 +110,12 @@ class _Writer:
         head = (self._position, part, self._kind, kind, code, mapped, self._product)
         return (*head, *names, *when, *self._times, *more, *self._end)
 
+    def mapped(self, carrier_code: str, code: str) -> str | None:
+        """What a carrier's code is taken to mean. Amazon's mean what they say, whatever anybody says of others."""
+        if code in MAPPED:
+            return MAPPED[code]
+        return MAPPED.get(self._mapping.meaning(carrier_code.lower(), code) or "")
+
 
 def _more(
     raised: bool | None = None,
@@ -122,9 +132,8 @@ def _more(
     return raised, reason, region, country, earliest, latest, until, shown_by, event_id, origin
 
 
-def _event(record: Record, fact: EventFact) -> Iterator[Row]:
+def _event(writer: _Writer, record: Record, fact: EventFact) -> Iterator[Row]:
     """A claim for each resource, then what the event carried."""
-    writer = _Writer(record, fact.published_at if fact.answer is not None else None)
     event_id = fact.event_id or None
     more = _more(event_id=event_id, origin=record.origin)
     for names in _claimed(fact):
@@ -145,9 +154,8 @@ def _claimed(fact: EventFact) -> Iterator[_Names]:
     yield fact.order_id, delivery, carrier, number
 
 
-def _snapshot(record: Record, fact: SnapshotFact) -> Iterator[Row]:
+def _snapshot(writer: _Writer, fact: SnapshotFact) -> Iterator[Row]:
     """That there was an answer (and to what), then what it showed. An answer that shows nothing is a row too."""
-    writer = _Writer(record, fact.observed_at)
     names = (fact.order_id, None, fact.carrier_code, fact.tracking_number)
     shown = fact.order is not None or fact.tracker is not None
     reason = None if shown else "nothing"
@@ -188,22 +196,23 @@ def _tracker(
         times = _NO_TIME if when is None else (when.at, when.local_date, when.zone)
         place = (scan.region or None, scan.country or None)
         more = (None, None, *place, None, None, None, shown_by, event_id, None)
-        yield writer.row("milestone", scan.code, names, times, MAPPED.get(scan.code), more=more)
+        mapped = writer.mapped(tracker.carrier_code, scan.code)
+        yield writer.row("milestone", scan.code, names, times, mapped, more=more)
 
 
-def _condition(record: Record, fact: ConditionFact) -> Row:
+def _condition(writer: _Writer, fact: ConditionFact) -> Row:
     change = fact.change
     kind = change.evidence.get("kind")
     more = _more(change.raised, kind if isinstance(kind, str) else None)
     names = _subject((change.subject, *change.about))
-    return _Writer(record, None).row("condition", change.code, names, _at(change.at), more=more)
+    return writer.row("condition", change.code, names, _at(change.at), more=more)
 
 
-def _correction(record: Record, fact: CorrectionFact) -> Row:
+def _correction(writer: _Writer, fact: CorrectionFact) -> Row:
     said, occurred = fact.correction, fact.occurred
     times = (occurred.at, occurred.local_date, occurred.zone)
     more = _more(until=said.expires_at)
-    return _Writer(record, None).row("correction", said.state, _subject(said.about), times, more=more)
+    return writer.row("correction", said.state, _subject(said.about), times, more=more)
 
 
 def _subject(subjects: tuple[str, ...]) -> _Names:

@@ -12,6 +12,7 @@ from milepost.domain.capture import PROJECTOR, Capture, held_by
 from milepost.domain.feed import Cell, Row
 from milepost.domain.feed_facts import MAPPED
 from milepost.domain.instant import readable_instant
+from milepost.domain.mapping import ONLY_STANDARD, Mappings
 from milepost.domain.notification import Notification
 
 Document = Mapping[str, Any]
@@ -101,8 +102,10 @@ def tracker_row(number: int, tracker: Document) -> Row:
     )
 
 
-def milestone_rows(number: int, tracker: Document) -> Iterator[Row]:
-    """The rows of a tracker's scans, oldest first."""
+def milestone_rows(number: int, tracker: Document, mappings: Mappings = ONLY_STANDARD) -> Iterator[Row]:
+    """The rows of a tracker's scans, oldest first. `mappings` are the versions of what codes mean."""
+    # The version that a tracker is folded with is the one that held at its newest fact.
+    version = mappings.at(tracker.get("position") or 0).version
     of = tracker.get("businessProductId"), tracker.get("carrierCode"), tracker.get("trackingNumber")
     for part, scan in enumerate(tracker.get("milestones") or ()):
         address, code = scan.get("address") or {}, scan.get("code")
@@ -122,6 +125,7 @@ def milestone_rows(number: int, tracker: Document) -> Iterator[Row]:
             address.get("region"),
             address.get("country"),
             scan.get("position"),
+            version,
         )
 
 

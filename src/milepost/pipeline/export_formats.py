@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, get_args
 import msgspec
 
 from milepost.domain.errors import Misconfigured
-from milepost.domain.feed import MAPPING_VERSION, Cell, ColumnType, Dataset, Row
+from milepost.domain.feed import ROWS_VERSION, Cell, ColumnType, Dataset, Row
 from milepost.domain.instant import format_instant
 
 if TYPE_CHECKING:
@@ -264,7 +264,7 @@ class _Sink(io.RawIOBase):
 
 
 def arrow_schema(dataset: Dataset) -> "pa.Schema":
-    """The documented types. The mapping's version is among the file's own metadata."""
+    """The documented types. The version of rows is among the file's own metadata."""
     pa = _pyarrow()
     types: dict[ColumnType, Any] = {
         "integer": pa.int64(),
@@ -275,7 +275,7 @@ def arrow_schema(dataset: Dataset) -> "pa.Schema":
         "code": pa.dictionary(pa.int32(), pa.string()),
     }
     fields = [pa.field(c.name, types[c.type], metadata={"description": c.text}) for c in dataset.columns]
-    about = {"milepost.dataset": dataset.name, "milepost.mappingVersion": str(MAPPING_VERSION)}
+    about = {"milepost.dataset": dataset.name, "milepost.rowsVersion": str(ROWS_VERSION)}
     return pa.schema(fields, metadata=about)
 
 

@@ -22,7 +22,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from milepost.domain.errors import Conflict, Invalid
-from milepost.domain.feed import MAPPING_VERSION, Dataset, Row
+from milepost.domain.feed import ROWS_VERSION, Dataset, Row
 from milepost.domain.feed_facts import fact_rows
 from milepost.domain.feed_rows import (
     capture_row,
@@ -33,7 +33,10 @@ from milepost.domain.feed_rows import (
     order_row,
     tracker_row,
 )
+from milepost.domain.mapping import Mappings
 from milepost.pipeline.export_formats import Encoder
+from milepost.pipeline.mappings import mappings_of
+from milepost.pipeline.projector import NAME as PROJECTOR
 from milepost.store import Store, Transaction, View, ViewKind
 
 RECORDS = 500
@@ -60,7 +63,7 @@ class Limits(Struct, frozen=True):
 class Place(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """Where an export is: all that a cursor holds. It opens nothing: whoever goes on is asked for his key again."""
 
-    mapping: int
+    rows: int
     business_product_id: str | None
     """What the export was narrowed to."""
     after: Number
@@ -120,15 +123,13 @@ def begin(
     last = SOURCES[dataset.name].extent(tx, reach)[1]
     bound = last if until is None else min(until, last)
     after = 0 if given is None else given.after
-    return Place(MAPPING_VERSION, business_product_id, after, max(bound, after))
+    return Place(ROWS_VERSION, business_product_id, after, max(bound, after))
 
 
 def check(given: Place, dataset: Dataset, business_product_id: str | None) -> None:
     """Whether an export may go on from there. Raises `Invalid`."""
-    if given.mapping != MAPPING_VERSION:
-        detail = (
-            f"this cursor is of mapping version {given.mapping}, rows are of {MAPPING_VERSION}: export anew"
-        )
+    if given.rows != ROWS_VERSION:
+        detail = f"this cursor is of version {given.rows} of rows, which are of {ROWS_VERSION}: export anew"
         raise Invalid(detail, field="after")
     if given.business_product_id != business_product_id:
         raise Invalid("this cursor is of an export of another businessProductId", field="after")
@@ -197,16 +198,24 @@ class Exporter:
 def _facts(tx: Transaction, reach: Reach, after: int, until: int) -> Page:
     rows: list[Row] = []
     records = tx.journal.after(after, RECORDS, BYTES)
+    mappings = _mappings(tx, records[-1].position if records else after)
     for record in records:
         if record.position > until:
             break
         after = record.position
         if reach is None or record.business_product_id in reach:
-            rows += fact_rows(record)
+            rows += fact_rows(record, mappings.at(record.position))
     else:
         # None left, or none but removed ones up to there.
         return Page(rows, after if records else until)
     return Page(rows, until)
+
+
+def _mappings(tx: Transaction, upto: int) -> Mappings:
+    """Every version of what codes mean up to a position, those that nobody has indexed yet too: a row says the same,
+    whenever it is exported."""
+    folded = tx.journal.checkpoint(PROJECTOR)
+    return mappings_of(tx, tx.journal.of_kind("mapping", folded, upto) if upto > folded else ())
 
 
 def _facts_extent(tx: Transaction, reach: Reach) -> tuple[int | None, int]:
@@ -255,6 +264,15 @@ def _one(row_of: Callable[[int, Any], Row]) -> Callable[[int, Any], Sequence[Row
     return lambda number, item: (row_of(number, item),)
 
 
+def _milestones(tx: Transaction, reach: Reach, after: int, until: int) -> Page:
+    mappings = mappings_of(tx)
+
+    def rows(number: int, tracker: Any) -> Sequence[Row]:
+        return list(milestone_rows(number, tracker, mappings))
+
+    return _views("tracker", rows).read(tx, reach, after, until)
+
+
 def _accounting(tx: Transaction, reach: Reach, after: int, until: int) -> Page:
     return _numbered(tx.books.page(after, OTHERS, None), reach, until, _one(entry_row))
 
@@ -272,7 +290,7 @@ SOURCES: Mapping[str, Source] = {
     "orders": _views("order", _one(order_row)),
     "deliveries": _views("delivery", _one(delivery_row)),
     "trackers": _views("tracker", _one(tracker_row)),
-    "milestones": _views("tracker", lambda number, tracker: list(milestone_rows(number, tracker))),
+    "milestones": Source(lambda tx, reach: tx.views.extent("tracker", reach), _milestones),
     "accounting": Source(lambda tx, reach: tx.books.extent(reach), _accounting),
     "notifications": Source(lambda tx, reach: tx.notifications.extent(reach), _notifications),
     "captures": Source(lambda tx, reach: tx.ledger.capture_extent(reach), _captures),

@@ -83,7 +83,7 @@ class Columns:
         self._frame: pl.DataFrame | None = None
         self._loading: asyncio.Task[None] | None = None
         self._progress = Loading(0, 0)
-        self._epoch = self._revision = 0
+        self._epoch = self._revision = self._since = 0
         self._fresh_until = 0.0
         self._asked = 0
 
@@ -148,11 +148,12 @@ class Columns:
         self._progress = Loading(0, await self._store.read(lambda tx: tx.parcels.count()))
         pieces: list[pl.DataFrame] = []
         gone: list[int] = []
-        self._epoch, self._revision = state.epoch, 0
+        # What went before now is in no piece.
+        self._epoch, self._revision, self._since = state.epoch, 0, state.revision
         reached = False
         while not reached:
             news = await self._news()
-            if news.state.epoch != self._epoch:
+            if self._is_cut_off(news.state):
                 return
             gone += [number for _, number in news.gone]
             pieces.append(await self._in_thread(lambda rows=news.rows: self._frame_of(rows)))  # type: ignore[misc]
@@ -168,7 +169,7 @@ class Columns:
             reached = False
             while self._frame is not None and not reached:
                 news = await self._news()
-                if news.state.epoch != self._epoch or news.state.behind is not None:
+                if self._is_cut_off(news.state) or news.state.behind is not None:
                     self._frame = None
                     return
                 if news.rows or news.gone:
@@ -181,11 +182,16 @@ class Columns:
                 reached = self._move_on(news)
             self._fresh_until = self._monotonic() + self._refresh_s
 
+    def _is_cut_off(self, state: ParcelState) -> bool:
+        """Whether what is known of the rows cannot be followed any more: they were made anew, or what went of them is
+        forgotten."""
+        return state.epoch != self._epoch or state.floor > max(self._revision, self._since)
+
     async def _news(self) -> _News:
-        after = self._revision
+        after, since = self._revision, max(self._revision, self._since)
 
         def read(tx: Transaction) -> _News:
-            return _News(tx.parcels.state(), tx.parcels.changed(after, PIECE), tx.parcels.gone(after, PIECE))
+            return _News(tx.parcels.state(), tx.parcels.changed(after, PIECE), tx.parcels.gone(since, PIECE))
 
         return await self._store.read(read)
 

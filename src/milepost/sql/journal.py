@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, exists
 
 from milepost.domain.errors import NotFound
 from milepost.domain.instant import Instant
-from milepost.domain.record import Record
+from milepost.domain.record import Kind, Record
 from milepost.domain.roads import Crossing, Passage
 from milepost.sql import append as appending
 from milepost.sql import bodies, roads, schema
@@ -238,6 +238,11 @@ class SqlJournal:
             for row in self._connection.execute(_ARRIVALS, {"positions": chunk}).all():
                 found[row[0]].append(ArrivalRow(*row))
         return found
+
+    def of_kind(self, kind: Kind, after: int, upto: int) -> list[Record]:
+        there = (_records.position > after, _records.position <= upto, _records.kind == kind)
+        statement = select(*RECORD_COLUMNS).where(*there).order_by(_records.position)
+        return [record_of(row) for row in self._connection.execute(statement).all()]
 
     def other_bodies(self, position: int) -> dict[str, bytes]:
         return bodies.others(self._connection, position)

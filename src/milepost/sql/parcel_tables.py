@@ -4,7 +4,7 @@ What each column means is `domain.measure`'s. A rebuild remakes `parcels`; numbe
 this database alone.
 """
 
-from sqlalchemy import BigInteger, Column, Index, Integer, SmallInteger, Table
+from sqlalchemy import BigInteger, Column, Index, Integer, SmallInteger, Table, text
 
 from milepost.sql.columns import ONE_ROW, Number, Text, metadata
 
@@ -76,7 +76,7 @@ parcels_gone = Table(
     Column("revision", Number, primary_key=True, autoincrement=False),
     Column("number", BigInteger, nullable=False),
 )
-"""Numbers of rows that went, and nothing else of them."""
+"""Numbers of rows that went, and nothing else of them; the newest of them (`SqlParcels`)."""
 
 parcels_state = Table(
     "parcels_state",
@@ -85,6 +85,7 @@ parcels_state = Table(
     Column("epoch", BigInteger, nullable=False),
     Column("revision", BigInteger, nullable=False),
     Column("behind", BigInteger),
+    Column("floor", BigInteger, nullable=False, server_default=text("0")),
     **ONE_ROW,
 )
 """One row, id 1."""

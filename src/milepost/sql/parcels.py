@@ -19,6 +19,11 @@ from milepost.sql.parcel_tables import parcels, parcels_gone, parcels_state
 from milepost.sql.statements import chunks, grouped
 from milepost.store.parcels import COLUMNS, OrderKey, ParcelState
 
+GONE_KEPT = 50_000
+"""Numbers of rows that went that are kept: a copy in memory that missed more than these is read anew."""
+PRUNE_EVERY = 10_000
+"""Revisions between two looks for what is more."""
+
 _p, _g, _s = parcels.c, parcels_gone.c, parcels_state.c
 FIELDS = Measure.__struct_fields__
 MEASURED = tuple(parcels.c[name] for name in FIELDS)
@@ -46,6 +51,7 @@ _CHANGED = (
     .order_by(_p.revision)
     .limit(bindparam("at_most"))
 )
+_EDGE = select(_g.revision).order_by(_g.revision.desc()).limit(1).offset(bindparam("kept"))
 _GONE = (
     select(_g.revision, _g.number)
     .where(_g.revision > bindparam("after"))
@@ -78,7 +84,7 @@ class SqlParcels:
         self._write([], [], [number for number, _ in self._known(orders).values()])
 
     def state(self) -> ParcelState:
-        row = self._connection.execute(select(_s.epoch, _s.revision, _s.behind)).one()
+        row = self._connection.execute(select(_s.epoch, _s.revision, _s.behind, _s.floor)).one()
         return ParcelState(*row)
 
     def count(self) -> int:
@@ -144,7 +150,17 @@ class SqlParcels:
             self._connection.execute(_DELETE, [{"which": number} for number in gone])
             left = [{"revision": r, "number": number} for r, number in enumerate(gone, revision)]
             self._connection.execute(insert(parcels_gone), left)
-        self._connection.execute(update(parcels_state).values(revision=revision + len(gone) - 1))
+        last = revision + len(gone) - 1
+        self._connection.execute(update(parcels_state).values(revision=last))
+        if last // PRUNE_EVERY != (last - count) // PRUNE_EVERY:
+            self._prune()
+
+    def _prune(self) -> None:
+        """Forget the numbers of what went long ago."""
+        edge = self._connection.execute(_EDGE, {"kept": GONE_KEPT}).scalar()
+        if edge is not None:
+            self._connection.execute(delete(parcels_gone).where(_g.revision <= edge))
+            self._connection.execute(update(parcels_state).values(floor=edge))
 
 
 @lru_cache(maxsize=4)

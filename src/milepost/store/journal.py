@@ -137,6 +137,11 @@ class Journal(Protocol):
         of the first arrival. Every record between the positions may be looked at: keep them near each other."""
         ...
 
+    def of_kind(self, kind: Kind, after: int, upto: int) -> list[Record]:
+        """The records of a kind above one position and up to another, lowest first. Every record there is looked at:
+        keep the positions near each other."""
+        ...
+
     def records(self, positions: Collection[int]) -> dict[int, Record]: ...
 
     def of_subjects(self, subjects: Collection[tuple[str, str]]) -> dict[tuple[str, str], list[Record]]:

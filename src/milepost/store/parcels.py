@@ -2,8 +2,8 @@
 
 A view: the projector writes it beside the views of orders, a rebuild forgets and remakes it, and what it says is a
 function of the facts. Beside it stands what a copy in memory goes by and no rebuild could remake: every row has a
-`number` for life and a `revision` that grows with each change, what went leaves its number behind, and `epoch`
-changes when everything was forgotten.
+`number` for life and a `revision` that grows with each change, what went leaves its number behind for a while, and
+`epoch` changes when everything was forgotten.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -31,6 +31,8 @@ class ParcelState(Struct, frozen=True):
     behind: int | None
     """Orders whose views were folded before there were measures: those up to this view number have theirs, the
     others are still to be measured (`pipeline.remeasuring`). None: all of them have."""
+    floor: int = 0
+    """What went at or below this revision is forgotten: a copy that is not as far has to be made anew."""
 
 
 class Parcels(Protocol):
@@ -51,7 +53,8 @@ class Parcels(Protocol):
         ...
 
     def gone(self, after: int, limit: int) -> list[tuple[int, int]]:
-        """(revision, number) of rows that went after that revision, lowest first."""
+        """(revision, number) of rows that went after that revision, lowest first; of those at or below the `floor`
+        nothing is known any more."""
         ...
 
     def get(self, numbers: Collection[int]) -> dict[int, Measure]:

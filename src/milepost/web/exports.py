@@ -23,9 +23,10 @@ from milepost.domain.errors import (
     NotFound,
     Overloaded,
 )
-from milepost.domain.feed import DATASETS, MAPPING_VERSION, Dataset
+from milepost.domain.feed import DATASETS, Dataset
 from milepost.pipeline.export_formats import FORMATS, MEDIA_TYPES, Format, encoder_of
 from milepost.pipeline.exporting import SOURCES, Exporter, Limits, Place, begin, behind
+from milepost.pipeline.mappings import mappings_of
 from milepost.store import Transaction
 from milepost.web.authentication import Caller, Principal
 from milepost.web.context import Hub
@@ -69,6 +70,7 @@ class DatasetItem(Document):
 
 class DatasetList(Document):
     mapping_version: int
+    """The newest of what carriers' codes are taken to mean."""
     formats: list[str]
     items: list[DatasetItem]
 
@@ -80,10 +82,11 @@ async def list_exports(
     """Every dataset with its columns, and how much there is of it."""
     reach = caller.reach(business_product_id)
 
-    def read(tx: Transaction) -> list[DatasetItem]:
-        return [_item(tx, dataset, reach) for dataset in DATASETS.values()]
+    def read(tx: Transaction) -> DatasetList:
+        items = [_item(tx, dataset, reach) for dataset in DATASETS.values()]
+        return DatasetList(mappings_of(tx).newest.version, list(FORMATS), items)
 
-    return DatasetList(MAPPING_VERSION, list(FORMATS), await context.store.read(read))
+    return await context.store.read(read)
 
 
 def _item(tx: Transaction, dataset: Dataset, reach: Reach) -> DatasetItem:
@@ -137,7 +140,11 @@ async def export(
     reach = caller.reach(business_product_id)
     name = _cursor_name(wanted)
     given = None if after is None else decode_cursor(name, after, Place)
-    place = await context.store.read(lambda tx: begin(tx, wanted, reach, business_product_id, given, until))
+
+    def start(tx: Transaction) -> tuple[Place, int]:
+        return begin(tx, wanted, reach, business_product_id, given, until), mappings_of(tx).newest.version
+
+    place, version = await context.store.read(start)
     try:
         # What writes Parquet is loaded when it is first asked for, which takes a while.
         encoder = await asyncio.to_thread(encoder_of, written, wanted, header=header)
@@ -147,10 +154,10 @@ async def export(
     body = _Counted(_told(exporter, wanted, caller, limit))
     saved = {"Content-Disposition": f'attachment; filename="{wanted.name}.{written}"'}
     if limit is None:
-        headers = _headers(wanted, exporter) | saved
+        headers = _headers(wanted, exporter, version) | saved
         return Streamed(body, body.end, headers=headers, media_type=MEDIA_TYPES[written])
     piece = b"".join([part async for part in body])
-    headers = _headers(wanted, exporter) | saved | {"Milepost-Rows": str(exporter.rows)}
+    headers = _headers(wanted, exporter, version) | saved | {"Milepost-Rows": str(exporter.rows)}
     if not exporter.place.done:
         headers["Milepost-Next"] = encode_cursor(name, exporter.place)
     return Response(piece, headers=headers, media_type=MEDIA_TYPES[written])
@@ -174,11 +181,12 @@ def _cursor_name(dataset: Dataset) -> str:
     return f"export/{dataset.name}"
 
 
-def _headers(dataset: Dataset, exporter: Exporter) -> dict[str, str]:
-    """Where the export is and where it ends; `Milepost-Since` is where the next one begins."""
+def _headers(dataset: Dataset, exporter: Exporter, version: int) -> dict[str, str]:
+    """The newest version of what codes mean, where the export is and where it ends; `Milepost-Since` is where the
+    next one begins."""
     place = exporter.place
     headers = {
-        "Milepost-Mapping-Version": str(MAPPING_VERSION),
+        "Milepost-Mapping-Version": str(version),
         "Milepost-At": str(place.after),
         "Milepost-Until": str(place.until),
     }

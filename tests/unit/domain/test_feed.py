@@ -11,7 +11,7 @@ from tests.unit.domain.history import BP
 
 from milepost.domain.accounting import Entry, entry_id
 from milepost.domain.capture import Capture, Transition, capture_id
-from milepost.domain.feed import DATASETS, MAPPING_VERSION, ColumnType, Dataset, Row
+from milepost.domain.feed import DATASETS, ROWS_VERSION, ColumnType, Dataset, Row
 from milepost.domain.feed_facts import MAPPED, fact_rows
 from milepost.domain.feed_rows import (
     capture_row,
@@ -23,6 +23,8 @@ from milepost.domain.feed_rows import (
     tracker_row,
 )
 from milepost.domain.instant import Instant, format_instant, parse_instant
+from milepost.domain.mapping import NOTHING, STANDARD, CodeMapping
+from milepost.domain.mapping import Entry as Code
 from milepost.domain.milestone import CONDITION_OF, STAGE_OF
 from milepost.domain.notification import Notification
 from milepost.domain.record import Authorization, ConditionChange, Record, Settlement, Snapshot
@@ -160,7 +162,7 @@ def test_the_page_documents_every_column(dataset: Dataset) -> None:
 def test_the_page_names_no_other_dataset_and_the_mapping_that_holds() -> None:
     text = PAGE.read_text("utf-8")
     assert re.findall(r"^### `(\w+)`$", text, re.MULTILINE) == list(DATASETS)
-    assert f"The mapping's version is {MAPPING_VERSION}." in text
+    assert f"That version is {ROWS_VERSION}." in text
 
 
 def test_names_of_columns_are_unique_and_say_something() -> None:
@@ -170,9 +172,9 @@ def test_names_of_columns_are_unique_and_say_something() -> None:
         assert all(column.type in TYPES and column.text for column in dataset.columns)
 
 
-def test_a_changed_mapping_needs_a_new_version() -> None:
-    """What codes are taken to mean in version 1; whoever changes it raises `MAPPING_VERSION` and this."""
-    assert MAPPING_VERSION == 1
+def test_what_amazons_codes_mean_is_version_1() -> None:
+    """What Amazon's codes are taken to mean; whoever changes it changes `domain.mapping`'s version 1, and this."""
+    assert STANDARD.version == 1
     assert {**STAGE_OF, **CONDITION_OF} == MAPPED
     assert sorted(MAPPED.items()) == [
         ("AVAILABLE_FOR_PICKUP", "AVAILABLE_FOR_PICKUP"),
@@ -253,6 +255,24 @@ def test_an_answer_shows_what_it_shows() -> None:
     assert attempt["mapped"] == "ATTEMPT_FAILED"
     assert "occurredAt" not in attempt
     assert "publishedAt" not in attempt
+
+
+def test_a_code_is_mapped_by_the_version_that_is_given_and_the_row_says_which() -> None:
+    """Amazon's own codes mean what they say; a carrier's own entry goes before that of every carrier."""
+    codes = ("BY_DRONE", "SAID_NOTHING", "DELIVERED", "ODD")
+    scans = [milestone(code, "2025-01-20T12:00:00Z") for code in codes]
+    of = snapshot("packageTracker", tracker(*scans), carrier_code="UPS", tracking_number="1Z999")
+    entries = (Code("BY_DRONE", "LOST"), Code("BY_DRONE", "OUT_FOR_DELIVERY", "ups"))
+    entries += (Code("SAID_NOTHING", NOTHING), Code("DELIVERED", "LOST"))
+    rows = [cells("facts", row) for row in fact_rows(of, CodeMapping(3, entries))]
+    assert {row["mappingVersion"] for row in rows} == {3}
+    mapped = {row["code"]: row.get("mapped") for row in rows if row["kind"] == "milestone"}
+    assert mapped == {
+        "BY_DRONE": "OUT_FOR_DELIVERY",
+        "SAID_NOTHING": None,
+        "DELIVERED": "DELIVERED",
+        "ODD": None,
+    }
 
 
 def test_an_answer_that_shows_nothing_is_a_row_too() -> None:

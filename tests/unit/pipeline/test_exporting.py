@@ -21,7 +21,7 @@ from tests.unit.pipeline.projecting import clock, forget, handler
 from milepost.domain.accounting import Entry, entry_id
 from milepost.domain.capture import Capture, Transition, capture_id
 from milepost.domain.errors import Conflict, Invalid, StoreUnavailable
-from milepost.domain.feed import DATASETS, MAPPING_VERSION, ColumnType, Dataset
+from milepost.domain.feed import DATASETS, ROWS_VERSION, ColumnType, Dataset
 from milepost.domain.instant import Instant, parse_instant
 from milepost.domain.notification import Notification
 from milepost.pipeline import export_formats, exporting
@@ -257,7 +257,7 @@ async def test_what_was_removed_leaves_a_gap_and_no_end(filled: Store) -> None:
 async def test_a_cursor_of_something_else_is_refused(filled: Store) -> None:
     place = replace(await begun(filled, "facts"), after=3)
     for wrong in (
-        replace(place, mapping=MAPPING_VERSION + 1),
+        replace(place, rows=ROWS_VERSION + 1),
         replace(place, business_product_id="bp-2"),
         replace(place, after=place.until + 1),
     ):
@@ -327,7 +327,7 @@ async def test_a_piece_ends_in_time_also_for_who_sees_nothing(
 async def test_an_empty_hub_has_empty_files(store: Store) -> None:
     for name in DATASETS:
         place = await begun(store, name)
-        assert place == Place(MAPPING_VERSION, None, 0, 0)
+        assert place == Place(ROWS_VERSION, None, 0, 0)
         assert await whole(store, name) == b""
         names = ",".join(column.name for column in DATASETS[name].columns)
         assert await whole(store, name, "csv") == f"{names}\r\n".encode()
@@ -397,7 +397,7 @@ async def test_a_parquet_file_is_the_same_however_its_pages_were_cut(
     described = pq.ParquetFile(pa.BufferReader(expected)).metadata
     sizes = [described.row_group(n).num_rows for n in range(described.num_row_groups)]
     assert set(sizes[:-1]) == {50}
-    assert described.metadata[b"milepost.mappingVersion"] == str(MAPPING_VERSION).encode()
+    assert described.metadata[b"milepost.rowsVersion"] == str(ROWS_VERSION).encode()
     for _ in range(4):
         monkeypatch.setattr(exporting, "RECORDS", rng.randint(1, 30))
         assert await whole(filled, "facts", "parquet", place) == expected

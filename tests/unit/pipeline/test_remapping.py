@@ -25,16 +25,18 @@ from tests.unit.domain.history import (
 from tests.unit.pipeline.projecting import clock, document, dump, forget, handler, keep, migrated, view
 
 from milepost import sql
+from milepost.domain.feed import DATASETS, Row
 from milepost.domain.intent import decode
 from milepost.domain.mapping import Entry, MappingChange, proposed
 from milepost.pipeline import remapping
 from milepost.pipeline.consumer import Consumer
+from milepost.pipeline.exporting import SOURCES
 from milepost.pipeline.loaded import load_order, load_tracker
 from milepost.pipeline.mapping_preview import preview
 from milepost.pipeline.projector import NAME
 from milepost.pipeline.rebuild import verify
 from milepost.pipeline.remapping import Remapper
-from milepost.store import NewRecord, Store
+from milepost.store import NewRecord, Store, Transaction
 
 DRONE = Entry("BY_DRONE", "OUT_FOR_DELIVERY")
 UPS_VIEW, USPS_VIEW = f"ups/{UPS[1]}", f"usps/{USPS[1]}"
@@ -193,7 +195,7 @@ async def test_the_explanation_says_what_was_mapped(store: Store) -> None:
     await remap(store)
     loaded = await store.read(lambda tx: load_tracker(tx, BP, *UPS, explain=True))
     assert loaded is not None
-    assert any("BY_DRONE, mapped to OUT_FOR_DELIVERY (T10)" in entry.text for entry in loaded.tracker.trace)
+    assert any("BY_DRONE, mapped to out for delivery (T10)" in entry.text for entry in loaded.tracker.trace)
 
 
 # ── Any history ────────────────────────────────────────────────────────────────────────────────────────────
@@ -280,3 +282,38 @@ async def play(store: Store, steps: list[Any]) -> None:
     order = await store.read(lambda tx: load_order(tx, BP, ORDER, mappings=newest))
     if order is not None and (found := await view(store, "order", ORDER)) is not None:
         assert found.state == order.order.state
+
+
+async def exported(store: Store, dataset: str) -> list[tuple[object, object, object, object]]:
+    """(position, code, what it is taken to mean, by which version) of the scans in an export."""
+    source, columns = SOURCES[dataset], [column.name for column in DATASETS[dataset].columns]
+
+    def read(tx: Transaction) -> list[Row]:
+        return source.read(tx, None, 0, source.extent(tx, None)[1]).rows
+
+    rows = [dict(zip(columns, row, strict=True)) for row in await store.read(read)]
+    return [
+        (row["position"], row["code"], row["mapped"], row["mappingVersion"])
+        for row in rows
+        if row.get("kind", "milestone") == "milestone"
+    ]
+
+
+async def test_exports_tell_what_a_code_meant_and_by_which_version(store: Store) -> None:
+    """A fact goes by the version of its day, whether or not anybody has folded it yet; a scan of a tracker by the
+    one that the tracker is folded with."""
+    await keep(store, HISTORY[1])
+    await mapped(store, 2, DRONE)
+    await keep(store, HISTORY[2])
+    facts = [(1, "BY_DRONE", None, 1), (3, "BY_DRONE", "OUT_FOR_DELIVERY", 2)]
+    assert await exported(store, "facts") == facts
+    await project(store)
+    assert await exported(store, "facts") == facts
+    assert await exported(store, "milestones") == [
+        (1, "BY_DRONE", None, 1),
+        (3, "OUT_FOR_DELIVERY", "OUT_FOR_DELIVERY", 2),
+    ]
+    assert await remap(store) == 1
+    assert await exported(store, "facts") == facts
+    scans = await exported(store, "milestones")
+    assert [(means, version) for _, _, means, version in scans] == [("OUT_FOR_DELIVERY", 2)] * 2

@@ -32,7 +32,8 @@ async def test_three_steps_from_the_inbox_to_a_new_version(world: World) -> None
     fields = {"code": DRONE["code"], "carrier": "UPS", "meaning": DRONE["meaning"]}
     seen = await send(world, "/mapping/preview", **fields)
     assert "1 tracker, " in seen.text
-    assert "OUT_FOR_DELIVERY" in seen.text
+    assert "<dd>Out for delivery</dd>" in seen.text
+    assert "<dd>Unmapped code</dd>" in seen.text
     made = await send(world, "/mapping", **fields, version="1", reason="The carrier said so.")
     assert (made.status_code, made.headers["location"]) == (303, "/mapping?done=applied")
     await remapped(world)

@@ -287,12 +287,14 @@ async def test_what_somebody_wrote_about_an_item_is_for_who_serves_customers(
 
 
 async def test_payments_are_the_operators(world: World, somebody: Any) -> None:
-    held = await world.capture(state="HELD")
+    held = await world.capture(state="HELD", reason="order_not_known")
     async with world.client(None) as client:
         (item,) = (await client.get("/v1/queues/captures-held")).json()["items"]
     fields = {"id": item["id"], "action": "release"}
     somebody("agent")
-    assert "Release" not in await see(world, "/queues/captures-held")
+    page = await see(world, "/queues/captures-held")
+    assert "nobody has said yet what is in the parcel" in page
+    assert "Release" not in page
     assert (await send(world, "/queues/captures-held", fields, "token")).status_code == 403
     somebody("operator")
     assert "Release" in await see(world, "/queues/captures-held")

@@ -1,8 +1,10 @@
 """The page of users: who is invited, changed, disabled, and by whom."""
 
+import re
+
 import pytest
 from tests.web.console.people import HERE, PASSWORD, Person, browser, link_in, main_of, person
-from tests.web.world import World
+from tests.web.world import World, event
 
 from milepost.domain.instant import DAY, Instant
 from milepost.store import Store
@@ -104,6 +106,57 @@ async def test_what_is_refused_keeps_what_was_written(
         kept = (GRACE | changed)["name" if "name" not in changed else "signInName"]
         assert f'value="{kept}"' in answer.text
     assert len(await world.store.read(lambda tx: tx.users.page("", 9))) == 1
+
+
+def boxes(html: str) -> dict[str, bool]:
+    """The business products that a form offers, and which of them are ticked."""
+    found = re.findall(r'<input type="checkbox" name="product:([^"]+)" value="on"( checked)?>', html)
+    return {name: bool(ticked) for name, ticked in found}
+
+
+async def test_known_business_products_are_ticked_and_others_written(world: World, admin: Person) -> None:
+    for product in ("bp-2", "bp-1"):
+        await world.event(event("PACKAGE_DELIVERED", 1, "order/o-1/delivery/d-1", product))
+    await world.project()
+    async with admin.client() as client:
+        page = (await client.get("/users")).text
+        assert boxes(page) == {"bp-1": False, "bp-2": False}
+        asked = GRACE | admin.form | {"product:bp-2": "on", "businessProducts": "bp-new"}
+        wrong = await client.post("/users", data=asked | {"name": ""}, headers=HERE)
+        assert boxes(wrong.text) == {"bp-1": False, "bp-2": True, "bp-new": True}, (
+            "nothing is lost by a mistake"
+        )
+        assert (await client.post("/users", data=asked, headers=HERE)).status_code == 200
+        grace = f"/users/{await user_named(world, 'Grace Hopper')}"
+        page = (await client.get(grace)).text
+        assert boxes(page) == {"bp-1": False, "bp-2": True, "bp-new": True}
+        fields = {"name": "Grace Hopper", "role": "analyst", "product:bp-1": "on"} | admin.form
+        assert (await client.post(grace, data=fields, headers=HERE)).status_code == 303
+        page = (await client.get(grace)).text
+        assert boxes(page) == {"bp-1": True, "bp-2": False}
+
+
+async def test_an_admin_of_some_is_offered_only_those(world: World) -> None:
+    some = await person(world, "admin", "bp-1", "bp-3")
+    await world.event(event("PACKAGE_DELIVERED", 1, "order/o-1/delivery/d-1", "bp-2"))
+    await world.project()
+    async with some.client() as client:
+        page = (await client.get("/users")).text
+    assert boxes(page) == {"bp-1": False, "bp-3": False}
+    assert 'name="businessProducts"' not in page
+
+
+async def test_of_very_many_some_are_offered_and_the_others_written(
+    world: World, admin: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("milepost.web.console.users.MOST_OFFERED", 3)
+    for number in range(5):
+        await world.event(event("PACKAGE_DELIVERED", 1, "order/o-1/delivery/d-1", f"bp-{number}"))
+    await world.project()
+    async with admin.client() as client:
+        page = (await client.get("/users")).text
+    assert list(boxes(page)) == ["bp-0", "bp-1", "bp-2"]
+    assert 'name="businessProducts"' in page
 
 
 async def test_another_role_ends_the_sessions_and_another_name_does_not(world: World, admin: Person) -> None:

@@ -3,8 +3,8 @@
 A link is shown once, on the page that answers the form which made it; it is kept nowhere.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Final, NamedTuple
 
 from litestar import Request, Response, get, post
 from litestar.params import PathParameter, QueryParameter
@@ -26,6 +26,10 @@ from milepost.web.visiting import Looking, Visitor, needs
 ADMIN: Final = needs("admin")
 A_PAGE: Final = 100
 _RECENT: Final = 10
+MOST_OFFERED: Final = 100
+"""Business products that a form lists; others can be written."""
+TICKED: Final = "product:"
+"""What the name of a box begins with."""
 MEANINGS: Final = {
     "agent": "Agent: looks orders up and helps shoppers",
     "analyst": "Analyst: looks orders up and reads the metrics",
@@ -37,6 +41,14 @@ DONE: Final = {
     "disabled": "Disabled: they are signed out everywhere, and cannot sign in.",
     "enabled": "Enabled: they can sign in with the password they had.",
 }
+
+
+class Offered(NamedTuple):
+    """The business products that a form offers, each with whether it is ticked, and whether others may be written."""
+
+    products: Sequence[tuple[str, bool]]
+    others: bool
+
 
 UserId = Annotated[str, PathParameter(max_length=128)]
 
@@ -140,10 +152,27 @@ def _wanted(fields: Mapping[str, str]) -> Wanted:
     role = next((each for each in ROLES if each == fields.get("role")), None)
     if role is None:
         raise Invalid("role must be one of those that are listed", field="role")
-    products = tuple(dict.fromkeys(fields.get("businessProducts", "").split()))
+    products = tuple(_chosen(fields))
     if any(len(each) > 200 or not each.isprintable() for each in products):
         raise Invalid("These are no ids of business products.", field="businessProducts")
     return Wanted(fields.get("name", ""), role, products)
+
+
+def _chosen(fields: Mapping[str, str]) -> Sequence[str]:
+    """The business products that a form names, ticked or written, each once."""
+    ticked = [name.removeprefix(TICKED) for name in fields if name.startswith(TICKED)]
+    return list(dict.fromkeys((*ticked, *fields.get("businessProducts", "").split())))
+
+
+def _offered(tx: Transaction, visitor: Visitor, chosen: Sequence[str]) -> Offered:
+    """The business products to choose from: those chosen, then those that are known, of the visitor's own."""
+    own = visitor.business_products
+    known = sorted(tx.journal.business_products() if own is None else own)
+    listed = [*chosen, *(product for product in known if product not in chosen)]
+    shown = listed[: max(MOST_OFFERED, len(chosen))]
+    return Offered(
+        [(product, product in chosen) for product in sorted(shown)], own is None or shown != listed
+    )
 
 
 async def _users_page(
@@ -154,7 +183,14 @@ async def _users_page(
     given: Mapping[str, str] | None = None,
     error: MilepostError | None = None,
 ) -> Response[str]:
-    users = await context.store.read(lambda tx: user_actions.visible_users(tx, visitor, after, A_PAGE + 1))
+    fields = dict(given or {})
+    chosen = _chosen(fields)
+
+    def read(tx: Transaction) -> tuple[list[User], Offered]:
+        users = user_actions.visible_users(tx, visitor, after, A_PAGE + 1)
+        return users, _offered(tx, visitor, chosen)
+
+    users, offered = await context.store.read(read)
     shown = users[:A_PAGE]
     return page(
         request,
@@ -164,7 +200,8 @@ async def _users_page(
         status=200 if error is None else 400,
         users=shown,
         next_href=f"/users?after={shown[-1].id}" if len(users) > A_PAGE else "",
-        given=dict.fromkeys(("name", "signInName", "role", "businessProducts"), "") | dict(given or {}),
+        given=dict.fromkeys(("name", "signInName", "role"), "") | fields,
+        offered=offered,
         error=error,
         field="" if error is None else str(error.context.get("field", "")),
         meanings=MEANINGS,
@@ -183,11 +220,12 @@ async def _user_page(
     def read(tx: Transaction) -> dict[str, Any]:
         user = user_actions.visible_user(tx, visitor, user_id)
         recent = entries(tx, 0, _RECENT, visitor.business_products, user.id, newest_first=True)
-        return {"user": user, "recent": recent}
+        chosen = user.business_products if given is None else _chosen(given)
+        return {"user": user, "recent": recent, "offered": _offered(tx, visitor, chosen)}
 
     content = await context.store.read(read)
     user: User = content["user"]
-    now = {"name": user.name, "role": user.role, "businessProducts": "\n".join(user.business_products)}
+    now = {"name": user.name, "role": user.role}
     return page(
         request,
         visitor,

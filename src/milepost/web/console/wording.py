@@ -16,7 +16,7 @@ from milepost.domain.instant import (
     parse_instant,
     readable_instant,
 )
-from milepost.domain.wording import CAPTURE_TEXTS, CONDITION_TEXTS, EVENT_TEXTS, MILESTONE_TEXTS
+from milepost.domain.wording import CAPTURE_TEXTS, CONDITION_TEXTS, EVENT_TEXTS, MILESTONE_TEXTS, hold_text
 from milepost.domain.wording import spoken as domain_spoken
 from milepost.shopper.parcels import carrier_name
 from milepost.web.console.dates import day_words
@@ -175,5 +175,6 @@ FILTERS: Final = {
     "day": day_words,
     "plain": plain,
     "carrier": carrier_name,
+    "held": hold_text,
 }
 """By the names that templates use."""

