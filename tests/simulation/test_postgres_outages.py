@@ -20,9 +20,9 @@ from typing import NamedTuple
 import aiohttp
 import psutil
 import pytest
+from tests.chance import SEED
 from tests.postgres import Postgres
 from tests.simulation.crash import HubProcess, Sender, check, settled, world
-from tests.simulation.test_crash import SEED
 from tests.unit.test_hub import config
 
 from milepost.domain.errors import StoreUnavailable

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+from tests.chance import SEED
 from tests.simulation.crash import ROOT
 from tests.simulation.publishing_process import SECRET
 from tests.unit.transports.receiver import Received, Receiver
@@ -23,7 +24,6 @@ from milepost.domain.webhook_signature import Secret, verify
 from milepost.sandbox.clock import real_now
 from milepost.sql import open_store
 
-SEED = int(os.environ.get("MILEPOST_SEED", "0")) or random.SystemRandom().randrange(1, 10**6)
 ENDPOINTS = 4
 
 
