@@ -55,7 +55,7 @@ async def kill_under_load(folder: Path, database_url: str, kills: int, every: in
         await sandbox.close()
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 async def test_some_kills_at_random_moments(tmp_path: Path, database_url: str) -> None:
     kills = 2 if database_url.startswith("postgresql") else 3
     await kill_under_load(tmp_path, database_url, kills, every=10)
@@ -82,7 +82,7 @@ async def test_many_kills_at_random_moments(tmp_path: Path, database_url: str) -
 @pytest.mark.parametrize(
     "database_url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.proof)], indirect=True
 )
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(400)
 async def test_a_kill_at_a_named_point(tmp_path: Path, database_url: str, point: str, count: int) -> None:
     print(f"seed {SEED}")
     sandbox, serving, stop_world, orders = await world(tmp_path)

@@ -102,7 +102,7 @@ async def kill_while_publishing(folder: Path, kills: int, events: int) -> None:
     )
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 async def test_three_kills(tmp_path: Path) -> None:
     await kill_while_publishing(tmp_path, 3, events=400)
 
