@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, async_playwright, expect
 
 INSTALLED = Path("/usr/bin/chromium")
 CACHE = Path(__file__).parent.parent / ".cache" / "chromium"
@@ -39,6 +39,9 @@ FLAGS = (
 _FONTS = """<?xml version="1.0"?>
 <fontconfig><dir>{root}/usr/share/fonts</dir><dir>/usr/share/fonts</dir><cachedir>{root}/fonts</cachedir></fontconfig>
 """
+
+# Only a failure takes so long.
+expect.set_options(timeout=90_000)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -317,7 +317,7 @@ class PartnerBus:
 
 @cache
 def _server() -> str:
-    """The address of this process's moto. Its backends are the process's too, and stopping one takes half a second."""
+    """The address of this process's moto. Its backends are the process's too; stopping one takes half a second."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

@@ -29,7 +29,7 @@ def server() -> Iterator[Postgres]:
         yield made
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 async def test_what_came_after_a_base_backup_is_restored_from_the_archive(server: Postgres) -> None:
     settings, base, restore, verify = BLOCKS
     archive = server.folder / "archive"

@@ -28,7 +28,7 @@ class Told:
         return web.Response()
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 async def test_a_backup_under_load_is_restored_and_everybody_goes_on(tmp_path: Path) -> None:
     print(f"MILEPOST_SEED={SEED}")
     sandbox, serving, stop_world, orders = await world(tmp_path, 10)

@@ -172,6 +172,7 @@ async def test_the_keyboard_is_enough(console: Console, browser: Browser, axe: s
 
 async def test_the_menu_of_a_phone_opens_without_a_script(console: Console, browser: Browser) -> None:
     async with await browser.new_context(viewport=WINDOWS["phone"], java_script_enabled=False) as context:
+        context.set_default_timeout(90_000)
         page = await context.new_page()
         await page.goto(console.at("/queues"))
         menu = page.get_by_role("navigation", name="Main")

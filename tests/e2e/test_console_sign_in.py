@@ -98,6 +98,7 @@ async def test_a_wrong_password_then_the_right_one_and_out_again(
 async def test_it_all_goes_without_a_script(hub: Program, browser: Browser) -> None:
     url = hub.url()
     async with await browser.new_context(java_script_enabled=False) as context:
+        context.set_default_timeout(90_000)
         page = await context.new_page()
         await page.goto(f"{url}/users")
         await page.get_by_label("Sign-in name").fill("ada@shop.example")

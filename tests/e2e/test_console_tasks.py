@@ -64,6 +64,7 @@ async def somebody(browser: Browser, api: httpx.AsyncClient, name: str) -> Async
     body = {"signInName": f"{name}@shop.example", "name": f"The {name}", "role": name.partition("-")[0]}
     made = (await api.post("/v1/users", json=body)).raise_for_status().json()
     async with await browser.new_context(**WAYS[name], reduced_motion="reduce") as context:
+        context.set_default_timeout(90_000)
         page = await context.new_page()
         wrong: list[str] = []
         page.on("pageerror", lambda error: wrong.append(error.message))

@@ -166,6 +166,7 @@ async def window(browser: Browser, width: int, scheme: Any) -> AsyncIterator[tup
     async with await browser.new_context(
         viewport={"width": width, "height": 800}, color_scheme=scheme
     ) as context:
+        context.set_default_timeout(90_000)
         context.on("request", note)
         yield await context.new_page(), asked
 

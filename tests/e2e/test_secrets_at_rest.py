@@ -50,7 +50,7 @@ def text_of_key(folder: Path, name: str) -> str:
     return key
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 def test_secrets_are_nowhere_and_keys_are_wanted(tmp_path: Path, receiver: Recorder) -> None:
     with place(tmp_path, EGRESS_ALLOW="127.0.0.0/8") as here:
         canaries = subscribe(here, receiver.url)
@@ -110,7 +110,7 @@ def refuse_without(here: Place, key: str) -> None:
         hub.url()
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 async def test_on_postgresql_no_row_holds_one(postgres_url: str, tmp_path: Path, receiver: Recorder) -> None:
     key = new_key()
     settings = {"EGRESS_ALLOW": "127.0.0.0/8", "ENCRYPTION_KEY": key.text}
@@ -127,7 +127,7 @@ async def test_on_postgresql_no_row_holds_one(postgres_url: str, tmp_path: Path,
         assert rotated.json()["changed"] == 3
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 def test_on_postgresql_without_a_key_a_secret_is_refused(postgres_url: str, tmp_path: Path) -> None:
     with place(tmp_path, database=postgres_url) as here:
         unsigned = ("subscribers", "add", "open", "--to", "https://shop.example/hook", "--signature", "none")

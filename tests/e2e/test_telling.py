@@ -86,7 +86,7 @@ async def as_folded(client: Client) -> tuple[Any, list[str]]:
     return await client.hub.store.read(read)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(400)
 async def test_a_thousand_copies_of_one_fact_by_two_roads_are_one_of_everything(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -79,6 +79,7 @@ async def test_every_kind_of_order_can_be_read(
         locale="es-ES" if width == 390 else "en-GB",
         java_script_enabled=False,
     ) as context:
+        context.set_default_timeout(90_000)
         context.on("request", lambda request: asked.add(request.url))
         page = await context.new_page()
         headings = {}
@@ -105,6 +106,7 @@ async def test_a_shopper_finds_an_order_by_its_number(
         locale="en-GB",
         java_script_enabled=False,
     ) as context:
+        context.set_default_timeout(90_000)
         page = await context.new_page()
         await page.goto(f"{hub.base}/track")
         assert await look(page, f"lookup.{width}.{scheme}") == "Find your order"

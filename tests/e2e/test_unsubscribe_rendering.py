@@ -73,6 +73,7 @@ async def test_a_shopper_picks_ends_and_takes_back(
         locale="es-ES" if width == 390 else "en-GB",
         java_script_enabled=False,
     ) as context:
+        context.set_default_timeout(90_000)
         context.on("request", lambda request: asked.add(request.url.split("?")[0]))
         shopper = Shopper(hub, await context.new_page(), f"{width}.{scheme}")
         page = shopper.page

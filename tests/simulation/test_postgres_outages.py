@@ -20,9 +20,9 @@ from typing import NamedTuple
 import aiohttp
 import psutil
 import pytest
+from tests.chance import SEED
 from tests.postgres import Postgres
 from tests.simulation.crash import HubProcess, Sender, check, settled, world
-from tests.simulation.test_crash import SEED
 from tests.unit.test_hub import config
 
 from milepost.domain.errors import StoreUnavailable
@@ -103,7 +103,7 @@ async def under_load(folder: Path, server: Postgres, orders: int) -> AsyncIterat
         await sandbox.close()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(400)
 async def test_each_outage_once(tmp_path: Path, server: Postgres) -> None:
     async with under_load(tmp_path, server, orders=20) as scene:
         for outage in OUTAGES:
@@ -177,7 +177,7 @@ async def _knocked(port: int) -> None:
         await came.wait()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(400)
 async def test_a_hub_that_starts_before_its_server_waits_for_it(tmp_path: Path, server: Postgres) -> None:
     hub = HubProcess(tmp_path, "http://127.0.0.1:9", await server.create(f"hub_{next(_numbers)}"))
     server.stop()
@@ -195,7 +195,7 @@ async def test_a_hub_that_starts_before_its_server_waits_for_it(tmp_path: Path, 
         await asyncio.gather(starting, return_exceptions=True)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(400)
 async def test_a_hub_that_waits_for_its_server_can_be_stopped(tmp_path: Path) -> None:
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+from tests.chance import SEED
 from tests.simulation.crash import ROOT
 from tests.simulation.publishing_process import SECRET
 from tests.unit.transports.receiver import Received, Receiver
@@ -23,7 +24,6 @@ from milepost.domain.webhook_signature import Secret, verify
 from milepost.sandbox.clock import real_now
 from milepost.sql import open_store
 
-SEED = int(os.environ.get("MILEPOST_SEED", "0")) or random.SystemRandom().randrange(1, 10**6)
 ENDPOINTS = 4
 
 
@@ -102,7 +102,7 @@ async def kill_while_publishing(folder: Path, kills: int, events: int) -> None:
     )
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 async def test_three_kills(tmp_path: Path) -> None:
     await kill_while_publishing(tmp_path, 3, events=400)
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import aiohttp
 import psutil
 import pytest
+from tests.chance import SEED
 from tests.simulation.crash import HubProcess, Sender, check, settled, world
-from tests.simulation.test_crash import SEED
 
 MOST_GROWTH = 1.4
 """Memory at the end against memory halfway: caches (some 100 MB in all) are still filling then, and a leak of a

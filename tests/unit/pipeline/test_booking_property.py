@@ -73,7 +73,7 @@ STEPS = st.lists(STEP, min_size=8, max_size=30)
 QUIET: dict[str, Any] = {"deadline": None, "suppress_health_check": list(HealthCheck), "print_blob": True}
 
 
-@settings(max_examples=50, **QUIET)
+@settings(max_examples=20, **QUIET)
 @given(steps=STEPS, shuffle=st.randoms(use_true_random=False))
 def test_the_signs_sum_to_0_or_1_and_the_same_facts_end_in_the_same_rows(steps: Any, shuffle: Any) -> None:
     _run(steps, shuffle)

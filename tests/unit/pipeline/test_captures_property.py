@@ -85,7 +85,7 @@ STEPS = st.lists(STEP, min_size=8, max_size=30)
 QUIET: dict[str, Any] = {"deadline": None, "suppress_health_check": list(HealthCheck), "print_blob": True}
 
 
-@settings(max_examples=50, **QUIET)
+@settings(max_examples=20, **QUIET)
 @given(steps=STEPS)
 def test_no_delivery_has_two_captures_and_none_is_sent_after_it_was_acknowledged(steps: Any) -> None:
     _run(steps)

@@ -123,7 +123,7 @@ WAYS = st.sampled_from([("email",), ("email",), ("webhook", "email"), ("email", 
 QUIET: dict[str, Any] = {"deadline": None, "suppress_health_check": list(HealthCheck), "print_blob": True}
 
 
-@settings(max_examples=40, **QUIET)
+@settings(max_examples=20, **QUIET)
 @given(ways=WAYS, steps=STEPS)
 def test_no_shopper_gets_the_same_message_twice(ways: Any, steps: Any) -> None:
     _run(ways, steps)
