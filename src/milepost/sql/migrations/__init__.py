@@ -15,7 +15,7 @@ from milepost.domain.errors import Misconfigured
 if TYPE_CHECKING:
     from alembic.config import Config
 
-_NEWEST = "0012"
+_NEWEST = "0013"
 _HERE = Path(__file__).parent
 _FOLDERS: tuple[Path, ...] = (_HERE / "versions",)
 _ONE = threading.Lock()
