@@ -18,10 +18,12 @@ from milepost.pipeline.exporting import SOURCES, Reach
 from milepost.sql import schema
 from milepost.sql.attempts import SqlAttempts
 from milepost.sql.books import SqlBooks
+from milepost.sql.journal import SqlJournal
 from milepost.sql.ledger import SqlLedger
 from milepost.sql.notifications import SqlNotifications
 from milepost.sql.queues import SqlQueues
 from milepost.sql.secrets import Secrets
+from milepost.sql.sqlite import insert_records
 from milepost.sql.views import SqlViews
 from milepost.store import ItemPlace, WantedItems
 
@@ -122,6 +124,7 @@ def test_a_page_of_an_export_is_read_in_order_not_sorted_out_of_all(
 
     def read(connection: Connection) -> None:
         tx: Any = SimpleNamespace(
+            journal=SqlJournal(connection, insert_records),
             views=SqlViews(connection, Secrets()),
             books=SqlBooks(connection),
             notifications=SqlNotifications(connection),
