@@ -39,7 +39,8 @@ def books_findings(counts: Counts, asks: dict[str, int]) -> list[Finding]:
 
 def _quarantine(counts: Counts) -> str:
     dismissed = f"{counts.dismissed} dismissed" if counts.dismissed else ""
-    waiting = f"{counts.waiting} bodies could not be read" if counts.waiting else ""
+    bodies = "1 body" if counts.waiting == 1 else f"{counts.waiting} bodies"
+    waiting = f"{bodies} could not be read" if counts.waiting else ""
     return ", ".join(filter(None, (waiting or ("nothing waits" if dismissed else "empty"), dismissed)))
 
 
