@@ -14,8 +14,8 @@
 | ValidationError, ConflictError, a schema without a field | UpstreamRejected    | yes      |
 
 `answered` is in the error's context: "no" is about the API as a whole, "yes" about this one query.
-A query with a field that the schema does not have is asked again in a smaller form, from then on: without what is
-optional in it, then with the least that will do. That and partial answers are named in `degraded`. Queries are
+A query with a field that the schema does not have, or that is denied us and takes the whole answer along, is asked
+again in a smaller form, from then on: without what is optional in it, then with the least that will do. That and partial answers are named in `degraded`. Queries are
 documents in `queries/`.
 """
 
@@ -151,13 +151,13 @@ class BuyWithPrimeClient:
         return self._open
 
     async def _query(self, name: str, variables: dict[str, Any], target: str) -> dict[str, Any] | None:
-        """Ask in full, or in a smaller form once the schema has refused the larger one."""
+        """Ask in full, or in a smaller form once the larger one was refused for a field."""
         smallest = len(self._documents[name]) - 1
         while (form := self._form[name]) < smallest:
             try:
                 return await self._with_token(name, form, variables, target)
-            except UpstreamRejected as e:
-                if not e.context.get("schema"):
+            except (UpstreamRejected, UpstreamDenied) as e:
+                if not (e.context.get("schema") or e.context.get("field")):
                     raise
                 self._form[name] = max(self._form[name], form + 1)
                 self.degraded[name] = f"asked in its smaller form: {e.detail}"
@@ -262,6 +262,8 @@ def _error(name: str, error: dict[str, Any], answer: Answer) -> UpstreamError:
         context["retry_after"] = answer.retry_after
     if found is UpstreamRejected:
         context["schema"] = schema
+    # Of a field within the answer, which took all of it along: another form may do without.
+    context["field"] = context["answered"] is True and len(_list(error.get("path"))) > 1
     return found(detail, **context)
 
 

@@ -333,6 +333,20 @@ async def test_without_what_is_optional_everything_else_is_still_asked(
     assert "recipients" in client.degraded["order"]
 
 
+async def test_a_field_that_is_denied_and_takes_the_order_along_is_left_out(
+    api: ApiServer, client: BuyWithPrimeClient
+) -> None:
+    denied = {"message": "no", "path": ["order", "recipients", 0], "errorType": "AccessDeniedException"}
+    api.faults.append(lambda: web.json_response({"data": {"order": None}, "errors": [denied]}))
+    assert await client.order("o1", BP) == ORDER
+    assert await client.order("o1", BP) == ORDER
+    full, without, again = api.requests
+    assert "recipients" in full.query
+    assert "recipients" not in without.query
+    assert without.query == again.query
+    assert "AccessDenied" in client.degraded["order"]
+
+
 async def test_a_query_that_is_gone_is_named(api: ApiServer, client: BuyWithPrimeClient) -> None:
     api.always = plain({"message": "Cannot query field 'packageTracker' on type 'Query'."}, 400)
     with pytest.raises(UpstreamRejected):
