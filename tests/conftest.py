@@ -1,6 +1,7 @@
 """What tests of every kind share: one real PostgreSQL a run; an empty database a test, of it or of either kind."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
@@ -20,6 +21,14 @@ settings.register_profile(
     "milepost", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
 settings.load_profile("milepost")
+
+
+def pytest_collection_finish() -> None:
+    """Ten thousand collected tests stay to the end: looking through them for garbage again and again is a tenth of a
+    run's time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 @pytest.fixture(scope="session", autouse=True)
