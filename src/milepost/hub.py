@@ -350,6 +350,9 @@ class Hub:
             version=__version__,
             hydrator=self.hydrator,
             hydration_budget=self.hydrator.budget,
+            answered_in_part=lambda: {
+                name: why for api in self._clients for name, why in api.degraded.items()
+            },
             # Whoever asks may ask any hub, also one that has no lease: what may go is looked at where it is removed.
             retention=self._retaining(self.store, policy),
             policy=policy,

@@ -15,8 +15,8 @@
 
 `answered` is in the error's context: "no" is about the API as a whole, "yes" about this one query.
 A query with a field that the schema does not have, or that is denied us and takes the whole answer along, is asked
-again in a smaller form, from then on: without what is optional in it, then with the least that will do. That and partial answers are named in `degraded`. Queries are
-documents in `queries/`.
+again in a smaller form, from then on: without what is optional in it, then with the least that will do. That and
+partial answers are named in `degraded`. Queries are documents in `queries/`.
 """
 
 import re

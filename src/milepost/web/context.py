@@ -101,6 +101,8 @@ class Context:
     """None when no Buy with Prime API is configured."""
     hydration_budget: Callable[[], tuple[int, int]] | None = None
     """(queries asked of the API within the last minute, how many may be), of this process."""
+    answered_in_part: Callable[[], Mapping[str, str]] = dict
+    """Queries that this process asks in a smaller form, or that are answered in part, each with the reason."""
     retention: Retention | None = None
     """Over the plain store; None in a program that removes nothing."""
     policy: Policy = field(default_factory=Policy)

@@ -45,6 +45,13 @@ async def test_all_is_well(world: World) -> None:
     assert f"Webhook {road['arrivals']} {road['first']}" in said
 
 
+async def test_a_query_that_is_answered_in_part_is_named(store: Store) -> None:
+    in_part = {"order": f"asked in its smaller form: {SCRIPT}"}
+    world = World(store, insecure=True, admin_key=None, answered_in_part=lambda: in_part)
+    said = words(await opened(world, "/health"))
+    assert f"The query order is not answered in full; asked in its smaller form: {SCRIPT}" in said
+
+
 async def test_what_is_wrong_is_said_first(world: World) -> None:
     await one_delivery(world)
     failure = FailedFold("projector", 1, "bp-1", "order/x", f"ValueError: {SCRIPT}", world.now)

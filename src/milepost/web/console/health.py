@@ -111,6 +111,7 @@ async def _page(
         parts=_parts(told),
         queues=told.get("queues") or {},
         budget=None if context.hydration_budget is None else context.hydration_budget(),
+        in_part=context.answered_in_part(),
         can_ask=context.hydrator is not None,
         priorities=PRIORITIES,
         size=await context.store.size() if read.everything is not None else 0,
