@@ -120,7 +120,8 @@ class SqlQueues:
         oldest = self._connection.execute(first).scalar()
         if oldest is None:
             return 0, None
-        some = open_items.with_only_columns(literal_column("1")).limit(most).subquery()
+        # In order, which no other index of the queue is in: which of several SQLite takes would be chance.
+        some = open_items.with_only_columns(literal_column("1")).order_by(_i.since).limit(most).subquery()
         return self._connection.execute(select(func.count()).select_from(some)).scalar_one(), oldest
 
     def _of_queue(
