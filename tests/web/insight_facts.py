@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 import duckdb
 import pytest
 from msgspec import Struct
-from tests.web.told import tell, went
+from tests.web.told import ENDS, tell, went
 from tests.web.world import World
 
 from milepost.domain.envelope import parse_event
@@ -248,17 +248,6 @@ def _four_weekdays_after(at: Instant) -> Instant:
             while to_datetime(at).weekday() > 4:
                 at = Instant(at + DAY)
     return at
-
-
-ENDS: dict[str, tuple[str, ...]] = {
-    "WAITING": (),
-    "SENDING": ("claim",),
-    "SENT": ("claim", "sent"),
-    "FAILED": ("claim", "refuse"),
-    "UNCERTAIN": ("claim", "lose"),
-    "SUPPRESSED": ("suppress",),
-}
-"""What the notifier does to a notification, by the state in which it ends."""
 
 
 async def tell_shoppers(world: World, seed: int = 5) -> None:

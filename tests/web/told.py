@@ -44,23 +44,26 @@ async def went(world: World, notification: Notification, *actions: str, **change
     return done
 
 
+ENDS: dict[str, tuple[str, ...]] = {
+    "WAITING": (),
+    "SENDING": ("claim",),
+    "SENT": ("claim", "sent"),
+    "FAILED": ("claim", "refuse"),
+    "UNCERTAIN": ("claim", "lose"),
+    "SUPPRESSED": ("suppress",),
+}
+"""What the notifier does to a notification, by the state in which it ends."""
+
+
 async def every_state(world: World) -> dict[str, Notification]:
     """One in each state, each of a delivery of its own, in the order in which they were decided."""
-    steps: dict[str, tuple[str, ...]] = {
-        "WAITING": (),
-        "SENDING": ("claim",),
-        "SENT": ("claim", "sent"),
-        "FAILED": ("claim", "refuse"),
-        "UNCERTAIN": ("claim", "lose"),
-        "SUPPRESSED": ("suppress",),
-    }
     changes: dict[str, dict[str, Any]] = {
         "SENDING": {"lease_until": Instant(world.now + 600_000)},
         "SENT": {"channel": "email", "recipient": "rcp_1", "locale": "en", "sent_at": world.now},
         "SUPPRESSED": {"rule": 6, "reason": "delivered came"},
     }
     made: dict[str, Notification] = {}
-    for state, actions in steps.items():
+    for state, actions in ENDS.items():
         first = await tell(world, f"delivery-{state}")
         made[state] = await went(world, first, *actions, **changes.get(state, {}))
     return made

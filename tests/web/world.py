@@ -40,7 +40,7 @@ class World:
             store, NAME, Projector(store, Policy(), lambda: self.now).prepare, lambda: self.now
         )
         insights = Insights(store, Policy(), refresh_s=0)
-        given = {"admin_key": ADMIN_KEY, "version": "1.2.3", "insights": insights}
+        given = {"admin_key": ADMIN_KEY, "version": "1.2.3", "insights": insights, "fold_wait_s": 0.0}
         settings: dict[str, Any] = given | context
         self.context = Context(store, lambda: self.now, self.ingest, **settings)
         self.app = _app(self.context)

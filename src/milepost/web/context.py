@@ -142,6 +142,8 @@ class Context:
     """Set before the server stops, so that streams end; a server waits for its open responses first."""
     heartbeat_s: float = 15.0
     """A stream with nothing to say sends a comment this often, in seconds."""
+    fold_wait_s: float = 2.0
+    """The longest that a form's answer waits for what the form wrote to be folded, in seconds."""
 
 
 Hub = NamedDependency[SkipValidation[Context]]

@@ -1,5 +1,6 @@
 """What an agent does on an order's page: each form does what the API does, in the agent's name, and no one else's."""
 
+import asyncio
 from html import unescape
 from typing import Any
 
@@ -58,6 +59,23 @@ async def test_a_note_is_the_agents(world: World) -> None:
     assert "The note is kept." in page.words
     for odd in ("", "   ", "x" * 4_001):
         assert (await send(world, f"{PAGE}/notes", text=odd)).status_code == 400
+
+
+async def test_the_answer_to_a_note_waits_until_the_page_shows_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(store, admin_key=None, insecure=True, fold_wait_s=60.0)
+    await one_delivery(world)
+    sign_in(monkeypatch, "agent")
+    before = await store.read(lambda tx: tx.journal.last_position())
+    sending = asyncio.create_task(send(world, f"{PAGE}/notes", text="left at the door"))
+    await store.changed(before, 60)
+    for _ in range(100):
+        await store.read(lambda tx: tx.journal.last_position())
+        assert not sending.done()
+    await world.project()
+    page = await look(world, (await sending).headers["location"])
+    assert "left at the door" in page.words
 
 
 async def test_a_message_is_sent_again_and_twice_only_with_consent(world: World) -> None:

@@ -10,9 +10,10 @@ from msgspec import Struct
 from milepost.domain.capture import Capture
 from milepost.domain.instant import Instant
 from milepost.domain.record import Record, Snapshot, subjects_of
+from milepost.shopper.parcels import carrier_name
 from milepost.store import Ask, Quarantined, Transaction
 from milepost.web.authentication import Principal
-from milepost.web.console.event_told import Sent, Told, sent_at, told_because
+from milepost.web.console.event_told import Sent, Told, orders_in, sent_at, told_because
 from milepost.web.events import EventDocument, at_position
 
 MOST_ANSWERS = 5
@@ -114,7 +115,7 @@ def _about(product: str, subject: str) -> About:
     if kind == "order":
         return About(kind, name, f"/orders/{quoted(name)}?businessProductId={quoted(product)}")
     carrier, _, number = name.partition("/")
-    return About(kind, f"{carrier.upper()} {number}", f"/?q={quoted(number)}")
+    return About(kind, f"{carrier_name(carrier)} {number}", f"/?q={quoted(number)}")
 
 
 def _answers(tx: Transaction, record: Record, keys: Sequence[tuple[str, str]]) -> list[Answered]:
@@ -143,8 +144,7 @@ def _answers(tx: Transaction, record: Record, keys: Sequence[tuple[str, str]]) -
 
 def _captures(tx: Transaction, position: int, keys: Collection[tuple[str, str]]) -> list[Capture]:
     """Those that have this event among their evidence."""
-    orders = {(bp, s.removeprefix("order/")) for bp, s in keys if s.startswith("order/")}
-    captures = tx.ledger.captures_of_orders(orders)
+    captures = tx.ledger.captures_of_orders(orders_in(keys))
     return [
         capture
         for several in captures.values()

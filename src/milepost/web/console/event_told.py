@@ -70,6 +70,11 @@ def told_because(tx: Transaction, caller: Principal, record: Record, keys: Colle
     return Told(_intended(tx, caller, record, keys, until), _notified(tx, record, keys, until))
 
 
+def orders_in(keys: Collection[Key]) -> set[tuple[str, str]]:
+    """The orders among these, as (business product, order id)."""
+    return {(bp, subject.removeprefix("order/")) for bp, subject in keys if subject.startswith("order/")}
+
+
 def _orders_of(tx: Transaction, keys: Collection[Key]) -> set[str]:
     """The orders whose parcels these trackers carry."""
     trackers: list[tuple[ViewKind, str, str]] = [
@@ -117,8 +122,7 @@ def _intended(
 def _notified(
     tx: Transaction, record: Record, keys: Collection[Key], until: Instant | None
 ) -> list[Notified]:
-    orders = {(bp, s.removeprefix("order/")) for bp, s in keys if s.startswith("order/")}
-    listed = [n for several in tx.notifications.of_orders(orders).values() for n in several]
+    listed = [n for several in tx.notifications.of_orders(orders_in(keys)).values() for n in several]
     mine = [
         n for n in listed if record.received_at <= n.decided_at and (until is None or n.decided_at < until)
     ]

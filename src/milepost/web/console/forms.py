@@ -4,6 +4,7 @@ A form is taken only from the console itself: it carries its visitor's token, an
 from says so. So a page of another site cannot send one with a visitor's cookie.
 """
 
+import asyncio
 import hmac
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +13,8 @@ from urllib.parse import urlsplit
 from litestar import Request, Response
 
 from milepost.domain.errors import Forbidden
+from milepost.pipeline.projector import NAME as PROJECTOR
+from milepost.web.context import Context
 from milepost.web.visiting import Visitor
 
 SAME = frozenset({"same-origin", "none"})
@@ -54,3 +57,17 @@ async def _fields(request: Request[Any, Any, Any]) -> dict[str, str]:
 def see_other(path: str) -> Response[str]:
     """Go on at another page, which a reload shows again without sending the form again."""
     return Response("", status_code=303, media_type="text/html", headers={"Location": path})
+
+
+async def see_folded(context: Context, path: str) -> Response[str]:
+    """The same once everything journalled so far is folded, so that the page shows what the form wrote; where folding
+    lags further behind than `fold_wait_s`, without it."""
+    until = await context.store.read(lambda tx: tx.journal.last_position())
+    pause, loop = 0.01, asyncio.get_running_loop()
+    deadline = loop.time() + context.fold_wait_s
+    while loop.time() < deadline and not context.closing.is_set():
+        if await context.store.read(lambda tx: tx.journal.checkpoint(PROJECTOR)) >= until:
+            break
+        await asyncio.sleep(pause)
+        pause *= 2
+    return see_other(path)

@@ -19,7 +19,7 @@ from milepost.shopper.catalogues import LOCALES, nearest
 from milepost.shopper.page import LANGUAGES as NAMED
 from milepost.shopper.replying import reply
 from milepost.store import Transaction
-from milepost.web.console.forms import read_form, see_other
+from milepost.web.console.forms import read_form, see_folded, see_other
 from milepost.web.console.order_links import ASKING, Here
 from milepost.web.console.pages import ERRORS, page
 from milepost.web.console.telling import only_one, tell, tell_of_order
@@ -65,7 +65,7 @@ async def add_note(
     reach = visitor.reach(business_product_id)
     noted = await note(context, reach, order_id, about, visitor.name)
     await tell_of_order(context, visitor, "note.added", order_id, reach, {"position": noted.position})
-    return see_other(f"{Here(order_id, business_product_id).path(done='noted')}#timeline")
+    return await see_folded(context, f"{Here(order_id, business_product_id).path(done='noted')}#timeline")
 
 
 @post(

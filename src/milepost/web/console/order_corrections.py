@@ -13,7 +13,7 @@ from litestar.params import PathParameter
 from milepost.domain.correction import TRACKER_STAGES
 from milepost.domain.errors import Invalid
 from milepost.domain.record import delivery_subject, tracker_subject
-from milepost.web.console.forms import read_form, see_other
+from milepost.web.console.forms import read_form, see_folded
 from milepost.web.console.order_links import Here
 from milepost.web.console.pages import ERRORS
 from milepost.web.console.telling import tell_of_order
@@ -57,7 +57,9 @@ async def correct_order(
     made = await correct(context, reach, order_id, _asked(form), visitor.name)
     told = {"position": made.position, "state": made.state}
     await tell_of_order(context, visitor, "correction.made", order_id, reach, told)
-    return see_other(f"{Here(order_id, business_product_id).path(done='corrected')}#corrections")
+    return await see_folded(
+        context, f"{Here(order_id, business_product_id).path(done='corrected')}#corrections"
+    )
 
 
 @post(
@@ -80,7 +82,9 @@ async def withdraw_correction_of_order(
     await withdraw(context, reach, order_id, position, visitor.name, reason)
     told = {"position": position}
     await tell_of_order(context, visitor, "correction.withdrawn", order_id, reach, told)
-    return see_other(f"{Here(order_id, business_product_id).path(done='withdrawn')}#corrections")
+    return await see_folded(
+        context, f"{Here(order_id, business_product_id).path(done='withdrawn')}#corrections"
+    )
 
 
 def _asked(form: Mapping[str, str]) -> CorrectionRequest:

@@ -60,9 +60,9 @@ ANSWER_ICONS: Final = {
     "What have we told the customer?": "message-square",
 }
 _DONE: Final = {
-    "noted": "The note is kept. It stands in the timeline in a moment.",
-    "corrected": "The correction is kept. The page shows it in a moment.",
-    "withdrawn": "The correction counts no longer. The page shows it in a moment.",
+    "noted": "The note is kept.",
+    "corrected": "The correction is kept.",
+    "withdrawn": "The correction counts no longer.",
     "resent": "The message is sent again in a moment. What became of it stands below.",
 }
 """What a form did."""
